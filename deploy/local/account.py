@@ -7,9 +7,15 @@ import subprocess
 from problem import Problem
 
 
+NAMESPACE = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
+
+
 class Account:
-    """Who runs Postgres. It refuses root, so root runs it as `nobody`, or, where `nobody` cannot reach the
-    folder, as an unprivileged user of a namespace of its own."""
+    """Who runs Postgres: this user where that will do.
+
+    Postgres refuses root, so root runs it as `nobody`. Where `nobody` cannot reach the folder, or this user
+    has no name (which initdb refuses), it runs as the unprivileged user of a namespace of its own.
+    """
 
     def __init__(self, dev_dir, programs, data):
         self.user, self.prefix = None, []
@@ -17,17 +23,21 @@ class Account:
             if data.exists() and data.stat().st_uid != os.geteuid():
                 owner = data.stat().st_uid
                 raise Problem(f"{data} belongs to the user with uid {owner}: run as that user, or remove the folder")
+            if not _has_name(os.geteuid()):
+                self._enter_namespace(f"Postgres refuses the user id {os.geteuid()}, which has no name in /etc/passwd")
             return
         nobody = pwd.getpwnam("nobody")
         self.user = (nobody.pw_uid, nobody.pw_gid)
         if not self._reaches(programs / "initdb") or not self._reaches(dev_dir):
-            self.user = None
-            self.prefix = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
-            if not _works(self.prefix + ["true"]):
-                raise Problem(
-                    f"Postgres refuses to run as root, and the user nobody cannot reach {dev_dir}: work as an ordinary "
-                    "user, or put the repository into a folder that every user can enter (not /root)"
-                )
+            self._enter_namespace(f"Postgres refuses root, and the user nobody cannot reach {dev_dir}")
+
+    def _enter_namespace(self, why):
+        self.user, self.prefix = None, NAMESPACE
+        if not _works(NAMESPACE + ["true"]):
+            raise Problem(
+                f"{why}: work as an ordinary user in a folder that every user can enter (not /root), "
+                "or name a Postgres with pgvector in DATABASE_URL"
+            )
 
     def _reaches(self, path):
         return _works(["test", "-x", str(path)], **self._drop())
@@ -49,6 +59,13 @@ class Account:
 
     def _drop(self):
         return {} if self.user is None else {"user": self.user[0], "group": self.user[1], "extra_groups": []}
+
+
+def _has_name(uid):
+    try:
+        return bool(pwd.getpwuid(uid))
+    except KeyError:
+        return False
 
 
 def _works(command, **options):

@@ -65,7 +65,7 @@ def install(name, package_dir, say):
     fresh.parent.mkdir(parents=True, exist_ok=True)
     command = _pip(package_dir.parent) + [
         "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
-        "--implementation", "cp", "--python-version", "3.12", "--abi", "cp312", "--abi", "none",
+        "--implementation", "cp", "--python-version", "3.12", "--abi", "cp312", "--abi", "none", "--ignore-requires-python",
         "--require-hashes", "--requirement", str(requirements), "--target", str(fresh),
     ]  # fmt: skip
     environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore")
