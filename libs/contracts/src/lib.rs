@@ -1,1 +1,48 @@
-//! Muster contracts.
+#![doc = include_str!("../README.md")]
+
+mod catalogue;
+mod fault;
+mod json;
+pub mod subject;
+mod traits;
+
+pub use catalogue::{Entry, Kind, Storage, StreamSettings};
+pub use fault::{Code, Fault, HasCode, OnEvent};
+pub use generated::{CATALOGUE, Stream};
+pub use json::{Json, JsonObject, now, time};
+pub use pbjson_types::Timestamp;
+pub use subject::SubjectError;
+pub use traits::{Addressed, Command, Durable, Event, Journal, Message, Request, Timer, Token};
+
+/// The tables and trait implementations that `build.rs` writes from the options in `proto/`.
+mod generated {
+    #![expect(unused_qualifications, reason = "generated: whole paths keep the generator simple")]
+    use crate::{Entry, StreamSettings};
+
+    include!(concat!(env!("OUT_DIR"), "/traits.rs"));
+}
+
+macro_rules! package {
+    ($($area:ident: $docs:literal),+ $(,)?) => {$(
+        #[doc = $docs]
+        pub mod $area {
+            #[doc = $docs]
+            #[expect(missing_docs, unused_qualifications, reason = "generated from proto/, which says what each field means")]
+            pub mod v1 {
+                include!(concat!(env!("OUT_DIR"), "/muster.", stringify!($area), ".v1.rs"));
+                include!(concat!(env!("OUT_DIR"), "/muster.", stringify!($area), ".v1.serde.rs"));
+            }
+        }
+    )+};
+}
+
+package! {
+    agent: "Agents: their definitions and their runs.",
+    dead_letter: "Messages that nobody could handle.",
+    deliverable: "What agents produce.",
+    llm: "Requests to language models and their tokens.",
+    log: "The execution log.",
+    tool: "Tools: their registry and their calls.",
+    vector: "Collections of documents and the search in them.",
+    workflow: "Workflow executions.",
+}

@@ -1,0 +1,152 @@
+//! Reads `muster.options.v1` from descriptors.
+
+use anyhow::{Context, bail};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, EnumValueDescriptor, MessageDescriptor, MethodDescriptor,
+    ReflectMessage, Value,
+};
+
+/// `muster.options.v1.Bus`.
+pub(crate) struct Bus {
+    pub(crate) subject: String,
+    pub(crate) kind: String,
+    pub(crate) stream: String,
+    pub(crate) version: u32,
+    pub(crate) producers: Vec<String>,
+    pub(crate) consumers: Vec<String>,
+    pub(crate) schedule: String,
+}
+
+/// `muster.options.v1.Rpc`.
+pub(crate) struct Rpc {
+    pub(crate) subject: String,
+    pub(crate) callers: Vec<String>,
+    pub(crate) server: String,
+    pub(crate) long: bool,
+    pub(crate) recorded: Option<String>,
+}
+
+pub(crate) fn bus(message: &MessageDescriptor) -> anyhow::Result<Option<Bus>> {
+    let Some(options) =
+        extension(message.parent_pool(), "muster.options.v1.bus", &message.options())?
+    else {
+        return Ok(None);
+    };
+    let bus = Bus {
+        subject: text(&options, "subject"),
+        kind: variant(&options, "kind", "KIND_")?,
+        stream: variant(&options, "stream", "STREAM_")?,
+        version: number(&options, "version") as u32,
+        producers: texts(&options, "producers"),
+        consumers: texts(&options, "consumers"),
+        schedule: text(&options, "schedule"),
+    };
+    if bus.version == 0 {
+        bail!("{}: version must be at least 1", message.full_name());
+    }
+    Ok(Some(bus))
+}
+
+pub(crate) fn rpc(method: &MethodDescriptor) -> anyhow::Result<Rpc> {
+    let options = extension(method.parent_pool(), "muster.options.v1.rpc", &method.options())?
+        .with_context(|| {
+            format!("{}: a method needs (muster.options.v1.rpc)", method.full_name())
+        })?;
+    Ok(Rpc {
+        subject: text(&options, "subject"),
+        callers: texts(&options, "callers"),
+        server: text(&options, "server"),
+        long: flag(&options, "long"),
+        recorded: if number(&options, "recorded") == 0 {
+            None
+        } else {
+            Some(variant(&options, "recorded", "STREAM_")?)
+        },
+    })
+}
+
+pub(crate) fn required(field: &prost_reflect::FieldDescriptor) -> bool {
+    let pool = field.parent_message().parent_pool().clone();
+    pool.get_extension_by_name("muster.options.v1.required").is_some_and(|extension| {
+        field.options().get_extension(&extension).as_bool().unwrap_or(false)
+    })
+}
+
+pub(crate) fn stream(value: &EnumValueDescriptor) -> anyhow::Result<Option<DynamicMessage>> {
+    extension(value.parent_enum().parent_pool(), "muster.options.v1.stream", &value.options())
+}
+
+pub(crate) fn text(message: &DynamicMessage, field: &str) -> String {
+    message
+        .get_field_by_name(field)
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+pub(crate) fn number(message: &DynamicMessage, field: &str) -> u64 {
+    match message.get_field_by_name(field).as_deref() {
+        Some(Value::U32(number)) => u64::from(*number),
+        Some(Value::U64(number)) => *number,
+        Some(Value::EnumNumber(number)) => *number as u64,
+        _ => 0,
+    }
+}
+
+pub(crate) fn flag(message: &DynamicMessage, field: &str) -> bool {
+    message.get_field_by_name(field).and_then(|value| value.as_bool()).unwrap_or(false)
+}
+
+/// The name of an enum's value as a Rust variant: `STREAM_LLM_STREAMS` is `LlmStreams`.
+pub(crate) fn variant(
+    message: &DynamicMessage,
+    field: &str,
+    prefix: &str,
+) -> anyhow::Result<String> {
+    let descriptor = message.descriptor().get_field_by_name(field).context("unknown field")?;
+    let kind = descriptor.kind();
+    let values = kind.as_enum().context("not an enum")?;
+    let number = number(message, field) as i32;
+    let value = values.get_value(number).context("unknown enum value")?;
+    if number == 0 {
+        bail!("{}.{field} must be set", message.descriptor().full_name());
+    }
+    Ok(camel(value.name().trim_start_matches(prefix)))
+}
+
+pub(crate) fn camel(name: &str) -> String {
+    name.split('_')
+        .map(|word| {
+            let mut letters = word.chars();
+            letters
+                .next()
+                .map(|first| {
+                    first.to_ascii_uppercase().to_string() + &letters.as_str().to_ascii_lowercase()
+                })
+                .unwrap_or_default()
+        })
+        .collect()
+}
+
+fn texts(message: &DynamicMessage, field: &str) -> Vec<String> {
+    message
+        .get_field_by_name(field)
+        .and_then(|value| {
+            value.as_list().map(|list| {
+                list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+            })
+        })
+        .unwrap_or_default()
+}
+
+fn extension(
+    pool: &DescriptorPool,
+    name: &str,
+    options: &DynamicMessage,
+) -> anyhow::Result<Option<DynamicMessage>> {
+    let extension =
+        pool.get_extension_by_name(name).with_context(|| format!("{name} is not declared"))?;
+    if !options.has_extension(&extension) {
+        return Ok(None);
+    }
+    Ok(options.get_extension(&extension).as_message().cloned())
+}

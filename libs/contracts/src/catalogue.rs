@@ -1,0 +1,103 @@
+//! The tables of the contract, generated from the options in `proto/`.
+
+use crate::generated::{CATALOGUE, Stream};
+use crate::subject::{covers, pattern};
+
+/// How a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something that happened.
+    Event,
+    /// Work for one service.
+    Command,
+    /// A piece of a live stream.
+    Token,
+    /// An entry of a journal.
+    Journal,
+    /// A question with its answer.
+    Request,
+}
+
+/// Where a stream keeps its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// On disk: survives a restart.
+    File,
+    /// In memory: gone with the server.
+    Memory,
+}
+
+/// The settings of a stream; units and meaning as in `proto/muster/options/v1/options.proto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// Where messages are kept.
+    pub storage: Storage,
+    /// Seconds until a message is removed.
+    pub max_age_s: u64,
+    /// Bytes above which the oldest messages are removed; 0 is no limit.
+    pub max_bytes: u64,
+    /// The largest message in bytes; 0 is the server's limit.
+    pub max_message_bytes: u64,
+    /// Seconds within which a second message with the same id is dropped.
+    pub duplicate_window_s: u64,
+    /// Messages can be read without a consumer.
+    pub allow_direct: bool,
+    /// Messages can be scheduled.
+    pub allow_schedules: bool,
+    /// Messages can carry their own time to live.
+    pub allow_ttl: bool,
+    /// The stream does not acknowledge.
+    pub no_ack: bool,
+    /// Source and destination of messages that the broker sends again.
+    pub republish: Option<(&'static str, &'static str)>,
+    /// The stream also keeps advisories about messages that ran out of tries.
+    pub advisories: bool,
+}
+
+/// One subject of the contract.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The subject's template.
+    pub subject: &'static str,
+    /// How the message travels.
+    pub kind: Kind,
+    /// The message's full name.
+    pub message: &'static str,
+    /// The reply's full name, for a request.
+    pub reply: Option<&'static str>,
+    /// The stream that keeps it.
+    pub stream: Option<Stream>,
+    /// The schema's version.
+    pub version: u32,
+    /// The services that send it; `*` is every service.
+    pub producers: &'static [&'static str],
+    /// The services that read or answer it.
+    pub consumers: &'static [&'static str],
+    /// The template of the schedule that fires it; empty for all but timers.
+    pub schedule: &'static str,
+}
+
+impl Stream {
+    /// The subjects that the stream keeps: those of its messages, none inside another.
+    #[must_use]
+    pub fn subjects(self) -> Vec<String> {
+        let mut all: Vec<String> = CATALOGUE
+            .iter()
+            .filter(|entry| entry.stream == Some(self))
+            .flat_map(|entry| [entry.subject, entry.schedule])
+            .filter(|template| !template.is_empty())
+            .map(pattern)
+            .collect();
+        if self.settings().advisories {
+            all.extend(
+                ["MAX_DELIVERIES", "MSG_TERMINATED"]
+                    .map(|kind| format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.>")),
+            );
+        }
+        all.sort();
+        all.dedup();
+        let covered =
+            |subject: &String| all.iter().any(|other| other != subject && covers(other, subject));
+        all.iter().filter(|subject| !covered(subject)).cloned().collect()
+    }
+}

@@ -1,0 +1,77 @@
+//! What a message of the contract can do. Implemented by generated code only.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Kind, Stream, SubjectError};
+
+/// A message of the contract.
+pub trait Message:
+    Serialize + DeserializeOwned + Default + Clone + std::fmt::Debug + Send + Sync + 'static
+{
+    /// The full name, which is also the CloudEvents type: `muster.agent.v1.AgentExecutionRequested`.
+    const NAME: &'static str;
+
+    /// The path of the first required field that is absent or empty.
+    fn missing(&self) -> Option<String>;
+
+    /// The execution that the message belongs to; empty where it belongs to none.
+    fn execution_id(&self) -> &str;
+}
+
+/// A message with a subject of its own.
+pub trait Addressed: Message {
+    /// The subject's template: words and `{field}` tokens.
+    const SUBJECT: &'static str;
+
+    /// The subject of this message.
+    ///
+    /// # Errors
+    /// Where the value of a field cannot be a token of a subject.
+    fn subject(&self) -> Result<String, SubjectError>;
+
+    /// Sets those empty fields that are tokens of the subject.
+    fn take_from_subject(&mut self, subject: &str);
+}
+
+/// A message that a stream keeps.
+pub trait Durable: Addressed {
+    /// The stream.
+    const STREAM: Stream;
+    /// How it travels.
+    const KIND: Kind;
+    /// The schema's version.
+    const VERSION: u32;
+}
+
+/// Something that happened.
+pub trait Event: Durable {}
+
+/// Work for one service.
+pub trait Command: Durable {}
+
+/// A piece of a live stream.
+pub trait Token: Durable {}
+
+/// An entry of a journal.
+pub trait Journal: Durable {}
+
+/// An event that the broker publishes when its time has come.
+pub trait Timer: Event {
+    /// The subject of the schedule; a second schedule on it replaces the first.
+    ///
+    /// # Errors
+    /// Where the value of a field cannot be a token of a subject.
+    fn schedule(&self) -> Result<String, SubjectError>;
+}
+
+/// A question with its answer.
+pub trait Request: Addressed {
+    /// The answer.
+    type Reply: Message;
+    /// The method's name in the contract.
+    const METHOD: &'static str;
+    /// The server gives signs of life while it works.
+    const LONG: bool;
+    /// A stream records the request, so nobody is told at once when no server is there.
+    const RECORDED: bool;
+}
