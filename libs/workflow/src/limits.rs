@@ -1,0 +1,28 @@
+//! How much a workflow may ask for; beyond these it is refused or faults, it never stalls others.
+
+/// Bytes of a document's text.
+pub const DOCUMENT_BYTES: usize = 1024 * 1024;
+/// Values (scalars, lists and maps) in a document, after its YAML aliases are expanded.
+pub const DOCUMENT_VALUES: usize = 100_000;
+/// Depth to which a document's lists and maps may be nested.
+pub const DOCUMENT_DEPTH: usize = 100;
+/// Tasks in a definition.
+pub const TASKS: usize = 1_000;
+/// Depth to which tasks may be nested.
+pub const TASK_DEPTH: usize = 20;
+/// Branches of one `fork`.
+pub const BRANCHES: usize = 100;
+/// Items that one `for` goes over.
+pub const ITERATIONS: usize = 10_000;
+/// Task runs in one execution; it faults when it needs more, so that a `then` cannot loop for ever.
+pub const TASK_RUNS: usize = 20_000;
+/// Bytes of one expression's source.
+pub const EXPRESSION_BYTES: usize = 8 * 1024;
+/// Depth to which brackets may be nested in an expression's source.
+pub const EXPRESSION_DEPTH: usize = 64;
+/// Steps that one evaluation may take; a step is a call, an iteration or the visit of a value.
+pub const EXPRESSION_STEPS: u64 = 5_000_000;
+/// Size of a value that an expression makes or reads: bytes of text plus 8 for each value.
+pub const VALUE_SIZE: u64 = 4 * 1024 * 1024;
+/// Depth to which a value that an expression makes or reads may be nested.
+pub const VALUE_DEPTH: usize = 128;
