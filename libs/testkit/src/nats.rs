@@ -1,0 +1,187 @@
+//! An own nats-server for each test.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::{dev, or_fail, signal};
+
+const START: Duration = Duration::from_secs(10);
+
+/// A nats-server with JetStream on a random loopback port, 10 MB payloads, its store in a temporary folder.
+///
+/// Dropping it kills the server and removes the store.
+#[derive(Debug)]
+pub struct NatsServer {
+    dir: TempDir,
+    port: u16,
+    url: String,
+    child: Mutex<Option<Child>>,
+}
+
+impl NatsServer {
+    /// Starts a server and returns when it accepts clients (some 20 ms).
+    ///
+    /// # Panics
+    /// When nats-server is missing and cannot be fetched, or does not start within 10 s.
+    pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// As [`NatsServer::start`], with further lines of nats-server's configuration.
+    ///
+    /// # Panics
+    /// As `start`; the message holds the server's own complaint about its configuration.
+    pub async fn start_with(config: &str) -> Self {
+        or_fail(Self::try_start(config).await)
+    }
+
+    async fn try_start(config: &str) -> Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix("muster-nats-")
+            .tempdir()
+            .context("cannot make a folder for NATS")?;
+        let store = dir.path().join("store");
+        let config = format!("max_payload: 10MB\njetstream {{ store_dir: {store:?} }}\n{config}\n");
+        std::fs::write(dir.path().join("nats.conf"), config).context("cannot write nats.conf")?;
+        let (child, port) = launch(dir.path(), None).await?;
+        Ok(Self {
+            dir,
+            port,
+            url: format!("nats://127.0.0.1:{port}"),
+            child: Mutex::new(Some(child)),
+        })
+    }
+
+    /// `nats://127.0.0.1:PORT`; the same after a restart.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The client port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What the server has logged so far, over all its starts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Ends the server at once, as `kill -9` does. Nothing happens when it does not run.
+    pub fn kill(&self) {
+        if let Some(child) = self.child().take() {
+            end(child);
+        }
+    }
+
+    /// Starts the server again on the same port and store; a running one is killed first.
+    ///
+    /// # Panics
+    /// When it does not accept clients within 10 s.
+    pub async fn restart(&self) {
+        self.kill();
+        let (child, _) = or_fail(launch(self.dir.path(), Some(self.port)).await);
+        *self.child() = Some(child);
+    }
+
+    /// Stops the server's clock (`SIGSTOP`): connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a paused server go on (`SIGCONT`).
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        if let Some(child) = self.child().as_ref() {
+            signal::send(name, child.id());
+        }
+    }
+
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn end(mut child: Child) {
+    // SIGKILL also ends a paused process. Both calls fail only where it has ended already.
+    drop(child.kill());
+    drop(child.wait());
+}
+
+/// Starts nats-server and waits for the port that it says it listens on.
+async fn launch(dir: &Path, port: Option<u16>) -> Result<(Child, u16)> {
+    let program = dev::nats_server()?;
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .context("cannot open NATS's log")?;
+    let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
+    let child = Command::new(&program)
+        .arg("-c")
+        .arg(dir.join("nats.conf"))
+        .args(["-a", "127.0.0.1", "-p", &port, "--ports_file_dir"])
+        .arg(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot run {}", program.display()))?;
+    let mut child = KillOnDrop(Some(child));
+    let port = listening(child.get()?, dir).await?;
+    Ok((child.0.take().context("just started")?, port))
+}
+
+async fn listening(child: &mut Child, dir: &Path) -> Result<u16> {
+    let file = dir.join(format!("nats-server_{}.ports", child.id()));
+    let end = Instant::now() + START;
+    while Instant::now() < end {
+        // Half-written at first: it counts once it can be read as a whole.
+        if let Some(port) = std::fs::read(&file).ok().and_then(|text| client_port(&text)) {
+            return Ok(port);
+        }
+        if let Some(status) = child.try_wait().context("cannot watch nats-server")? {
+            let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+            bail!("nats-server ended with {status}: {log}");
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    bail!("nats-server did not listen within {START:?}")
+}
+
+fn client_port(ports_file: &[u8]) -> Option<u16> {
+    let ports: serde_json::Value = serde_json::from_slice(ports_file).ok()?;
+    ports.get("nats")?.get(0)?.as_str()?.rsplit(':').next()?.parse().ok()
+}
+
+/// A test that is cancelled while the server starts must not leave it behind.
+struct KillOnDrop(Option<Child>);
+
+impl KillOnDrop {
+    fn get(&mut self) -> Result<&mut Child> {
+        self.0.as_mut().context("the server was just started")
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(child) = self.0.take() {
+            end(child);
+        }
+    }
+}
