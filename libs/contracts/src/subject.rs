@@ -94,7 +94,6 @@ pub fn overlaps(a: &str, b: &str) -> bool {
 #[must_use]
 pub fn derived_token(text: &str) -> String {
     use sha2::{Digest, Sha256};
-    use std::fmt::Write;
     let readable: String = text
         .chars()
         .filter_map(|c| {
@@ -108,12 +107,9 @@ pub fn derived_token(text: &str) -> String {
         })
         .take(40)
         .collect();
-    let hash = Sha256::digest(text.as_bytes());
-    hash.iter().take(6).fold(format!("{}-", readable.trim_matches('-')), |mut token, byte| {
-        // Writing to a String cannot fail.
-        drop(write!(token, "{byte:02x}"));
-        token
-    })
+    let hash: String =
+        Sha256::digest(text.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{hash}", readable.trim_matches('-'))
 }
 
 #[cfg(test)]

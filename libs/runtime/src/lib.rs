@@ -1,1 +1,16 @@
-//! Muster runtime.
+#![doc = include_str!("../README.md")]
+
+mod context;
+mod database;
+mod env;
+mod health;
+mod logs;
+mod process;
+mod service;
+pub mod testing;
+
+pub use context::Context;
+pub use env::{Env, SettingError};
+pub use health::Readiness;
+pub use process::{Stop, main, run};
+pub use service::Service;

@@ -1,0 +1,298 @@
+//! Durable consumers: bounded, idempotent, retried by the fault's code, and never a silent loss.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::{self, AckKind};
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use muster_contracts::{Durable, Fault, OnEvent, Stream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::idempotency::Handled;
+use crate::routes::{Work, durable_name, parse};
+use crate::tasks::Tasks;
+use crate::trace::Trace;
+use crate::{Bus, headers};
+
+/// How a consumer works.
+#[derive(Clone, Debug)]
+pub struct Consume {
+    /// Messages handled at the same time by one process.
+    pub concurrency: usize,
+    /// Tries until a message becomes a dead letter.
+    pub max_deliver: u32,
+    /// Who makes sure that a second delivery changes nothing.
+    pub idempotency: Idempotency,
+}
+
+/// Who makes sure that a second delivery changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idempotency {
+    /// The bus: it records the ids of handled messages for 24 hours.
+    Bus,
+    /// The handler itself, for this reason.
+    Handler(&'static str),
+}
+
+impl Default for Consume {
+    fn default() -> Self {
+        Self { concurrency: 32, max_deliver: 16, idempotency: Idempotency::Bus }
+    }
+}
+
+/// A consumer of every message that fits some patterns.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// The consumer's name within the service.
+    pub name: &'static str,
+    /// The stream.
+    pub stream: Stream,
+    /// Subjects of the stream.
+    pub patterns: Vec<String>,
+    /// How it works.
+    pub settings: Consume,
+}
+
+/// An event or a command as it came.
+#[derive(Clone, Debug)]
+pub struct Delivery<M> {
+    /// The message.
+    pub message: M,
+    /// Its id: the same for every delivery.
+    pub id: String,
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// When the stream stored it.
+    pub time: DateTime<Utc>,
+    /// Which delivery this is, from 1.
+    pub attempt: u32,
+}
+
+impl<M> Deref for Delivery<M> {
+    type Target = M;
+    fn deref(&self) -> &M {
+        &self.message
+    }
+}
+
+impl<M: Durable> Delivery<M> {
+    pub(crate) fn parse(message: &jetstream::Message) -> Result<Self, Fault> {
+        let info = message
+            .info()
+            .map_err(|error| Fault::new(muster_contracts::Code::Invalid, error.to_string()))?;
+        Ok(Self {
+            message: parse(&message.subject, &message.payload)?,
+            id: id_of(message, info.stream_sequence),
+            sequence: info.stream_sequence,
+            time: DateTime::from_timestamp_nanos(
+                i64::try_from(info.published.unix_timestamp_nanos()).unwrap_or_default(),
+            ),
+            attempt: u32::try_from(info.delivered).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+/// A consumer with its handler, erased.
+pub(crate) struct Consumer {
+    pub(crate) name: String,
+    pub(crate) stream: Stream,
+    pub(crate) patterns: Vec<String>,
+    pub(crate) settings: Consume,
+    pub(crate) handle: Arc<dyn Fn(&jetstream::Message) -> Work + Send + Sync>,
+}
+
+/// What every message of one consumer shares.
+struct Line {
+    bus: Bus,
+    durable: String,
+    consumer: Consumer,
+    handled: Option<Handled>,
+}
+
+/// How long a pull waits for messages.
+const PULL: Duration = Duration::from_secs(2);
+const SHORTEST_DELAY: Duration = Duration::from_millis(250);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// Consumes until `shutdown`, and returns when the last message is handled.
+pub(crate) async fn run(bus: Bus, consumer: Consumer, tasks: Tasks, shutdown: CancellationToken) {
+    let durable = durable_name(bus.service(), &consumer.name);
+    let handled =
+        (consumer.settings.idempotency == Idempotency::Bus).then(|| Handled::new(&bus, &durable));
+    let slots = Arc::new(Semaphore::new(consumer.settings.concurrency));
+    let line = Arc::new(Line { bus, durable, consumer, handled });
+    while !shutdown.is_cancelled() {
+        if let Err(error) = pull_until_broken(&line, &slots, &tasks, &shutdown).await {
+            debug!(consumer = line.durable, %error, "pull broke, will open it again");
+            // Reopening without a pause floods the servers during an election.
+            tokio::time::sleep(Duration::from_millis(200 + rand::random::<u64>() % 100)).await;
+        }
+    }
+    tasks.finish().await;
+}
+
+async fn pull_until_broken(
+    line: &Arc<Line>,
+    slots: &Arc<Semaphore>,
+    tasks: &Tasks,
+    shutdown: &CancellationToken,
+) -> Result<(), async_nats::Error> {
+    let consumer = line.open().await?;
+    while !shutdown.is_cancelled() {
+        // Pull only what can be handled now: a message that waits here without a sign of life would be delivered again.
+        let first = slots.clone().acquire_owned().await?;
+        let more = slots.available_permits();
+        let mut batch = consumer
+            .batch()
+            .max_messages(more + 1)
+            .expires(PULL)
+            .heartbeat(PULL / 4)
+            .messages()
+            .await?;
+        let mut first = Some(first);
+        while let Some(message) = batch.next().await {
+            let message = message?;
+            if shutdown.is_cancelled() {
+                // Another replica shall have it at once.
+                message.ack_with(AckKind::Nak(None)).await?;
+                continue;
+            }
+            let slot = match first.take() {
+                Some(slot) => slot,
+                None => slots.clone().acquire_owned().await?,
+            };
+            let line = line.clone();
+            tasks.spawn(async move {
+                line.take(&message).await;
+                drop(slot);
+            });
+        }
+    }
+    Ok(())
+}
+
+impl Line {
+    async fn open(&self) -> Result<PullConsumer, async_nats::Error> {
+        let stream = self.bus.jetstream().get_stream_no_info(self.consumer.stream.name()).await?;
+        let config = pull::Config {
+            durable_name: Some(self.durable.clone()),
+            filter_subjects: self.consumer.patterns.clone(),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.bus.inner.settings.ack_wait,
+            // One more than ours: the last try is for us to record the dead letter.
+            max_deliver: i64::from(self.consumer.settings.max_deliver) + 1,
+            max_ack_pending: 65_536,
+            ..Default::default()
+        };
+        Ok(stream.create_consumer(config).await?)
+    }
+
+    /// Handles one message and tells the stream what became of it.
+    async fn take(&self, message: &jetstream::Message) {
+        let (attempt, sequence) = message
+            .info()
+            .map(|info| (u32::try_from(info.delivered).unwrap_or(u32::MAX), info.stream_sequence))
+            .unwrap_or((1, 0));
+        let trace = Trace::continued(headers::get(message.headers.as_ref(), headers::TRACEPARENT));
+        let settled = match trace.run(self.handle(message, sequence)).await {
+            Ok(Handling::Done) => message.double_ack().await,
+            Ok(Handling::Elsewhere) => message.ack_with(AckKind::Nak(Some(SHORTEST_DELAY))).await,
+            Err(fault) => self.failed(message, attempt, &fault).await,
+        };
+        if let Err(error) = settled {
+            debug!(consumer = self.durable, sequence, %error, "could not be acknowledged, will be delivered again");
+        }
+    }
+
+    async fn handle(&self, message: &jetstream::Message, sequence: u64) -> Result<Handling, Fault> {
+        let Some(handled) = &self.handled else { return self.work(message).await };
+        let id = id_of(message, sequence);
+        let Some(claim) = handled.claim(&id) else { return Ok(Handling::Elsewhere) };
+        if claim.is_done().await? {
+            return Ok(Handling::Done);
+        }
+        let handling = self.work(message).await?;
+        claim.done().await?;
+        Ok(handling)
+    }
+
+    /// Runs the handler and tells the stream meanwhile that somebody works.
+    async fn work(&self, message: &jetstream::Message) -> Result<Handling, Fault> {
+        let mut work = (self.consumer.handle)(message);
+        let every = self.bus.inner.settings.ack_wait / 3;
+        let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut work => return result.map(|()| Handling::Done),
+                _ = clock.tick() => {
+                    if let Err(error) = message.ack_with(AckKind::Progress).await {
+                        debug!(consumer = self.durable, %error, "sign of life could not be sent");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn failed(
+        &self,
+        message: &jetstream::Message,
+        attempt: u32,
+        fault: &Fault,
+    ) -> Result<(), async_nats::Error> {
+        let hopeless = fault.code.on_event() == OnEvent::DeadLetter
+            || attempt >= self.consumer.settings.max_deliver;
+        if !hopeless {
+            let delay = delay(attempt, fault);
+            warn!(consumer = self.durable, subject = %message.subject, attempt, code = %fault.code, error = %fault, delay_ms = delay.as_millis() as u64, "handler failed, will try again");
+            return message.ack_with(AckKind::Nak(Some(delay))).await;
+        }
+        error!(consumer = self.durable, subject = %message.subject, attempt, code = %fault.code, error = %fault, "handler failed, message becomes a dead letter");
+        if let Err(error) = self.bus.bury(&self.durable, message, fault).await {
+            warn!(consumer = self.durable, %error, "dead letter could not be recorded, will try again");
+            return message.ack_with(AckKind::Nak(Some(SHORTEST_DELAY))).await;
+        }
+        message.ack_with(AckKind::Term).await
+    }
+}
+
+/// What became of a message.
+enum Handling {
+    Done,
+    /// Another task of this process has it.
+    Elsewhere,
+}
+
+fn delay(attempt: u32, fault: &Fault) -> Duration {
+    let backoff =
+        SHORTEST_DELAY.saturating_mul(1 << attempt.saturating_sub(1).min(7)).min(LONGEST_DELAY);
+    fault.retry_after_ms.map_or(backoff, |wait| Duration::from_millis(wait).max(SHORTEST_DELAY))
+}
+
+/// A message of a worker in another language may have no id; then its place in the stream is its id.
+fn id_of(message: &jetstream::Message, sequence: u64) -> String {
+    headers::get(message.headers.as_ref(), headers::CE_ID)
+        .or_else(|| headers::get(message.headers.as_ref(), "Nats-Msg-Id"))
+        .map_or_else(|| format!("seq-{sequence}"), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_contracts::Code;
+
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_longest_and_heed_the_fault() {
+        let fault = Fault::new(Code::Unavailable, "x");
+        assert_eq!(delay(1, &fault), Duration::from_millis(250));
+        assert_eq!(delay(3, &fault), Duration::from_secs(1));
+        assert_eq!(delay(60, &fault), LONGEST_DELAY);
+        assert_eq!(delay(1, &fault.with_retry_after_ms(5000)), Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,47 @@
+//! Headers of durable messages: CloudEvents in binary mode, trace context, and ours.
+
+use async_nats::HeaderMap;
+use chrono::{SecondsFormat, Utc};
+use muster_contracts::Durable;
+
+use crate::{MessageId, trace::Trace};
+
+pub(crate) const CE_ID: &str = "ce-id";
+pub(crate) const CE_TYPE: &str = "ce-type";
+pub(crate) const CE_SOURCE: &str = "ce-source";
+pub(crate) const CE_TIME: &str = "ce-time";
+pub(crate) const EXECUTION: &str = "Muster-Execution";
+pub(crate) const TRACEPARENT: &str = "traceparent";
+/// The requester wants signs of life.
+pub(crate) const SIGNS: &str = "Muster-Signs";
+/// A sign of life: the reply is still to come.
+pub(crate) const WORKING: &str = "Muster-Working";
+
+/// The headers of a durable message: <https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md>.
+pub(crate) fn durable<M: Durable>(service: &str, message: &M, id: &MessageId) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("ce-specversion", "1.0");
+    headers.insert(CE_ID, id.as_str());
+    headers.insert(CE_TYPE, M::NAME);
+    headers.insert(CE_SOURCE, format!("/muster/{service}"));
+    headers.insert(CE_TIME, Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true));
+    headers.insert("Content-Type", "application/json");
+    headers.insert("Muster-Schema", format!("{}/v{}", M::NAME, M::VERSION));
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
+    if !message.execution_id().is_empty() && !message.execution_id().contains(['\r', '\n']) {
+        headers.insert(EXECUTION, message.execution_id());
+    }
+    insert_trace(&mut headers);
+    headers
+}
+
+/// Adds the running task's trace.
+pub(crate) fn insert_trace(headers: &mut HeaderMap) {
+    if let Some(trace) = Trace::current() {
+        headers.insert(TRACEPARENT, trace.traceparent());
+    }
+}
+
+pub(crate) fn get<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a str> {
+    headers.and_then(|headers| headers.get(name)).map(async_nats::HeaderValue::as_str)
+}

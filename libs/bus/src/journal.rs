@@ -1,0 +1,141 @@
+//! Journals: one subject, appended only by who has read its end.
+
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use muster_contracts::{Code, Fault};
+
+use crate::publish::{Refused, decode, encode, subject_of};
+use crate::{Bus, MessageId, headers};
+
+/// One journal.
+#[derive(Clone)]
+pub struct Journal<J> {
+    bus: Bus,
+    subject: String,
+    entry: std::marker::PhantomData<fn() -> J>,
+}
+
+/// An append that was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Somebody else appended, or this entry is there already: read again and decide again.
+    #[error("the journal has moved on")]
+    Conflict,
+    /// Nothing can be said about the journal.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Bus {
+    /// The journal at the address that the fields of `address` make.
+    ///
+    /// # Errors
+    /// INVALID where a field cannot be a token of a subject.
+    pub fn journal<J: muster_contracts::Journal>(&self, address: &J) -> Result<Journal<J>, Fault> {
+        Ok(Journal {
+            bus: self.clone(),
+            subject: subject_of(address)?,
+            entry: std::marker::PhantomData,
+        })
+    }
+
+    /// The newest message at the address that the fields of `address` make, with its sequence.
+    ///
+    /// # Errors
+    /// INVALID where a field cannot be a token of a subject, UNAVAILABLE where the stream cannot be read.
+    pub async fn latest<M: muster_contracts::Durable>(
+        &self,
+        address: &M,
+    ) -> Result<Option<(u64, M)>, Fault> {
+        let subject = subject_of(address)?;
+        let operation = async {
+            let stream = self
+                .jetstream()
+                .get_stream_no_info(M::STREAM.name())
+                .await
+                .map_err(|error| unreadable(M::STREAM.name(), &error))?;
+            match stream.get_last_raw_message_by_subject(&subject).await {
+                Ok(message) => Ok(Some((message.sequence, decode(&message.payload)?))),
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                Err(error) => Err(unreadable(M::STREAM.name(), &error)),
+            }
+        };
+        self.unless_down(operation).await
+    }
+}
+
+impl<J: muster_contracts::Journal> Journal<J> {
+    /// Every entry with its sequence, oldest first, as the stream's leader knows them.
+    ///
+    /// # Errors
+    /// UNAVAILABLE where the stream cannot be read.
+    pub async fn read(&self) -> Result<Vec<(u64, J)>, Fault> {
+        self.read_after(0).await
+    }
+
+    /// Every entry behind `sequence`.
+    ///
+    /// # Errors
+    /// UNAVAILABLE where the stream cannot be read.
+    pub async fn read_after(&self, sequence: u64) -> Result<Vec<(u64, J)>, Fault> {
+        self.bus.unless_down(self.read_entries(sequence)).await
+    }
+
+    /// Appends an entry where the last one has the sequence `expected` (0: there is none). Returns the entry's sequence.
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`] where the last sequence is another; nothing was appended by this call then.
+    pub async fn append(
+        &self,
+        entry: &J,
+        expected: u64,
+        id: &MessageId,
+    ) -> Result<u64, AppendError> {
+        let headers = headers::durable(self.bus.service(), entry, id);
+        match self
+            .bus
+            .publish_expecting(self.subject.clone(), headers, encode(entry)?, Some(expected))
+            .await
+        {
+            // An entry with this id is there, but not surely this one: only the journal knows.
+            Ok(published) if published.duplicate => Err(AppendError::Conflict),
+            Ok(published) => Ok(published.sequence),
+            Err(Refused::WrongLastSequence) => Err(AppendError::Conflict),
+            Err(Refused::Fault(fault)) => Err(AppendError::Fault(fault)),
+        }
+    }
+
+    async fn read_entries(&self, after: u64) -> Result<Vec<(u64, J)>, Fault> {
+        let name = J::STREAM.name();
+        let stream = self
+            .bus
+            .jetstream()
+            .get_stream_no_info(name)
+            .await
+            .map_err(|error| unreadable(name, &error))?;
+        let mut entries = Vec::new();
+        let mut from = after + 1;
+        loop {
+            match stream
+                .raw_message_builder()
+                .sequence(from)
+                .next_by_subject(self.subject.as_str())
+                .send()
+                .await
+            {
+                Ok(message) => {
+                    from = message.sequence + 1;
+                    entries.push((message.sequence, decode(&message.payload)?));
+                }
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                    return Ok(entries);
+                }
+                Err(error) => return Err(unreadable(name, &error)),
+            }
+        }
+    }
+}
+
+pub(crate) fn unreadable(stream: &str, error: &dyn std::error::Error) -> Fault {
+    Fault::new(Code::Unavailable, format!("stream {stream} cannot be read: {error}"))
+        .with_retry_after_ms(500)
+}

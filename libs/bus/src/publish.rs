@@ -1,0 +1,170 @@
+//! Publishing: acknowledged for what must last, unacknowledged for live tokens.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
+use muster_contracts::{Code, Durable, Fault, Token};
+use tokio::time::Instant;
+
+use crate::{Bus, MessageId, headers};
+
+/// How long a publish is tried: longer than the election of a new leader takes (NATS: 4 to 9 s).
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);
+/// How long one try waits for the acknowledgement.
+const ACK_WAIT: Duration = Duration::from_secs(3);
+
+/// Where a message was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// A message with this id was there already; nothing was stored.
+    pub duplicate: bool,
+}
+
+/// A publish that was refused.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The subject's last sequence is another.
+    WrongLastSequence,
+    Fault(Fault),
+}
+
+impl Bus {
+    /// Publishes an event or a command. When it returns, the stream has it; a second message with this id changes nothing.
+    ///
+    /// # Errors
+    /// INVALID where a field cannot be a token of the subject, UNAVAILABLE where the stream does not acknowledge.
+    pub async fn publish<M: Durable>(
+        &self,
+        message: &M,
+        id: &MessageId,
+    ) -> Result<Published, Fault> {
+        let subject = subject_of(message)?;
+        let headers = headers::durable(self.service(), message, id);
+        self.publish_raw(subject, headers, encode(message)?).await
+    }
+
+    /// Publishes a token without waiting for anything: a lost token is cosmetic, the whole reply travels on the durable way.
+    ///
+    /// # Errors
+    /// INVALID where a field cannot be a token of the subject, UNAVAILABLE where the connection is away.
+    pub async fn emit<M: Token>(&self, token: &M) -> Result<(), Fault> {
+        let subject = subject_of(token)?;
+        let body = encode(token)?;
+        self.unless_down(async {
+            self.client().publish(subject, body).await.map_err(|error| unavailable(&error))
+        })
+        .await
+    }
+
+    pub(crate) async fn publish_raw(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Published, Fault> {
+        self.publish_expecting(subject, headers, body, None).await.map_err(
+            |refused| match refused {
+                Refused::WrongLastSequence => {
+                    Fault::new(Code::Conflict, "the subject's last sequence is another")
+                }
+                Refused::Fault(fault) => fault,
+            },
+        )
+    }
+
+    pub(crate) async fn publish_expecting(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+        expected: Option<u64>,
+    ) -> Result<Published, Refused> {
+        let limit = self.client().max_payload();
+        if limit > 0 && body.len() > limit {
+            return Err(Refused::Fault(Fault::new(
+                Code::Invalid,
+                format!(
+                    "a message of {} bytes is larger than the server's limit of {limit}",
+                    body.len()
+                ),
+            )));
+        }
+        let operation =
+            async { Ok(self.try_until_acknowledged(subject, headers, body, expected).await) };
+        self.unless_down(operation).await.map_err(Refused::Fault)?
+    }
+
+    /// Tries again with the same id: where the acknowledgement was lost, the stream answers «duplicate».
+    async fn try_until_acknowledged(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+        expected: Option<u64>,
+    ) -> Result<Published, Refused> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let mut message =
+                PublishMessage::build().headers(headers.clone()).payload(body.clone());
+            if let Some(sequence) = expected {
+                message = message.expected_last_subject_sequence(sequence);
+            }
+            let error = match self.jetstream().send_publish(subject.clone(), message).await {
+                Ok(ack) => match tokio::time::timeout(ACK_WAIT, ack).await {
+                    Ok(Ok(ack)) => {
+                        return Ok(Published { sequence: ack.sequence, duplicate: ack.duplicate });
+                    }
+                    Ok(Err(error)) => error,
+                    Err(_elapsed) => PublishErrorKind::TimedOut.into(),
+                },
+                Err(error) => error,
+            };
+            match error.kind() {
+                PublishErrorKind::WrongLastSequence => return Err(Refused::WrongLastSequence),
+                // A cluster also refuses while another append to the subject is in flight (10164), without a kind of its own.
+                PublishErrorKind::Other
+                    if expected.is_some() && error.to_string().contains("10164") =>
+                {
+                    return Err(Refused::WrongLastSequence);
+                }
+                PublishErrorKind::TimedOut
+                | PublishErrorKind::StreamNotFound
+                | PublishErrorKind::BrokenPipe
+                | PublishErrorKind::MaxAckPending
+                    if started.elapsed() < PUBLISH_DEADLINE => {}
+                _ => return Err(Refused::Fault(unavailable(&error))),
+            }
+            tokio::time::sleep(pause + Duration::from_millis(rand::random::<u64>() % 50)).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
+pub(crate) fn subject_of<M: muster_contracts::Addressed>(message: &M) -> Result<String, Fault> {
+    message.subject().map_err(|error| Fault::new(Code::Invalid, error.to_string()))
+}
+
+pub(crate) fn encode<M: muster_contracts::Message>(message: &M) -> Result<Bytes, Fault> {
+    if let Some(field) = message.missing() {
+        return Err(Fault::new(Code::Invalid, format!("{} needs `{field}`", M::NAME)));
+    }
+    serde_json::to_vec(message).map(Bytes::from).map_err(|error| {
+        Fault::new(Code::Internal, format!("{} cannot be written as JSON: {error}", M::NAME))
+    })
+}
+
+pub(crate) fn decode<M: muster_contracts::Message>(body: &[u8]) -> Result<M, Fault> {
+    serde_json::from_slice(body)
+        .map_err(|error| Fault::new(Code::Invalid, format!("not a {}: {error}", M::NAME)))
+}
+
+pub(crate) fn unavailable(error: &dyn std::error::Error) -> Fault {
+    Fault::new(Code::Unavailable, format!("NATS did not take the message: {error}"))
+        .with_retry_after_ms(1000)
+}

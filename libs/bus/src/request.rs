@@ -1,0 +1,108 @@
+//! Asking: a typed reply or a typed fault, always within a deadline.
+
+use std::time::Duration;
+
+use async_nats::client::RequestErrorKind;
+use async_nats::jetstream::message::OutboundMessage;
+use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
+use async_nats::{HeaderMap, Message};
+use muster_contracts::{Code, Fault, Request};
+
+use crate::publish::{decode, encode, subject_of};
+use crate::{Bus, headers};
+
+/// The deadline of [`Bus::request`].
+const DEADLINE: Duration = Duration::from_secs(30);
+
+impl Bus {
+    /// Asks with a deadline of 30 s.
+    ///
+    /// # Errors
+    /// The fault that the server answered; UNAVAILABLE where nobody serves it, DEADLINE where no reply comes in time.
+    pub async fn request<R: Request>(&self, request: &R) -> Result<R::Reply, Fault> {
+        self.request_within(request, DEADLINE).await
+    }
+
+    /// Asks with this deadline. A server of a `long` request gives signs of life, so that its end is noticed at once.
+    ///
+    /// # Errors
+    /// The fault that the server answered; UNAVAILABLE where nobody serves it or its server ended, DEADLINE where no reply comes in time.
+    pub async fn request_within<R: Request>(
+        &self,
+        request: &R,
+        deadline: Duration,
+    ) -> Result<R::Reply, Fault> {
+        let subject = subject_of(request)?;
+        let body = encode(request)?;
+        let limit = self.client().max_payload();
+        if limit > 0 && body.len() > limit {
+            return Err(Fault::new(
+                Code::Invalid,
+                format!(
+                    "a request of {} bytes is larger than the server's limit of {limit}",
+                    body.len()
+                ),
+            ));
+        }
+        let mut headers = HeaderMap::new();
+        headers::insert_trace(&mut headers);
+        if R::LONG {
+            headers.insert(headers::SIGNS, "1");
+            return self
+                .unless_down(self.long_request(
+                    OutboundMessage::new(subject.into(), body, Some(headers)),
+                    deadline,
+                    R::RECORDED,
+                ))
+                .await
+                .and_then(|message| reply::<R>(&message));
+        }
+        let mut question = async_nats::Request::new().payload(body).timeout(Some(deadline));
+        if !headers.is_empty() {
+            question = question.headers(headers);
+        }
+        let operation = async {
+            self.client().send_request(subject.clone(), question).await.map_err(|error| match error
+                .kind()
+            {
+                RequestErrorKind::NoResponders => nobody_serves(&subject),
+                RequestErrorKind::TimedOut => too_late(&subject, deadline),
+                _ => {
+                    Fault::new(Code::Unavailable, format!("{subject} could not be asked: {error}"))
+                }
+            })
+        };
+        reply::<R>(&self.unless_down(operation).await?)
+    }
+}
+
+pub(crate) fn nobody_serves(subject: &str) -> Fault {
+    Fault::new(Code::Unavailable, format!("nobody serves {subject}")).with_retry_after_ms(500)
+}
+
+pub(crate) fn too_late(subject: &str, deadline: Duration) -> Fault {
+    Fault::new(
+        Code::Deadline,
+        format!("{subject} did not answer within {} ms", deadline.as_millis()),
+    )
+}
+
+fn reply<R: Request>(message: &Message) -> Result<R::Reply, Fault> {
+    if let Some(fault) = fault_of(message) {
+        return Err(fault);
+    }
+    decode::<R::Reply>(&message.payload).map_err(|fault| {
+        Fault::new(Code::Internal, format!("the reply of {} is {}", R::METHOD, fault.message))
+    })
+}
+
+/// The fault that a reply carries. A plain worker may set the service headers only.
+fn fault_of(message: &Message) -> Option<Fault> {
+    let code = headers::get(message.headers.as_ref(), NATS_SERVICE_ERROR_CODE)?;
+    let text =
+        headers::get(message.headers.as_ref(), NATS_SERVICE_ERROR).unwrap_or("the service failed");
+    Some(serde_json::from_slice(&message.payload).unwrap_or_else(|_| {
+        let known = Code::ALL.into_iter().find(|known| known.http_status().to_string() == code);
+        Fault::new(known.unwrap_or(Code::Internal), text)
+    }))
+}

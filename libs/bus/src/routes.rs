@@ -1,0 +1,258 @@
+//! The routes of a service: a table of contents of what it answers and reads.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use muster_contracts::{Code, Durable, Fault, HasCode, Request, subject};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::consume::{self, Consume, Consumer, Delivery, Feed};
+use crate::publish::decode;
+use crate::rpc::{self, Endpoint};
+use crate::tasks::Tasks;
+use crate::{Bus, Recorded};
+
+pub(crate) type Work = BoxFuture<'static, Result<(), Fault>>;
+pub(crate) type Answer = BoxFuture<'static, Result<Bytes, Fault>>;
+
+/// What a service answers and reads. Subject, kind and reply type follow from the type of the handler's argument.
+pub struct Routes<A> {
+    app: A,
+    endpoints: Vec<Endpoint>,
+    consumers: Vec<Consumer>,
+}
+
+impl<A: Clone + Send + Sync + 'static> Routes<A> {
+    /// No routes yet; `app` is what every handler gets.
+    pub const fn new(app: A) -> Self {
+        Self { app, endpoints: Vec::new(), consumers: Vec::new() }
+    }
+
+    /// Answers a request, on every subject of its template.
+    #[must_use]
+    pub fn rpc<R, H, F, E>(self, handler: H) -> Self
+    where
+        R: Request,
+        H: Fn(A, R) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<R::Reply, E>> + Send + 'static,
+        E: HasCode,
+    {
+        self.endpoint::<R, H, F, E>(vec![subject::pattern(R::SUBJECT)], handler)
+    }
+
+    /// Answers a request only on the subjects of these addresses: others may serve the rest of the template.
+    ///
+    /// # Errors
+    /// INVALID where a field of an address cannot be a token of a subject.
+    pub fn rpc_for<R, H, F, E>(self, addresses: &[R], handler: H) -> Result<Self, Fault>
+    where
+        R: Request,
+        H: Fn(A, R) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<R::Reply, E>> + Send + 'static,
+        E: HasCode,
+    {
+        let subjects =
+            addresses.iter().map(crate::publish::subject_of).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.endpoint::<R, H, F, E>(subjects, handler))
+    }
+
+    /// Handles an event or a command, each once.
+    #[must_use]
+    pub fn on<M, H, F, E>(self, handler: H) -> Self
+    where
+        M: Durable,
+        H: Fn(A, Delivery<M>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: HasCode,
+    {
+        self.on_with(Consume::default(), handler)
+    }
+
+    /// Handles an event or a command with these settings.
+    #[must_use]
+    pub fn on_with<M, H, F, E>(mut self, settings: Consume, handler: H) -> Self
+    where
+        M: Durable,
+        H: Fn(A, Delivery<M>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: HasCode,
+    {
+        let app = self.app.clone();
+        let handle = move |message: &jetstream::Message| -> Work {
+            match Delivery::<M>::parse(message) {
+                Ok(delivery) => guarded(M::NAME, handler(app.clone(), delivery)),
+                Err(fault) => std::future::ready(Err(fault)).boxed(),
+            }
+        };
+        let name = M::NAME.rsplit('.').next().unwrap_or(M::NAME);
+        self.consumers.push(Consumer {
+            name: kebab(name),
+            stream: M::STREAM,
+            patterns: vec![subject::pattern(M::SUBJECT)],
+            settings,
+            handle: Arc::new(handle),
+        });
+        self
+    }
+
+    /// Handles every message of some patterns, undecoded.
+    #[must_use]
+    pub fn feed<H, F, E>(mut self, feed: Feed, handler: H) -> Self
+    where
+        H: Fn(A, Recorded) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: HasCode,
+    {
+        let app = self.app.clone();
+        let handle = move |message: &jetstream::Message| -> Work {
+            match Recorded::from_message(message) {
+                Some(recorded) => guarded("feed", handler(app.clone(), recorded)),
+                None => std::future::ready(Err(Fault::new(
+                    Code::Invalid,
+                    "the message does not come from a stream",
+                )))
+                .boxed(),
+            }
+        };
+        self.consumers.push(Consumer {
+            name: feed.name.to_owned(),
+            stream: feed.stream,
+            patterns: feed.patterns,
+            settings: feed.settings,
+            handle: Arc::new(handle),
+        });
+        self
+    }
+
+    /// Serves until `shutdown`; then finishes what is in flight and sends every reply.
+    ///
+    /// # Errors
+    /// UNAVAILABLE where the connection is closed.
+    pub async fn serve(self, bus: &Bus, shutdown: CancellationToken) -> Result<(), Fault> {
+        tokio::select! {
+            () = bus.ready() => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        let tasks = Tasks::default();
+        let guard = tasks.guard();
+        for consumer in self.consumers {
+            tasks.spawn(consume::run(bus.clone(), consumer, tasks.group(), shutdown.clone()));
+        }
+        rpc::serve(bus, self.endpoints, &tasks, &shutdown).await?;
+        info!(service = bus.service(), "serving");
+        shutdown.cancelled().await;
+        tasks.finish().await;
+        bus.flush().await;
+        drop(guard);
+        Ok(())
+    }
+
+    fn endpoint<R, H, F, E>(mut self, subjects: Vec<String>, handler: H) -> Self
+    where
+        R: Request,
+        H: Fn(A, R) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<R::Reply, E>> + Send + 'static,
+        E: HasCode,
+    {
+        let app = self.app.clone();
+        let answer = move |subject: &str, body: &[u8]| -> Answer {
+            let request = match parse::<R>(subject, body) {
+                Ok(request) => request,
+                Err(fault) => return std::future::ready(Err(fault)).boxed(),
+            };
+            let reply = guarded(R::METHOD, handler(app.clone(), request));
+            async move {
+                let reply = reply.await?;
+                serde_json::to_vec(&reply)
+                    .map(Bytes::from)
+                    .map_err(|error| Fault::new(Code::Internal, error.to_string()))
+            }
+            .boxed()
+        };
+        self.endpoints.push(Endpoint {
+            name: kebab(R::METHOD),
+            subjects,
+            long: R::LONG,
+            answer: Arc::new(answer),
+        });
+        self
+    }
+}
+
+/// Decodes a body, fills its fields from the subject, and checks the required ones.
+pub(crate) fn parse<M: muster_contracts::Addressed>(
+    subject: &str,
+    body: &[u8],
+) -> Result<M, Fault> {
+    let mut message: M = decode(body)?;
+    message.take_from_subject(subject);
+    match message.missing() {
+        Some(field) => Err(Fault::new(Code::Invalid, format!("{} needs `{field}`", M::NAME))),
+        None => Ok(message),
+    }
+}
+
+/// Runs a handler so that even a panic becomes a fault, and what is internal stays inside.
+fn guarded<T, F, E>(what: &'static str, handler: F) -> BoxFuture<'static, Result<T, Fault>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'static,
+    E: HasCode,
+{
+    async move {
+        match AssertUnwindSafe(handler).catch_unwind().await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(fault_of(what, &error)),
+            Err(_panic) => {
+                error!(handler = what, "handler panicked");
+                Err(Fault::new(Code::Internal, "internal error"))
+            }
+        }
+    }
+    .boxed()
+}
+
+fn fault_of<E: HasCode>(what: &str, error: &E) -> Fault {
+    if error.code() == Code::Internal {
+        error!(handler = what, error = chain(error), "handler failed");
+        return Fault::new(Code::Internal, "internal error");
+    }
+    Fault {
+        code: error.code(),
+        message: error.to_string(),
+        retry_after_ms: error.retry_after_ms(),
+        details: error.details(),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn kebab(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
+
+/// The name of a durable consumer.
+pub(crate) fn durable_name(service: &str, name: &str) -> String {
+    format!("{service}-{name}")
+}
