@@ -10,11 +10,11 @@ use futures::StreamExt;
 use muster_contracts::{Code, Fault};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::long_request::SIGN_EVERY;
 use crate::routes::Answer;
+use crate::tasks::Tasks;
 use crate::trace::Trace;
 use crate::{Bus, headers};
 
@@ -36,7 +36,7 @@ pub(crate) struct Endpoint {
 pub(crate) async fn serve(
     bus: &Bus,
     endpoints: Vec<Endpoint>,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
     shutdown: &CancellationToken,
 ) -> Result<(), Fault> {
     if endpoints.is_empty() {
@@ -66,6 +66,7 @@ pub(crate) async fn serve(
             tasks.spawn(answer_all(
                 requests,
                 bus.client().clone(),
+                tasks.group(),
                 endpoint.long,
                 endpoint.answer.clone(),
             ));
@@ -83,9 +84,14 @@ async fn stop_with(service: Service, shutdown: CancellationToken) {
     }
 }
 
-async fn answer_all(mut requests: Requests, client: Client, long: bool, answer: Handler) {
+async fn answer_all(
+    mut requests: Requests,
+    client: Client,
+    replies: Tasks,
+    long: bool,
+    answer: Handler,
+) {
     let slots = Arc::new(Semaphore::new(CONCURRENCY));
-    let replies = TaskTracker::new();
     while let Some(request) = requests.next().await {
         // The semaphore is never closed.
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
@@ -104,8 +110,7 @@ async fn answer_all(mut requests: Requests, client: Client, long: bool, answer: 
             drop(slot);
         }));
     }
-    replies.close();
-    replies.wait().await;
+    replies.finish().await;
 }
 
 async fn with_signs(client: &Client, inbox: Subject, mut work: Answer) -> Result<Bytes, Fault> {
