@@ -38,14 +38,16 @@ class Server:
     def running(self):
         return processes.alive(self.state.get("process")) and self.ready()
 
-    def launch(self, command, say, user=None):
+    def launch(self, command, say, user=None, env=None):
         """Starts the server and returns when it answers."""
         began = time.monotonic()
         logged = self.log.stat().st_size if self.log.exists() else 0
-        self.state["process"], child = processes.start(command, self.log, user)
+        self.state["process"], child = processes.start(command, self.log, user, env)
         # At once, so that an `up` that is killed here leaves no server that nobody knows of.
         self.dev.save()
         if not processes.wait(lambda: child.poll() is not None or self.ready(), START_SECONDS) or child.poll() is not None:
+            self.abandon()
+            self.dev.save()
             raise Problem(f"{self.name} did not start; from {self.log}:\n{processes.since(self.log, logged)}")
         say(f"{self.name}: up on 127.0.0.1:{self.state['port']} in {time.monotonic() - began:.1f} s")
 

@@ -69,6 +69,13 @@ class Dev:
     def save(self):
         self._write(self.state_file, json.dumps(self.state, indent=2) + "\n")
 
+    def read_env(self):
+        """The variables of `.dev/env`."""
+        if not self.env_file.is_file():
+            raise Problem(f"{self.env_file} is not there yet: run `python3 deploy/local/servers.py up` first")
+        pairs = (line.partition("=") for line in self.env_file.read_text().splitlines())
+        return {name: shlex.split(value)[0] for name, _, value in pairs}
+
     def write_env(self, variables):
         self._write(self.env_file, "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()))
 
@@ -87,7 +94,8 @@ def install(dev):
             server.install(say)
 
 
-def up(dev):
+def up(dev, keep=True):
+    """Starts what does not run; `keep` says that it shall run until `down`, not only for one command."""
     with dev.locked() as servers:
         for server in servers:
             server.install(say)
@@ -95,6 +103,7 @@ def up(dev):
                 say(f"{server.name}: using the one that {server.variable} names")
             else:
                 server.up(say)
+        dev.state["keep"] = keep or dev.state.get("keep", False)
         dev.save()
         dev.write_env({name: value for server in servers for name, value in server.variables().items()})
 
@@ -103,7 +112,25 @@ def down(dev):
     with dev.locked() as servers:
         for server in reversed(servers):
             server.down(say)
+        dev.state["keep"] = False
         dev.save()
+
+
+@contextlib.contextmanager
+def for_one_command(dev):
+    """Servers for as long as the block runs; what nobody asked to keep is stopped by the last one who leaves."""
+    dev.dir.mkdir(parents=True, exist_ok=True)
+    with (dev.dir / "users").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            up(dev, keep=False)
+            yield
+        finally:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                dev.servers()
+                if not dev.state.get("keep"):
+                    down(dev)
 
 
 def status(dev):
@@ -114,10 +141,8 @@ def status(dev):
 
 
 def env(dev):
-    if not dev.env_file.is_file():
-        raise Problem(f"{dev.env_file} is not there yet: run `python3 deploy/local/servers.py up` first")
-    for line in dev.env_file.read_text().splitlines():
-        print("export " + line)
+    for name, value in dev.read_env().items():
+        print(f"export {name}={shlex.quote(value)}")
 
 
 def doctor(_dev):

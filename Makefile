@@ -1,0 +1,51 @@
+# The doors for people. The work is done by cargo and by deploy/local/*.py (each tells with --help what it does).
+PYTHON ?= python3
+# The document that the demo works on; empty: the example's own.
+INPUT ?=
+# How many rounds of killing `make chaos` plays.
+ROUNDS ?= 20
+
+MUSTER := $(PYTHON) deploy/local/muster.py
+# rustup installs here; a shell that was open before does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help demo test up down status check bench chaos clean-dev
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## build, start everything, run the example (INPUT=file.md), leave nothing running
+	@$(MUSTER) demo $(if $(INPUT),"$(INPUT)")
+
+test: ## set everything up and run all tests
+	@$(PYTHON) deploy/local/servers.py doctor
+	@$(MUSTER) run env -u OPENAI_API_KEY -u OPENAI_BASE_URL \
+		sh -c 'cargo build --workspace --all-targets && cargo test --workspace'
+
+up: ## start the whole platform in the background and print its address
+	@$(MUSTER) up
+
+down: ## stop the platform and its servers; data stays in .dev/data
+	@$(MUSTER) down
+
+status: ## say what runs
+	@$(MUSTER) status
+
+check: ## format, lints, docs, contracts
+	@$(PYTHON) deploy/local/servers.py doctor
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --quiet
+	$(PYTHON) deploy/local/buf.py lint
+
+bench: ## measure (release build), print the table, write target/bench/results.json
+	@$(PYTHON) deploy/local/servers.py doctor
+	@$(MUSTER) run cargo run --release -p muster-bench
+
+chaos: ## kill services at random for ROUNDS rounds while executions run
+	@$(PYTHON) deploy/local/servers.py doctor
+	@$(MUSTER) run env MUSTER_CHAOS_ROUNDS=$(ROUNDS) \
+		sh -c 'cargo build --workspace --bins && cargo test -p muster-tests chaos -- --nocapture'
+
+clean-dev: down ## stop everything and delete .dev (servers, data, logs)
+	rm -rf .dev
