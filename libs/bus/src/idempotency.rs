@@ -35,7 +35,7 @@ impl Handled {
     pub(crate) fn claim(&self, id: &str) -> Option<Claim<'_>> {
         let key = format!("{}/{}", self.consumer, hex(&Sha256::digest(id.as_bytes()), 16));
         let free = self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        free.then_some(Claim { handled: self, key })
+        free.then(|| Claim { handled: self, key })
     }
 }
 

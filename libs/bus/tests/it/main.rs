@@ -1,0 +1,49 @@
+//! The bus on a real nats-server.
+#![expect(clippy::unwrap_used, reason = "test helpers")]
+
+mod consuming;
+mod journals;
+mod requests;
+mod streams;
+
+use muster_bus::{Bus, MessageId, Routes, Settings};
+use muster_contracts::Fault;
+use muster_contracts::tool::v1::ToolExecutionRequested;
+use muster_testkit::NatsServer;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A connection of a service, ready.
+async fn connect(nats: &NatsServer, service: &str) -> Bus {
+    let mut settings = Settings::new(service, nats.url());
+    settings.ack_wait = std::time::Duration::from_secs(1);
+    let bus = Bus::open(settings).await.unwrap();
+    bus.ready().await;
+    bus
+}
+
+/// Serves routes until the guard is dropped.
+fn serve<A: Clone + Send + Sync + 'static>(
+    bus: &Bus,
+    routes: Routes<A>,
+) -> (DropGuard, tokio::task::JoinHandle<Result<(), Fault>>) {
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn({
+        let (bus, shutdown) = (bus.clone(), shutdown.clone());
+        async move { routes.serve(&bus, shutdown).await }
+    });
+    (shutdown.drop_guard(), task)
+}
+
+fn command(key: &str) -> ToolExecutionRequested {
+    ToolExecutionRequested {
+        execution_id: "e1".into(),
+        task: "/do/0".into(),
+        tool: "echo".into(),
+        arguments: None,
+        idempotency_key: key.into(),
+    }
+}
+
+fn id(text: &str) -> MessageId {
+    MessageId::derived([text])
+}

@@ -1,0 +1,196 @@
+//! Requests are always answered.
+
+use std::time::Duration;
+
+use muster_bus::{Bus, Routes};
+use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse};
+use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest};
+use muster_contracts::{Code, Fault};
+use muster_testkit::{NatsServer, eventually};
+use tokio::time::Instant;
+
+use crate::{connect, serve};
+
+async fn answer(_app: (), request: GetExecutionRequest) -> Result<ExecutionState, Fault> {
+    match request.execution_id.as_str() {
+        "panic" => panic!("as a bug would"),
+        "bug" => Err(Fault::new(Code::Internal, "the secret is 42")),
+        "gone" => Err(Fault::new(Code::NotFound, "execution \"gone\" is not there")
+            .with_details(serde_json::json!({"id": "gone"}))),
+        "slow" => {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok(ExecutionState { status: "slow".into(), ..Default::default() })
+        }
+        id => Ok(ExecutionState { execution_id: id.into(), ..Default::default() }),
+    }
+}
+
+async fn ask(bus: &Bus, id: &str) -> Result<ExecutionState, Fault> {
+    bus.request_within(&GetExecutionRequest { execution_id: id.into() }, Duration::from_secs(5))
+        .await
+}
+
+async fn until_served(bus: &Bus) {
+    eventually(Duration::from_secs(5), "the service answers", || ask(bus, "e1")).await;
+}
+
+#[tokio::test]
+async fn a_request_gets_its_typed_reply() {
+    let nats = NatsServer::start().await;
+    let (server, client) = (connect(&nats, "orchestration").await, connect(&nats, "gateway").await);
+    let _serving = serve(&server, Routes::new(()).rpc(answer));
+    until_served(&client).await;
+    assert_eq!(ask(&client, "e7").await.unwrap().execution_id, "e7");
+}
+
+#[tokio::test]
+async fn a_fault_arrives_with_its_code_text_and_details() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "orchestration").await;
+    let _serving = serve(&bus, Routes::new(()).rpc(answer));
+    until_served(&bus).await;
+    let fault = ask(&bus, "gone").await.unwrap_err();
+    assert_eq!(
+        (fault.code, fault.message.as_str()),
+        (Code::NotFound, "execution \"gone\" is not there")
+    );
+    assert_eq!(fault.details["id"], "gone");
+}
+
+#[tokio::test]
+async fn a_panicking_handler_is_answered_and_the_service_goes_on() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "orchestration").await;
+    let _serving = serve(&bus, Routes::new(()).rpc(answer));
+    until_served(&bus).await;
+    assert_eq!(ask(&bus, "panic").await.unwrap_err().code, Code::Internal);
+    assert_eq!(ask(&bus, "e1").await.unwrap().execution_id, "e1");
+}
+
+#[tokio::test]
+async fn what_is_internal_stays_inside() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "orchestration").await;
+    let _serving = serve(&bus, Routes::new(()).rpc(answer));
+    until_served(&bus).await;
+    assert_eq!(ask(&bus, "bug").await.unwrap_err(), Fault::new(Code::Internal, "internal error"));
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_answered_with_what_is_wrong() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "orchestration").await;
+    let _serving = serve(&bus, Routes::new(()).rpc(answer));
+    until_served(&bus).await;
+    let raw = async_nats::connect(nats.url()).await.unwrap();
+    for (body, expected) in [
+        ("{\"execution_id\": ", "not a muster.workflow.v1"),
+        ("[1]", "not a muster.workflow.v1"),
+        ("{}", "needs `execution_id`"),
+        ("\u{0}", "not a muster"),
+    ] {
+        let reply = raw.request("workflow.query.execution", body.into()).await.unwrap();
+        let fault: Fault = serde_json::from_slice(&reply.payload).unwrap();
+        assert_eq!(fault.code, Code::Invalid, "{body}");
+        assert!(fault.message.contains(expected), "{body}: {}", fault.message);
+        assert_eq!(reply.headers.unwrap().get("Nats-Service-Error-Code").unwrap().as_str(), "400");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_serves_fails_at_once() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "gateway").await;
+    let started = Instant::now();
+    let fault = ask(&bus, "e1").await.unwrap_err();
+    assert_eq!(fault.code, Code::Unavailable);
+    assert!(fault.message.contains("nobody serves workflow.query.execution"), "{}", fault.message);
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_stop_sends_every_reply_that_is_in_flight() {
+    let nats = NatsServer::start().await;
+    let (server, client) = (connect(&nats, "orchestration").await, connect(&nats, "gateway").await);
+    let (guard, task) = serve(&server, Routes::new(()).rpc(answer));
+    until_served(&client).await;
+    let asked: Vec<_> = (0..10)
+        .map(|_| {
+            tokio::spawn({
+                let client = client.clone();
+                async move { ask(&client, "slow").await }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(guard);
+    for reply in asked {
+        assert_eq!(reply.await.unwrap().unwrap().status, "slow");
+    }
+    task.await.unwrap().unwrap();
+    assert_eq!(ask(&client, "e1").await.unwrap_err().code, Code::Unavailable);
+}
+
+fn complete(key: &str) -> CompleteRequest {
+    CompleteRequest {
+        provider: "offline".into(),
+        idempotency_key: key.into(),
+        ..Default::default()
+    }
+}
+
+async fn model(_app: (), request: CompleteRequest) -> Result<CompleteResponse, Fault> {
+    let work = if request.idempotency_key == "for ever" {
+        Duration::from_secs(3600)
+    } else {
+        Duration::from_millis(2500)
+    };
+    tokio::time::sleep(work).await;
+    Ok(CompleteResponse { model: "m".into(), ..Default::default() })
+}
+
+#[tokio::test]
+async fn a_long_request_outlives_many_signs_of_life_and_a_plain_client_gets_one_reply() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "model").await;
+    let _serving = serve(&bus, Routes::new(()).rpc(model));
+    let raw = async_nats::connect(nats.url()).await.unwrap();
+    let body = serde_json::to_vec(&complete("k")).unwrap();
+    let request = complete("k");
+    let reply = bus.request_within(&request, Duration::from_secs(20));
+    let (reply, plain) = tokio::join!(reply, raw.request("llm.request.offline", body.into()));
+    assert_eq!(reply.unwrap().model, "m");
+    assert_eq!(
+        serde_json::from_slice::<CompleteResponse>(&plain.unwrap().payload).unwrap().model,
+        "m"
+    );
+}
+
+#[tokio::test]
+async fn the_end_of_a_server_in_the_middle_of_a_long_request_is_noticed() {
+    let nats = NatsServer::start().await;
+    let (server, client) = (connect(&nats, "model").await, connect(&nats, "agent").await);
+    let (_guard, task) = serve(&server, Routes::new(()).rpc(model));
+    let asked = tokio::spawn(async move {
+        client.request_within(&complete("for ever"), Duration::from_secs(60)).await
+    });
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    task.abort();
+    let fault = asked.await.unwrap().unwrap_err();
+    assert_eq!(fault.code, Code::Unavailable);
+    assert!(fault.message.contains("no sign of life"), "{}", fault.message);
+}
+
+#[tokio::test]
+async fn a_request_while_the_server_is_away_fails_within_the_outage_budget() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "gateway").await;
+    nats.kill();
+    let started = Instant::now();
+    let fault = bus.request(&GetExecutionRequest { execution_id: "e1".into() }).await.unwrap_err();
+    assert_eq!(fault.code, Code::Unavailable);
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    nats.restart().await;
+    eventually(Duration::from_secs(10), "the bus is back by itself", || async { bus.ping().await })
+        .await;
+}

@@ -1,0 +1,151 @@
+//! Following streams, timers, tokens, artifacts, and what happens when the server restarts.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::Utc;
+use futures::StreamExt;
+use muster_bus::{After, MessageId};
+use muster_contracts::llm::v1::Token;
+use muster_contracts::workflow::v1::{JournalEntry, TimerFired};
+use muster_contracts::{Stream, subject};
+use muster_testkit::{NatsServer, eventually};
+
+use crate::{connect, id};
+
+fn entry(input: &str) -> JournalEntry {
+    JournalEntry { execution_id: "e1".into(), input_id: input.into(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_follower_goes_on_behind_its_last_message_after_a_restart_of_the_server() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "gateway").await;
+    let pattern = subject::address::<JournalEntry>(&[("execution_id", "e1")]).unwrap();
+    let mut follower = Box::pin(bus.follow(Stream::Executions, vec![pattern], After(0)));
+    bus.publish(&entry("a"), &id("a")).await.unwrap();
+    let first = follower.next().await.unwrap();
+    assert_eq!(first.decode::<JournalEntry>().unwrap().input_id, "a");
+    assert_eq!(
+        (first.execution_id.as_str(), first.message_type.as_str()),
+        ("e1", "muster.workflow.v1.JournalEntry")
+    );
+    nats.kill();
+    nats.restart().await;
+    bus.publish(&entry("b"), &id("b")).await.unwrap();
+    let second =
+        tokio::time::timeout(Duration::from_secs(15), follower.next()).await.unwrap().unwrap();
+    assert_eq!(second.decode::<JournalEntry>().unwrap().input_id, "b");
+    assert_eq!(second.sequence, first.sequence + 1);
+}
+
+#[tokio::test]
+async fn memory_streams_are_there_again_after_a_restart_and_tokens_flow() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "model").await;
+    let token =
+        |text: &str| Token { session: "s1".into(), delta: text.into(), ..Default::default() };
+    let pattern = subject::address::<Token>(&[("session", "s1")]).unwrap();
+    let mut tokens = Box::pin(bus.follow(Stream::LlmStreams, vec![pattern], After(0)));
+    bus.emit(&token("before")).await.unwrap();
+    assert_eq!(tokens.next().await.unwrap().decode::<Token>().unwrap().delta, "before");
+    nats.kill();
+    nats.restart().await;
+    let after = async {
+        loop {
+            // A token that is sent before the stream is there again is lost, as tokens may be.
+            drop(bus.emit(&token("after")).await);
+            if let Ok(Some(token)) =
+                tokio::time::timeout(Duration::from_millis(200), tokens.next()).await
+            {
+                break token.decode::<Token>().unwrap().delta;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(15), after).await.unwrap(), "after");
+}
+
+#[tokio::test]
+async fn tokens_are_sent_again_with_their_sequence_for_those_who_only_listen() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "model").await;
+    let raw = async_nats::connect(nats.url()).await.unwrap();
+    let mut streamed = raw.subscribe("agent.token.streamed").await.unwrap();
+    raw.flush().await.unwrap();
+    bus.emit(&Token { session: "s1".into(), delta: "hello".into(), ..Default::default() })
+        .await
+        .unwrap();
+    let message =
+        tokio::time::timeout(Duration::from_secs(5), streamed.next()).await.unwrap().unwrap();
+    assert_eq!(message.headers.unwrap().get("Nats-Sequence").unwrap().as_str(), "1");
+}
+
+fn timer(name: &str) -> TimerFired {
+    TimerFired {
+        execution_id: "e1".into(),
+        timer_id: subject::derived_token(name),
+        timer: name.into(),
+        fire_at: None,
+    }
+}
+
+#[tokio::test]
+async fn timers_fire_once_cancelled_ones_never_and_a_restart_changes_nothing() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "orchestration").await;
+    let soon = Utc::now() + chrono::Duration::milliseconds(1200);
+    for name in ["a", "b", "cancelled"] {
+        bus.schedule(&timer(name), soon, &MessageId::derived(["e1", name])).await.unwrap();
+    }
+    bus.cancel(&timer("cancelled")).await.unwrap();
+    nats.kill();
+    nats.restart().await;
+    let pattern = subject::address::<TimerFired>(&[("execution_id", "e1")]).unwrap();
+    let mut fired = Box::pin(bus.follow(Stream::Executions, vec![pattern], After(0)));
+    let mut names = Vec::new();
+    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(4), fired.next()).await {
+        assert_eq!(
+            message.id,
+            MessageId::derived(["e1", message.decode::<TimerFired>().unwrap().timer.as_str()])
+                .as_str()
+        );
+        names.push(message.decode::<TimerFired>().unwrap().timer);
+    }
+    names.sort();
+    assert_eq!(names, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_timer_that_is_past_fires_at_once() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "orchestration").await;
+    bus.schedule(&timer("late"), Utc::now() - chrono::Duration::hours(1), &id("late"))
+        .await
+        .unwrap();
+    let pattern = subject::address::<TimerFired>(&[("execution_id", "e1")]).unwrap();
+    let mut fired = Box::pin(bus.follow(Stream::Executions, vec![pattern], After(0)));
+    assert!(tokio::time::timeout(Duration::from_secs(5), fired.next()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn large_objects_come_back_as_they_were() {
+    let nats = NatsServer::start().await;
+    let artifacts = connect(&nats, "gateway").await.artifacts();
+    let body = Bytes::from(vec![7u8; 5 << 20]);
+    artifacts.put("documents/a", body.clone()).await.unwrap();
+    assert_eq!(artifacts.get("documents/a").await.unwrap(), Some(body));
+    assert_eq!(artifacts.get("documents/none").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_bus_that_is_opened_before_its_server_gets_ready_by_itself() {
+    let nats = NatsServer::start().await;
+    nats.kill();
+    let bus =
+        muster_bus::Bus::open(muster_bus::Settings::new("gateway", nats.url())).await.unwrap();
+    assert!(!bus.is_ready());
+    assert!(bus.ping().await.is_err());
+    nats.restart().await;
+    tokio::time::timeout(Duration::from_secs(10), bus.ready()).await.unwrap();
+    eventually(Duration::from_secs(5), "the bus is ready", || async { bus.is_ready() }).await;
+}
