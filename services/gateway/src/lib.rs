@@ -1,1 +1,47 @@
-//! The gateway service.
+#![doc = include_str!("../README.md")]
+
+mod app;
+mod body;
+mod config;
+mod controllers;
+mod domain;
+mod error;
+mod listen;
+mod live;
+mod problem;
+mod routes;
+mod trace;
+mod waits;
+pub mod wire;
+
+use anyhow::Context as _;
+use muster_runtime::{Context, Service};
+use tokio::net::TcpListener;
+use tracing::info;
+
+pub use problem::Problem;
+pub use routes::openapi;
+
+use crate::{app::App, config::Config};
+
+/// The gateway service.
+///
+/// It starts without the bus: clients are told that the platform is not ready, and by which name.
+#[must_use]
+pub fn service() -> Service {
+    Service::new("gateway", run).starts_without_bus()
+}
+
+async fn run(cx: Context) -> anyhow::Result<()> {
+    let config = Config::from_env(&cx.env)?;
+    let app = App::new(&cx, &config);
+    let listener = TcpListener::bind(config.http_addr)
+        .await
+        .with_context(|| format!("cannot listen on {} (MUSTER_HTTP_ADDR)", config.http_addr))?;
+    info!(address = %listener.local_addr()?, "REST listens");
+    cx.spawn(listen::listen(app.clone()));
+    axum::serve(listener, routes::router(app))
+        .with_graceful_shutdown(cx.shutdown.clone().cancelled_owned())
+        .await
+        .context("REST stopped")
+}

@@ -1,0 +1,9 @@
+//! One file for each thing that a client can ask for.
+
+pub(crate) mod agents;
+pub(crate) mod collections;
+pub(crate) mod deliverables;
+pub(crate) mod executions;
+pub(crate) mod health;
+pub(crate) mod tools;
+pub(crate) mod workflows;

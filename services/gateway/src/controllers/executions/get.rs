@@ -1,0 +1,19 @@
+//! Shows an execution.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+
+use crate::{app::App, error::Error, problem::Problem, wire::Execution};
+
+/// The present state of an execution.
+#[utoipa::path(get, path = "/v1/executions/{id}", tag = "executions",
+    params(("id" = String, Path, description = "The execution's id")),
+    responses((status = 200, body = Execution), (status = 404, body = Problem)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Execution>, Error> {
+    Ok(Json(super::state(&app, &id).await?))
+}

@@ -1,0 +1,193 @@
+//! Starts an execution, and waits for its end where the client prefers that.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::Utc;
+use muster_bus::{Bucket, KvError, MessageId};
+use muster_contracts::{
+    Code,
+    workflow::v1::{GetWorkflowRequest, StartExecution},
+};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use uuid::Uuid;
+
+use super::{record_key, state};
+use crate::{
+    app::App,
+    body,
+    domain::{
+        idempotency::{Key, StartRecord, digest},
+        prefer,
+    },
+    error::Error,
+    problem::Problem,
+    wire::{Execution, Start, Started},
+};
+
+/// How often the state is read while a request waits: what tells of the end may be missed.
+const READ_EVERY: Duration = Duration::from_secs(2);
+
+/// Starts a workflow. Answers at once, or with `Prefer: wait=30` when it has ended. With an `Idempotency-Key` a
+/// repeated request is the same execution (for 24 hours).
+#[utoipa::path(post, path = "/v1/executions", tag = "executions", request_body = Start,
+    params(("Prefer" = Option<String>, Header, description = "`wait=30`: wait for the end, 1 to 300 seconds"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 characters that name this request")),
+    responses((status = 202, body = Started, description = "Started; `Location` is where its state is"),
+        (status = 200, body = Execution, description = "Ended within the time that the client preferred to wait"),
+        (status = 404, body = Problem, description = "There is no such workflow"),
+        (status = 422, body = Problem, description = "The key belongs to another request")))]
+pub(crate) async fn start(State(app): State<App>, request: Request) -> Result<Response, Error> {
+    let wait = wait(request.headers());
+    let key = key(request.headers())?;
+    let start: Start = body::json(request).await?;
+    let execution_id = accept(&app, &start, key.as_ref()).await?;
+    let Some(wait) = wait else { return Ok(started(execution_id, "pending".to_owned())) };
+    let (over, execution) = end(&app, &execution_id, wait).await?;
+    let mut response = if over {
+        (StatusCode::OK, [(header::CONTENT_LOCATION, location(&execution_id))], Json(execution))
+            .into_response()
+    } else {
+        started(execution_id, execution.status)
+    };
+    if let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs())) {
+        response.headers_mut().insert("preference-applied", applied);
+    }
+    Ok(response)
+}
+
+fn wait(headers: &HeaderMap) -> Option<Duration> {
+    prefer::wait(headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()))
+}
+
+/// The request's idempotency key, where it has one.
+pub(crate) fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
+    let Some(header) = headers.get("idempotency-key") else { return Ok(None) };
+    Ok(Some(Key::parse(&String::from_utf8_lossy(header.as_bytes()))?))
+}
+
+fn location(execution_id: &str) -> String {
+    format!("/v1/executions/{execution_id}")
+}
+
+fn started(execution_id: String, status: String) -> Response {
+    let location = location(&execution_id);
+    (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(Started { execution_id, status }))
+        .into_response()
+}
+
+/// Makes the start durable and returns the execution's id.
+async fn accept(app: &App, start: &Start, key: Option<&Key>) -> Result<String, Error> {
+    let Some(key) = key else {
+        let id = Uuid::now_v7().to_string();
+        let record = resolve(app, start, String::new()).await?;
+        let records = app.bus.kv(Bucket::Idempotency);
+        let record_key = record_key(&id);
+        // The record says `pending` until the engine has begun; nobody knows the id before both are done.
+        tokio::try_join!(records.put(&record_key, &record), publish(app, &id, start, &record))?;
+        return Ok(id);
+    };
+    let id = key.id("executions").to_string();
+    let request = digest([serde_json::to_vec(start).map_err(anyhow::Error::from)?.as_slice()]);
+    let record = remember(app, &id, start, request.clone()).await?;
+    if record.request != request {
+        return Err(Error::KeyReused(key.text().to_owned()));
+    }
+    // Also on a repeat: the first request may have ended between the record and the command.
+    publish(app, &id, start, &record).await?;
+    Ok(id)
+}
+
+/// The record of the first request with this id: this one's, where none was there.
+async fn remember(
+    app: &App,
+    id: &str,
+    start: &Start,
+    request: String,
+) -> Result<StartRecord, Error> {
+    let records = app.bus.kv::<StartRecord>(Bucket::Idempotency);
+    let key = record_key(id);
+    if let Some(found) = records.get(&key).await? {
+        return Ok(found.value);
+    }
+    let record = resolve(app, start, request).await?;
+    match records.create(&key, &record).await {
+        Ok(_) => Ok(record),
+        Err(KvError::Conflict) => {
+            let found = records.get(&key).await?;
+            Ok(found.ok_or_else(|| anyhow::anyhow!("the record {key} came and went"))?.value)
+        }
+        Err(KvError::Fault(fault)) => Err(fault.into()),
+    }
+}
+
+/// The definition on which the execution will stay for its whole life.
+async fn resolve(app: &App, start: &Start, request: String) -> Result<StartRecord, Error> {
+    let version = start.version.clone().unwrap_or_default();
+    let definition =
+        app.bus.request(&GetWorkflowRequest { name: start.workflow.clone(), version }).await?;
+    Ok(StartRecord {
+        request,
+        workflow: definition.name,
+        version: definition.version,
+        digest: definition.digest,
+        at: Utc::now(),
+    })
+}
+
+async fn publish(
+    app: &App,
+    id: &str,
+    start: &Start,
+    record: &StartRecord,
+) -> Result<(), muster_contracts::Fault> {
+    let command = StartExecution {
+        execution_id: id.to_owned(),
+        workflow: record.workflow.clone(),
+        version: record.version.clone(),
+        digest: record.digest.clone(),
+        input: Some(start.input.clone().into()),
+    };
+    app.bus.publish(&command, &MessageId::derived([id, "start"])).await?;
+    Ok(())
+}
+
+/// Waits for the end, and says whether it came in time.
+async fn end(app: &App, execution_id: &str, wait: Duration) -> Result<(bool, Execution), Error> {
+    let over_at = Instant::now() + wait;
+    // Before the state is read: an end in between must find us waiting.
+    let mut waiter = app.ends.register(execution_id);
+    let mut ticks = interval(READ_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Execution {
+        execution_id: execution_id.to_owned(),
+        status: "pending".to_owned(),
+        ..Execution::default()
+    };
+    let mut told = false;
+    loop {
+        let mut stopping = false;
+        tokio::select! {
+            () = waiter.told(), if !told => told = true,
+            _ = ticks.tick() => {}
+            () = sleep_until(over_at) => stopping = true,
+            () = app.stop.cancelled() => stopping = true,
+        }
+        if stopping {
+            return Ok((false, last));
+        }
+        match state(app, execution_id).await {
+            Ok(execution) if execution.is_over() => return Ok((true, execution)),
+            Ok(execution) => last = execution,
+            // The start is safe: an engine that is away now will do it, and the client hears of it in time or later.
+            Err(Error::Fault(fault))
+                if matches!(fault.code, Code::Unavailable | Code::Deadline | Code::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

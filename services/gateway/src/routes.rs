@@ -1,0 +1,64 @@
+//! Every path that the gateway answers.
+
+use axum::{Json, Router, middleware, routing::get};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::{
+    OpenApi,
+    openapi::{InfoBuilder, OpenApi as Document},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    controllers::{agents, collections, deliverables, executions, health, tools, workflows},
+    problem::{self, Problem},
+    trace,
+};
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(Problem)))]
+struct Api;
+
+/// The table of contents, and the document that is made from it.
+fn paths() -> (Router<App>, Document) {
+    let (router, mut document) = OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(agents::put::put, agents::get::get))
+        .routes(routes!(agents::list::list))
+        .routes(routes!(workflows::put::put, workflows::list::list))
+        .routes(routes!(workflows::get::get))
+        .routes(routes!(tools::list))
+        .routes(routes!(executions::start::start))
+        .routes(routes!(executions::get::get))
+        .routes(routes!(executions::events::events))
+        .routes(routes!(executions::usage::usage))
+        .routes(routes!(deliverables::get))
+        .routes(routes!(collections::ingest::ingest))
+        .routes(routes!(collections::get::get))
+        .routes(routes!(collections::search::search))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .split_for_parts();
+    document.info = InfoBuilder::new()
+        .title("Muster")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Multi-agent workflows as durable events. Errors are application/problem+json (RFC 9457)."))
+        .build();
+    (router, document)
+}
+
+/// The OpenAPI 3.1 document.
+#[must_use]
+pub fn openapi() -> Document {
+    paths().1
+}
+
+/// The whole HTTP service.
+pub(crate) fn router(app: App) -> Router {
+    let (router, document) = paths();
+    router
+        .route("/openapi.json", get(|| async move { Json(document) }))
+        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn(problem::render))
+        .layer(middleware::from_fn(trace::within))
+        .with_state(app)
+}

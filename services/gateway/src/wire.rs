@@ -1,0 +1,27 @@
+//! What stands in the bodies of requests and responses.
+
+mod agent;
+mod collection;
+mod event;
+mod execution;
+mod tool;
+mod workflow;
+
+pub use agent::{Agent, Agents, Limits, Model};
+pub use collection::{Document, Hit, Hits, NewDocument, PendingDocument, Search};
+pub use event::{AgentUsage, Deliverable, Event, Events, ExecutionUsage, Usage};
+pub use execution::{Execution, Start, Started, Task};
+pub use tool::{Tool, Tools};
+pub use workflow::{Workflow, Workflows};
+
+use chrono::{DateTime, Utc};
+use muster_contracts::Timestamp;
+
+fn when(timestamp: Option<&Timestamp>) -> Option<DateTime<Utc>> {
+    timestamp.map(|timestamp| muster_contracts::time(Some(timestamp)))
+}
+
+/// Absent where the text is empty, as protobuf's default values mean it.
+fn some(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}

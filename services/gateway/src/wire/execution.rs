@@ -1,0 +1,134 @@
+//! Executions.
+
+use chrono::{DateTime, Utc};
+use muster_contracts::workflow::v1 as contract;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{some, when};
+
+/// Starts a workflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// The workflow's name.
+    pub workflow: String,
+    /// Absent: the version that was registered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What the workflow works on; absent: an empty object.
+    #[serde(default = "empty")]
+    pub input: Value,
+}
+
+fn empty() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+/// The answer to a start that nobody waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Started {
+    /// The execution's id: its state is at `/v1/executions/{execution_id}`.
+    pub execution_id: String,
+    /// `pending`, or how far it is when a wait was over.
+    pub status: String,
+}
+
+/// The present state of an execution.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Execution {
+    /// Its id.
+    pub execution_id: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The workflow's version.
+    pub version: String,
+    /// SHA-256 of the definition on which it stays.
+    pub digest: String,
+    /// pending, running, waiting, completed, faulted or cancelled.
+    pub status: String,
+    /// What it works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+    /// What came out; only of a completed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// What went wrong, as the Serverless Workflow specification shapes it; only of a faulted one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub error: Option<Value>,
+    /// Its tasks, in the order in which they began.
+    #[serde(default)]
+    pub tasks: Vec<Task>,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// The present state of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Task {
+    /// Unique in the execution: the pointer to the task with loop iterations and attempt.
+    pub task: String,
+    /// The task's name.
+    pub name: String,
+    /// The task's type: set, call, for, …
+    pub kind: String,
+    /// running, waiting, completed, faulted, skipped or cancelled.
+    pub status: String,
+    /// How often it began, from 1.
+    pub attempt: u32,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl Execution {
+    /// Whether it has ended, in whatever way.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.status.as_str(), "completed" | "faulted" | "cancelled")
+    }
+}
+
+impl From<contract::ExecutionState> for Execution {
+    fn from(state: contract::ExecutionState) -> Self {
+        let output = state.output.map(|output| output.0);
+        let completed = state.status == "completed";
+        Self {
+            execution_id: state.execution_id,
+            workflow: state.workflow,
+            version: state.version,
+            digest: state.digest,
+            status: some(state.status).unwrap_or_else(|| "pending".to_owned()),
+            input: state.input.map(|input| input.0),
+            // On the wire a null output is no output.
+            output: output.or_else(|| completed.then_some(Value::Null)),
+            error: state.error.map(|error| error.into_value()),
+            tasks: state.tasks.into_iter().map(Task::from).collect(),
+            started_at: when(state.started_at.as_ref()),
+            ended_at: when(state.ended_at.as_ref()),
+        }
+    }
+}
+
+impl From<contract::TaskState> for Task {
+    fn from(state: contract::TaskState) -> Self {
+        Self {
+            task: state.task,
+            name: state.name,
+            kind: state.kind,
+            status: state.status,
+            attempt: state.attempt,
+            started_at: when(state.started_at.as_ref()),
+            ended_at: when(state.ended_at.as_ref()),
+        }
+    }
+}
