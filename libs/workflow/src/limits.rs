@@ -26,3 +26,5 @@ pub const EXPRESSION_STEPS: u64 = 5_000_000;
 pub const VALUE_SIZE: u64 = 4 * 1024 * 1024;
 /// Depth to which a value that an expression makes or reads may be nested.
 pub const VALUE_DEPTH: usize = 128;
+/// Size of all facts of one step, in bytes, roughly; a workflow that makes more in one go faults.
+pub const TRANSITION_SIZE: u64 = 8 * 1024 * 1024;

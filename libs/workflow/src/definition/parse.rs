@@ -1,0 +1,164 @@
+//! From a document to a model, with every problem that it has.
+
+mod call;
+mod catch;
+mod common;
+mod conformance;
+mod header;
+mod task;
+
+use serde_json::{Map, Value};
+
+use super::References;
+use crate::expression::{Expression, Template};
+use crate::model::{Model, Node};
+use crate::pointer::escape;
+use crate::problem::Problems;
+
+pub(crate) use self::call::naming_argument;
+
+type Object = Map<String, Value>;
+
+/// Variables that every expression of a task can read.
+const TASK_VARIABLES: [&str; 5] = ["$context", "$input", "$task", "$workflow", "$runtime"];
+
+/// Parses a document; the error is never empty.
+pub(super) fn parse(document: &Value) -> Result<(Model, References), Problems> {
+    let Some(root) = document.as_object() else {
+        let message =
+            format!("the document is {}, not a map with `document` and `do`", is(document));
+        return Err(Problems::one("", message));
+    };
+    let mut parser = Parser::new(root);
+    let model = parser.workflow(root);
+    if parser.problems.0.is_empty() {
+        // What is checked above has clear messages; the specification's own schema has the last
+        // word, so that nothing passes here that another runtime would refuse.
+        conformance::check(document, &mut parser.problems);
+    }
+    if parser.problems.0.is_empty() { Ok((model, parser.references)) } else { Err(parser.problems) }
+}
+
+struct Parser<'d> {
+    /// The `use` section.
+    reusable: Option<&'d Object>,
+    problems: Problems,
+    nodes: Vec<Node>,
+    references: References,
+    /// Variables of the loops and catches around the current task.
+    scope: Vec<String>,
+    depth: usize,
+}
+
+impl<'d> Parser<'d> {
+    fn new(root: &'d Object) -> Parser<'d> {
+        Parser {
+            reusable: root.get("use").and_then(Value::as_object),
+            problems: Problems::default(),
+            nodes: Vec::new(),
+            references: References::default(),
+            scope: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    fn problem(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+        self.problems.add(pointer, message);
+    }
+
+    /// Refuses keys that are not `known`: nothing in a document is silently ignored.
+    fn only(&mut self, map: &Object, pointer: &str, what: &str, known: &[&str]) {
+        for key in map.keys().filter(|key| !known.contains(&key.as_str())) {
+            let message =
+                format!("`{key}` is not supported in {what}; supported are {}", known.join(", "));
+            self.problem(at(pointer, key), message);
+        }
+    }
+
+    fn object<'v>(&mut self, value: &'v Value, pointer: &str, what: &str) -> Option<&'v Object> {
+        let object = value.as_object();
+        if object.is_none() {
+            self.problem(pointer, format!("{what} must be a map, not {}", is(value)));
+        }
+        object
+    }
+
+    fn text<'v>(&mut self, value: &'v Value, pointer: &str, what: &str) -> Option<&'v str> {
+        let text = value.as_str();
+        if text.is_none() {
+            self.problem(pointer, format!("{what} must be a string, not {}", is(value)));
+        }
+        text
+    }
+
+    /// Variables of the current place, those of loops and catches included.
+    fn variables(&self, also: &[&str]) -> Vec<String> {
+        let own = TASK_VARIABLES.iter().chain(also).map(|name| (*name).to_owned());
+        own.chain(self.scope.iter().cloned()).collect()
+    }
+
+    /// An expression, bare or in `${ }`.
+    fn expression(
+        &mut self,
+        value: &Value,
+        pointer: &str,
+        variables: &[String],
+    ) -> Option<Expression> {
+        let text = self.text(value, pointer, "an expression")?;
+        match Expression::parse(text, variables) {
+            Ok(expression) => Some(expression),
+            Err(message) => {
+                self.problem(pointer, message);
+                None
+            }
+        }
+    }
+
+    /// A value whose strings may be expressions in `${ }`.
+    fn template(&mut self, value: &Value, pointer: &str, variables: &[String]) -> Template {
+        Template::parse(value, pointer, variables, &mut |pointer, message| {
+            self.problems.add(pointer, message);
+        })
+    }
+
+    /// Where the DSL has an expression as a string, or a map with expressions in it.
+    fn transformation(
+        &mut self,
+        value: &Value,
+        pointer: &str,
+        variables: &[String],
+    ) -> Option<Template> {
+        match value {
+            Value::String(_) => {
+                self.expression(value, pointer, variables).map(Template::Expression)
+            }
+            Value::Object(_) => Some(self.template(value, pointer, variables)),
+            other => {
+                let message = format!("must be an expression or a map, not {}", is(other));
+                self.problem(pointer, message);
+                None
+            }
+        }
+    }
+}
+
+/// The pointer of `key` below `pointer`.
+fn at(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", escape(key))
+}
+
+/// What a value is, for a message.
+fn is(value: &Value) -> String {
+    const LENGTH: usize = 60;
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => format!("the boolean {value}"),
+        Value::Number(value) => format!("the number {value}"),
+        Value::String(text) if text.chars().count() > LENGTH => {
+            format!("the string `{}…`", text.chars().take(LENGTH).collect::<String>())
+        }
+        Value::String(text) => format!("the string `{text}`"),
+        Value::Array(values) => format!("a list of {}", values.len()),
+        Value::Object(map) => format!("a map of {}", map.len()),
+    }
+}

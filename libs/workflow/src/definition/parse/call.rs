@@ -1,0 +1,142 @@
+//! `call` tasks: Muster's own functions.
+
+use serde_json::Value;
+
+use super::{Object, Parser, at, is};
+use crate::Function;
+use crate::expression::{Template, strip};
+use crate::model::Kind;
+
+/// What a function takes.
+struct Signature {
+    function: Function,
+    /// The argument that names what is called.
+    name: &'static str,
+    /// Groups of arguments of which exactly one must be there.
+    one_of: &'static [&'static [&'static str]],
+    optional: &'static [&'static str],
+}
+
+const SIGNATURES: [Signature; 4] = [
+    Signature {
+        function: Function::Agent,
+        name: "agent",
+        one_of: &[&["input", "prompt"]],
+        optional: &[],
+    },
+    Signature { function: Function::Tool, name: "tool", one_of: &[], optional: &["arguments"] },
+    Signature {
+        function: Function::Model,
+        name: "model",
+        one_of: &[&["prompt", "messages"]],
+        optional: &["provider", "system", "temperature", "max_tokens", "response_schema"],
+    },
+    Signature {
+        function: Function::Search,
+        name: "collection",
+        one_of: &[&["query"]],
+        optional: &["top_k", "filter"],
+    },
+];
+
+impl Signature {
+    fn known(&self) -> Vec<&'static str> {
+        let required = self.one_of.iter().copied().flatten();
+        [self.name].iter().chain(required).chain(self.optional).copied().collect()
+    }
+}
+
+impl Parser<'_> {
+    pub(super) fn call(&mut self, task: &Object, name: &Value, pointer: &str) -> Option<Kind> {
+        let at_call = at(pointer, "call");
+        let name = self.text(name, &at_call, "`call`")?;
+        let Some(signature) = SIGNATURES.iter().find(|known| known.function.name() == name) else {
+            let known = SIGNATURES.map(|signature| signature.function.name()).join(", ");
+            let message = format!("`call: {name}` is not supported; supported are {known}");
+            self.problem(at_call, message);
+            return None;
+        };
+        let at_with = at(pointer, "with");
+        let Some(with) = task.get("with") else {
+            let known = signature.known().join(", ");
+            self.problem(at_with, format!("`with` is missing: the arguments of {name}: {known}"));
+            return None;
+        };
+        let with = self.object(with, &at_with, "`with`")?;
+        self.arguments(signature, with, &at_with);
+        let variables = self.variables(&[]);
+        let arguments = self.template(&Value::Object(with.clone()), &at_with, &variables);
+        Some(Kind::Call { function: signature.function, arguments })
+    }
+
+    fn arguments(&mut self, signature: &Signature, with: &Object, pointer: &str) {
+        let name = signature.function.name();
+        self.only(with, pointer, &format!("`with` of `call: {name}`"), &signature.known());
+        for group in signature.one_of {
+            let given = group.iter().filter(|argument| with.contains_key(**argument)).count();
+            if given != 1 {
+                let what = group.join("` or `");
+                let message = match given {
+                    0 => format!("`call: {name}` needs `{what}`"),
+                    _ => format!("`call: {name}` takes only one of `{what}`"),
+                };
+                self.problem(pointer, message);
+            }
+        }
+        self.named(signature, with, pointer);
+        let at_arguments = at(pointer, "arguments");
+        match with.get("arguments") {
+            None | Some(Value::Object(_)) => {}
+            Some(Value::String(text)) if strip(text).is_some() => {}
+            Some(other) => {
+                let message =
+                    format!("`arguments` must be a map or an expression, not {}", is(other));
+                self.problem(at_arguments, message);
+            }
+        }
+    }
+
+    /// Checks the argument that names what is called, and remembers the name.
+    fn named(&mut self, signature: &Signature, with: &Object, pointer: &str) {
+        let at_name = at(pointer, signature.name);
+        let function = signature.function.name();
+        let Some(value) = with.get(signature.name) else {
+            let message = format!("`call: {function}` needs `{}`", signature.name);
+            self.problem(at_name, message);
+            return;
+        };
+        let Some(name) = self.text(value, &at_name, &format!("`{}`", signature.name)) else {
+            return;
+        };
+        if name.trim().is_empty() {
+            self.problem(at_name, format!("`{}` is empty", signature.name));
+            return;
+        }
+        if strip(name).is_some() {
+            return;
+        }
+        let task = pointer.strip_suffix("/with").unwrap_or(pointer).to_owned();
+        let references = match signature.function {
+            Function::Agent => &mut self.references.agents,
+            Function::Tool => &mut self.references.tools,
+            Function::Model => &mut self.references.models,
+            Function::Search => &mut self.references.collections,
+        };
+        references.entry(name.to_owned()).or_insert(task);
+    }
+}
+
+/// The argument that names what a function calls.
+pub(crate) fn naming_argument(function: Function) -> &'static str {
+    let signature = SIGNATURES.iter().find(|signature| signature.function == function);
+    signature.map_or("", |signature| signature.name)
+}
+
+/// Whether a template can give a string.
+pub(super) fn may_be_text(template: &Template) -> bool {
+    match template {
+        Template::Literal(value) => value.is_string(),
+        Template::Expression(_) => true,
+        Template::Array(_) | Template::Object(_) => false,
+    }
+}

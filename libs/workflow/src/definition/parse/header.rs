@@ -1,0 +1,109 @@
+//! The parts of a document around its tasks.
+
+use serde_json::Value;
+
+use super::{Object, Parser, at, is};
+use crate::model::Model;
+
+/// Variables of the workflow's own `input.from`.
+const INPUT_VARIABLES: [&str; 2] = ["$workflow", "$runtime"];
+/// Variables of the workflow's own `output.as`.
+const OUTPUT_VARIABLES: [&str; 5] = ["$context", "$input", "$output", "$workflow", "$runtime"];
+
+impl Parser<'_> {
+    pub(super) fn workflow(&mut self, root: &Object) -> Model {
+        let known = ["document", "input", "use", "do", "timeout", "output"];
+        self.only(root, "", "a workflow", &known);
+        match root.get("document") {
+            Some(document) => self.document(document),
+            None => self.problem("/document", "`document` is missing: it names the workflow"),
+        }
+        if let Some(reusable) = root.get("use") {
+            self.reusable(reusable);
+        }
+        let owned = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        let input = self.transform(root, "", "input", &owned(&INPUT_VARIABLES));
+        let output = self.transform(root, "", "output", &owned(&OUTPUT_VARIABLES));
+        let timeout = root.get("timeout").and_then(|value| self.timeout(value, "/timeout", &[]));
+        let tasks = match root.get("do") {
+            Some(tasks) => self.list(tasks, "", "/do"),
+            None => {
+                self.problem("/do", "`do` is missing: the list of the workflow's tasks");
+                Vec::new()
+            }
+        };
+        let nodes = std::mem::take(&mut self.nodes);
+        Model { nodes, root: tasks, input, output, timeout }
+    }
+
+    fn document(&mut self, document: &Value) {
+        let Some(map) = self.object(document, "/document", "`document`") else { return };
+        let known = ["dsl", "namespace", "name", "version", "title", "summary", "tags", "metadata"];
+        self.only(map, "/document", "`document`", &known);
+        for field in ["dsl", "namespace", "name", "version"] {
+            let pointer = at("/document", field);
+            match map.get(field) {
+                None => self.problem(pointer, format!("`{field}` is missing")),
+                Some(Value::String(text)) => self.described(field, text, &pointer),
+                Some(other) => {
+                    let message =
+                        format!("`{field}` must be a string, not {}; quote it", is(other));
+                    self.problem(pointer, message);
+                }
+            }
+        }
+    }
+
+    fn described(&mut self, field: &str, text: &str, pointer: &str) {
+        match field {
+            "dsl" if !text.starts_with("1.0.") => {
+                let message = format!("DSL version `{text}` is not supported; it is 1.0.3 here");
+                self.problem(pointer, message);
+            }
+            "namespace" | "name" if !is_label(text) => {
+                let message = format!(
+                    "`{text}` must have 1 to 63 letters, digits and hyphens, and neither begin \
+                     nor end with a hyphen"
+                );
+                self.problem(pointer, message);
+            }
+            "version" if text.split('.').count() < 3 => {
+                let message = format!("`{text}` is not a semantic version such as 1.0.0");
+                self.problem(pointer, message);
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks the reusable parts, those that nothing uses included.
+    fn reusable(&mut self, reusable: &Value) {
+        let Some(map) = self.object(reusable, "/use", "`use`") else { return };
+        self.only(map, "/use", "`use`", &["errors", "retries", "timeouts"]);
+        for (section, value) in map {
+            let pointer = at("/use", section);
+            let known = ["errors", "retries", "timeouts"].contains(&section.as_str());
+            let Some(entries) = self.object(value, &pointer, "a section of `use`") else {
+                continue;
+            };
+            for (name, entry) in entries.iter().filter(|_| known) {
+                let pointer = at(&pointer, name);
+                match section.as_str() {
+                    "errors" => drop(self.error(entry, &pointer)),
+                    "retries" => drop(self.retry_policy(entry, &pointer)),
+                    _ => drop(self.timeout_definition(entry, &pointer, &[])),
+                }
+            }
+        }
+    }
+}
+
+/// Whether a text may be a namespace or a name.
+fn is_label(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=63).contains(&text.len())
+        && text.chars().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}

@@ -1,0 +1,197 @@
+//! The state of one execution, rebuilt by applying facts.
+
+mod apply;
+mod run;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(crate) use self::run::{Detail, Phase, Run};
+use crate::{Definition, Error, Purpose};
+
+/// The status of an execution, named as the specification does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It has not begun.
+    Pending,
+    /// A function is at work.
+    Running,
+    /// Only timers are awaited.
+    Waiting,
+    /// It ended well.
+    Completed,
+    /// It ended with an error.
+    Faulted,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl Status {
+    /// Whether nothing can happen any more.
+    pub fn is_ended(self) -> bool {
+        matches!(self, Status::Completed | Status::Faulted | Status::Cancelled)
+    }
+}
+
+/// The status of one run of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskStatus {
+    /// It is under way.
+    Running,
+    /// It ended well.
+    Completed,
+    /// It ended with an error.
+    Faulted,
+    /// It was stopped from outside.
+    Cancelled,
+    /// Its `if` was false.
+    Skipped,
+}
+
+/// One run of a task, as a client may see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TaskView<'a> {
+    /// Key of the run.
+    pub task: &'a str,
+    /// Where the task stands in the document.
+    pub pointer: &'a str,
+    /// The task's name.
+    pub name: &'a str,
+    /// The task's type: `set`, `call`, `for`, …
+    pub kind: &'static str,
+    /// How it stands.
+    pub status: TaskStatus,
+    /// How often the task began in its place, counted from 1.
+    pub attempt: u32,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended, if it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime<Utc>>,
+    /// The error that it ended with, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'a Error>,
+}
+
+/// The state of one execution.
+///
+/// It changes only by [`Execution::apply`]; [`crate::step`] decides which facts come next.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    pub(crate) id: Arc<str>,
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) end: Option<Status>,
+    pub(crate) input: Arc<Value>,
+    pub(crate) output: Option<Arc<Value>>,
+    pub(crate) error: Option<Error>,
+    pub(crate) context: Arc<Value>,
+    /// Runs in the order in which they began. The first, with the empty key, is the workflow.
+    pub(crate) runs: Vec<Arc<Run>>,
+    pub(crate) by_key: HashMap<Arc<str>, usize>,
+    /// How often a task was reached in its place.
+    pub(crate) attempts: HashMap<Arc<str>, u32>,
+    pub(crate) timers: BTreeMap<String, Timer>,
+    /// Calls whose result is awaited.
+    pub(crate) calls: usize,
+}
+
+/// A timer that was set and has not fired.
+#[derive(Debug, Clone)]
+pub(crate) struct Timer {
+    pub(crate) run: usize,
+    pub(crate) purpose: Purpose,
+}
+
+impl Execution {
+    /// An execution that has not begun.
+    pub fn new(id: &str, definition: Arc<Definition>) -> Execution {
+        Execution {
+            id: id.into(),
+            definition,
+            end: None,
+            input: Arc::default(),
+            output: None,
+            error: None,
+            context: Arc::default(),
+            runs: Vec::new(),
+            by_key: HashMap::new(),
+            attempts: HashMap::new(),
+            timers: BTreeMap::new(),
+            calls: 0,
+        }
+    }
+
+    /// The id that it was created with.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The definition that it runs.
+    pub fn definition(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        match self.end {
+            Some(end) => end,
+            None if self.runs.is_empty() => Status::Pending,
+            None if self.calls == 0 => Status::Waiting,
+            None => Status::Running,
+        }
+    }
+
+    /// The input as it was given; null before the start.
+    pub fn input(&self) -> &Value {
+        &self.input
+    }
+
+    /// The output, when it has completed.
+    pub fn output(&self) -> Option<&Value> {
+        self.output.as_deref()
+    }
+
+    /// The error, when it has faulted.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
+    /// The context that tasks exported; null before the first export.
+    pub fn context(&self) -> &Value {
+        &self.context
+    }
+
+    /// When it began.
+    pub fn started_at(&self) -> Option<DateTime<Utc>> {
+        self.runs.first().map(|run| run.started_at)
+    }
+
+    /// When it ended.
+    pub fn ended_at(&self) -> Option<DateTime<Utc>> {
+        self.runs.first().and_then(|run| run.ended_at)
+    }
+
+    /// Every run of a task, in the order in which they began.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskView<'_>> {
+        self.runs.iter().filter_map(|run| {
+            let node = self.definition.node(run.node?)?;
+            Some(TaskView {
+                task: &run.key,
+                pointer: &node.pointer,
+                name: &node.name,
+                kind: node.kind.name(),
+                status: run.status,
+                attempt: run.attempt,
+                started_at: run.started_at,
+                ended_at: run.ended_at,
+                error: run.error.as_deref(),
+            })
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! Runtime expressions: jq, by the `jaq` crates, with bounds.
+//!
+//! An expression comes from outside and must neither stall nor crash the process. Its source is
+//! bounded, and so are its nesting, its steps, its stack and the size of every value that it makes
+//! ([`guard`] says how). It cannot read the clock, the environment or anything else that changes.
+
+mod compile;
+mod evaluate;
+mod guard;
+mod meter;
+mod natives;
+mod operators;
+mod template;
+mod value;
+
+use std::fmt;
+use std::sync::Arc;
+
+use jaq_core::Filter;
+use serde_json::Value;
+
+use self::meter::Guarded;
+pub(crate) use self::template::Template;
+use crate::Error;
+
+/// A compiled expression.
+#[derive(Clone)]
+pub(crate) struct Expression(Arc<Compiled>);
+
+struct Compiled {
+    source: String,
+    filter: Filter<Guarded>,
+    /// The variables that it reads, in the order in which the filter expects them.
+    variables: Vec<String>,
+    /// Whether it can neither recurse nor nest deeply, so that any thread's stack is enough.
+    shallow: bool,
+}
+
+impl Expression {
+    /// Compiles `source`, which stands bare or in `${ }`, for a place that has `variables`.
+    ///
+    /// The error says what is wrong with the source.
+    pub(crate) fn parse(source: &str, variables: &[String]) -> Result<Expression, String> {
+        let bare = strip(source).unwrap_or(source);
+        compile::compile(bare, variables).map(|compiled| Expression(Arc::new(compiled)))
+    }
+
+    /// The result for `input`; no result is null, and more than one is an error.
+    pub(crate) fn evaluate(
+        &self,
+        input: &Value,
+        lookup: &dyn Fn(&str) -> Value,
+    ) -> Result<Value, Error> {
+        evaluate::evaluate(&self.0, input, lookup)
+    }
+
+    /// Whether the result is neither null nor false, as jq decides.
+    pub(crate) fn test(
+        &self,
+        input: &Value,
+        lookup: &dyn Fn(&str) -> Value,
+    ) -> Result<bool, Error> {
+        let value = self.evaluate(input, lookup)?;
+        Ok(!matches!(value, Value::Null | Value::Bool(false)))
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "${{ {} }}", self.0.source)
+    }
+}
+
+/// What stands inside `${ }`, where the whole text is that.
+pub(crate) fn strip(text: &str) -> Option<&str> {
+    text.trim().strip_prefix("${")?.strip_suffix('}').map(str::trim)
+}

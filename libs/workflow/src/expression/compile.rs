@@ -1,0 +1,118 @@
+//! From source to a guarded filter.
+
+mod inspect;
+mod library;
+
+use jaq_core::Compiler;
+use jaq_core::load::parse::{Def, Parser, Term};
+use jaq_core::load::{Arena, File, Lexer, Loader};
+
+use self::inspect::Inspection;
+use super::{Compiled, guard, natives};
+use crate::limits;
+
+/// Name under which the whole expression is defined; source cannot use it.
+const MAIN: &str = "__main";
+/// Nesting of terms up to which an expression counts as shallow.
+const SHALLOW: usize = 32;
+/// Nesting of terms beyond which an expression is refused; a pipe of n filters nests n deep.
+const DEEP: usize = 500;
+
+pub(super) fn compile(source: &str, variables: &[String]) -> Result<Compiled, String> {
+    check_source(source)?;
+    crate::stack::with_deep_stack(|| compile_deep(source, variables))
+        .and_then(|result| result)
+        .map_err(|message| format!("{message}: `{}`", excerpt(source)))
+}
+
+fn compile_deep(source: &str, variables: &[String]) -> Result<Compiled, String> {
+    let term = parse(source)?;
+    let inspection = Inspection::of(&term)?;
+    if inspection.depth > DEEP {
+        return Err(format!("the expression nests {} deep, {DEEP} at most", inspection.depth));
+    }
+    let used = variables.iter().filter(|name| inspection.variables.contains(name.as_str()));
+    let used: Vec<String> = used.cloned().collect();
+    let library = library::reachable(&inspection.calls);
+    let shallow = inspection.depth <= SHALLOW && !inspection.defines && !library.recursive;
+    let main = guard::definition(Def { name: MAIN, args: Vec::new(), body: term });
+    let definitions = library.definitions.into_iter().chain([main]);
+    let arena = Arena::default();
+    let modules = Loader::new(definitions)
+        .load(&arena, File { code: MAIN, path: () })
+        .map_err(|_errors| "the expression cannot be read".to_owned())?;
+    let filter = Compiler::default()
+        .with_funs(natives::all())
+        .with_global_vars(used.iter().map(String::as_str))
+        .compile(modules)
+        .map_err(|errors| undefined(&errors, variables))?;
+    Ok(Compiled { source: source.to_owned(), filter, variables: used, shallow })
+}
+
+fn parse(source: &str) -> Result<Term<&str>, String> {
+    let tokens = Lexer::new(source).lex().map_err(|errors| match errors.first() {
+        Some((expected, rest)) => syntax(expected.as_str(), rest),
+        None => "the expression cannot be read".to_owned(),
+    })?;
+    Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| match errors.first() {
+        Some((expected, found)) => syntax(expected.as_str(), found.map_or("", |token| token.0)),
+        None => "the expression cannot be read".to_owned(),
+    })
+}
+
+fn syntax(expected: &str, found: &str) -> String {
+    let found = match found {
+        "" => "its end".to_owned(),
+        found => format!("`{}`", excerpt(found)),
+    };
+    format!("syntax error in the jq expression: expected {expected} but found {found}")
+}
+
+type Undefined<'a> = [(File<&'a str, ()>, Vec<(&'a str, jaq_core::compile::Undefined)>)];
+
+fn undefined(errors: &Undefined<'_>, variables: &[String]) -> String {
+    let Some((name, kind)) = errors.iter().flat_map(|(_, errors)| errors).next() else {
+        return "the expression cannot be compiled".to_owned();
+    };
+    match kind {
+        jaq_core::compile::Undefined::Var => {
+            format!("there is no variable {name} here; there are {}", variables.join(", "))
+        }
+        jaq_core::compile::Undefined::Filter(arity) => {
+            format!("there is no function {name}/{arity} in jq")
+        }
+        other => format!("there is no {} {name}", other.as_str()),
+    }
+}
+
+/// Bounds what the parser must go through, before it does.
+fn check_source(source: &str) -> Result<(), String> {
+    let limit = limits::EXPRESSION_BYTES;
+    if source.len() > limit {
+        return Err(format!("the expression has {} bytes, {limit} at most", source.len()));
+    }
+    if source.trim().is_empty() {
+        return Err("the expression is empty; `.` is the whole input".to_owned());
+    }
+    let mut depth = 0_usize;
+    for character in source.chars() {
+        match character {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > limits::EXPRESSION_DEPTH {
+            let limit = limits::EXPRESSION_DEPTH;
+            return Err(format!("the expression nests its brackets deeper than {limit} levels"));
+        }
+    }
+    Ok(())
+}
+
+fn excerpt(text: &str) -> String {
+    const LENGTH: usize = 80;
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(text)),
+        None => text.to_owned(),
+    }
+}

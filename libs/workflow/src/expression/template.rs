@@ -1,0 +1,106 @@
+//! JSON with expressions in it.
+
+use serde_json::{Map, Value};
+
+use super::{Expression, strip};
+use crate::Error;
+
+/// A value whose strings may be expressions in `${ }`.
+#[derive(Debug, Clone)]
+pub(crate) enum Template {
+    Literal(Value),
+    Expression(Expression),
+    Array(Vec<Template>),
+    Object(Vec<(String, Template)>),
+}
+
+impl Template {
+    /// Parses `value`; problems are reported with the pointer of their place below `pointer`.
+    pub(crate) fn parse(
+        value: &Value,
+        pointer: &str,
+        variables: &[String],
+        problem: &mut dyn FnMut(String, String),
+    ) -> Template {
+        match value {
+            Value::String(text) => Template::parse_text(text, pointer, variables, problem),
+            Value::Array(values) => {
+                let parse = |(index, value)| {
+                    Template::parse(value, &format!("{pointer}/{index}"), variables, problem)
+                };
+                let templates: Vec<_> = values.iter().enumerate().map(parse).collect();
+                match templates.iter().all(Template::is_literal) {
+                    true => Template::Literal(value.clone()),
+                    false => Template::Array(templates),
+                }
+            }
+            Value::Object(map) => {
+                let mut templates = Vec::with_capacity(map.len());
+                for (key, value) in map {
+                    let pointer = format!("{pointer}/{}", crate::pointer::escape(key));
+                    let template = Template::parse(value, &pointer, variables, problem);
+                    templates.push((key.clone(), template));
+                }
+                match templates.iter().all(|(_, template)| template.is_literal()) {
+                    true => Template::Literal(value.clone()),
+                    false => Template::Object(templates),
+                }
+            }
+            literal => Template::Literal(literal.clone()),
+        }
+    }
+
+    fn parse_text(
+        text: &str,
+        pointer: &str,
+        variables: &[String],
+        problem: &mut dyn FnMut(String, String),
+    ) -> Template {
+        let literal = Template::Literal(Value::String(text.to_owned()));
+        if strip(text).is_some() {
+            return match Expression::parse(text, variables) {
+                Ok(expression) => Template::Expression(expression),
+                Err(message) => {
+                    problem(pointer.to_owned(), message);
+                    literal
+                }
+            };
+        }
+        if text.contains("${") {
+            // The specification gives it no meaning, and who wrote it expects one.
+            problem(
+                pointer.to_owned(),
+                "an expression must be the whole string: write `${ \"text \\(.field) text\" }` \
+                 instead of `text ${ .field } text`"
+                    .to_owned(),
+            );
+        }
+        literal
+    }
+
+    /// The value, with every expression evaluated for `input`.
+    pub(crate) fn evaluate(
+        &self,
+        input: &Value,
+        lookup: &dyn Fn(&str) -> Value,
+    ) -> Result<Value, Error> {
+        match self {
+            Template::Literal(value) => Ok(value.clone()),
+            Template::Expression(expression) => expression.evaluate(input, lookup),
+            Template::Array(templates) => templates
+                .iter()
+                .map(|template| template.evaluate(input, lookup))
+                .collect::<Result<_, _>>()
+                .map(Value::Array),
+            Template::Object(templates) => templates
+                .iter()
+                .map(|(key, template)| Ok((key.clone(), template.evaluate(input, lookup)?)))
+                .collect::<Result<Map<_, _>, _>>()
+                .map(Value::Object),
+        }
+    }
+
+    pub(crate) fn is_literal(&self) -> bool {
+        matches!(self, Template::Literal(_))
+    }
+}

@@ -1,0 +1,190 @@
+//! A parsed workflow: its tasks in an arena, with compiled expressions and schemas.
+
+use std::time::Duration;
+
+use crate::expression::{Expression, Template};
+use crate::schema::Schema;
+use crate::{Error, Function};
+
+/// Index of a task in [`Model::nodes`].
+pub(crate) type NodeId = usize;
+
+/// What a document says, checked.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) root: Vec<NodeId>,
+    pub(crate) input: Transform,
+    pub(crate) output: Transform,
+    pub(crate) timeout: Option<Length>,
+}
+
+/// One task of the document.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Where it stands in the document.
+    pub(crate) pointer: String,
+    /// Its key relative to the run of the task around it, as `/do/0/name`.
+    pub(crate) step: String,
+    pub(crate) name: String,
+    /// Index in the list that holds it.
+    pub(crate) position: usize,
+    pub(crate) condition: Option<Expression>,
+    pub(crate) input: Transform,
+    pub(crate) output: Transform,
+    pub(crate) export: Transform,
+    pub(crate) timeout: Option<Length>,
+    pub(crate) then: Then,
+    pub(crate) kind: Kind,
+}
+
+/// What a task does.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Do(Vec<NodeId>),
+    Set(Template),
+    Switch(Vec<Case>),
+    For(For),
+    Fork { branches: Vec<NodeId>, compete: bool },
+    Try(Try),
+    Raise(Raise),
+    Wait(Length),
+    Call { function: Function, arguments: Template },
+}
+
+impl Kind {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Kind::Do(_) => "do",
+            Kind::Set(_) => "set",
+            Kind::Switch(_) => "switch",
+            Kind::For(_) => "for",
+            Kind::Fork { .. } => "fork",
+            Kind::Try(_) => "try",
+            Kind::Raise(_) => "raise",
+            Kind::Wait(_) => "wait",
+            Kind::Call { .. } => "call",
+        }
+    }
+}
+
+/// Checks and changes data on its way in or out.
+#[derive(Debug, Default)]
+pub(crate) struct Transform {
+    pub(crate) template: Option<Template>,
+    pub(crate) schema: Option<Schema>,
+}
+
+/// Where the flow goes after a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Then {
+    Continue,
+    Exit,
+    End,
+    /// To a task of the same list.
+    Task {
+        position: usize,
+        name: String,
+    },
+}
+
+impl Then {
+    /// The directive as a fact records it; `continue` goes without saying.
+    pub(crate) fn directive(&self) -> Option<String> {
+        match self {
+            Then::Continue => None,
+            Then::Exit => Some("exit".to_owned()),
+            Then::End => Some("end".to_owned()),
+            Then::Task { name, .. } => Some(name.clone()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Case {
+    /// `None` is the default case.
+    pub(crate) when: Option<Expression>,
+    pub(crate) then: Then,
+}
+
+#[derive(Debug)]
+pub(crate) struct For {
+    /// Name of the item's variable, with its dollar sign.
+    pub(crate) each: String,
+    /// Name of the index's variable, with its dollar sign.
+    pub(crate) at: String,
+    pub(crate) items: Template,
+    pub(crate) condition: Option<Expression>,
+    pub(crate) body: Vec<NodeId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Try {
+    pub(crate) body: Vec<NodeId>,
+    pub(crate) filter: Filter,
+    /// Name of the error's variable, with its dollar sign.
+    pub(crate) variable: String,
+    pub(crate) when: Option<Expression>,
+    pub(crate) except_when: Option<Expression>,
+    pub(crate) retry: Option<Retry>,
+    /// `None` swallows the error.
+    pub(crate) handler: Option<Vec<NodeId>>,
+}
+
+/// Which errors a `catch` is for: those that match every field that is set.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) r#type: Option<String>,
+    pub(crate) status: Option<u16>,
+    pub(crate) instance: Option<String>,
+    pub(crate) title: Option<String>,
+    pub(crate) detail: Option<String>,
+}
+
+impl Filter {
+    pub(crate) fn matches(&self, error: &Error) -> bool {
+        let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
+        same(&self.r#type, &error.r#type)
+            && self.status.is_none_or(|status| status == error.status)
+            && same(&self.instance, &error.instance)
+            && same(&self.title, &error.title)
+            && same(&self.detail, &error.detail)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Retry {
+    pub(crate) when: Option<Expression>,
+    pub(crate) except_when: Option<Expression>,
+    pub(crate) delay: Duration,
+    pub(crate) backoff: Backoff,
+    /// How many retries at most.
+    pub(crate) count: Option<u32>,
+    /// How long after the first attempt began a retry may still be decided.
+    pub(crate) duration: Option<Duration>,
+    pub(crate) jitter: Option<(Duration, Duration)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backoff {
+    Constant,
+    Linear,
+    Exponential,
+}
+
+/// The error that a `raise` task raises, its texts possibly expressions.
+#[derive(Debug)]
+pub(crate) struct Raise {
+    pub(crate) r#type: Template,
+    pub(crate) status: u16,
+    pub(crate) title: Option<Template>,
+    pub(crate) detail: Option<Template>,
+    pub(crate) instance: Option<Template>,
+}
+
+/// A length of time: known, or given by an expression as an ISO 8601 duration.
+#[derive(Debug, Clone)]
+pub(crate) enum Length {
+    Fixed(Duration),
+    Computed(Expression),
+}

@@ -1,0 +1,165 @@
+//! What the variables of an expression stand for.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::Machine;
+use crate::Error;
+use crate::execution::{Detail, Phase, Run};
+use crate::model::{Kind, Node};
+
+/// The place of an expression in an execution.
+pub(super) struct Scope<'m> {
+    machine: &'m Machine,
+    /// The run whose surroundings give the variables of loops and catches.
+    run: usize,
+    input: Arc<Value>,
+    output: Option<Arc<Value>>,
+    /// A task that has not begun.
+    upcoming: Option<&'m Node>,
+    /// A loop's index that is not yet in the state.
+    index: Option<(usize, usize)>,
+    error: Option<(String, Value)>,
+}
+
+impl<'m> Scope<'m> {
+    /// Inside a run that has begun.
+    pub(super) fn of(machine: &'m Machine, run: usize) -> Scope<'m> {
+        let input = machine.get(run).map(|run| run.input.clone()).unwrap_or_default();
+        Scope { machine, run, input, output: None, upcoming: None, index: None, error: None }
+    }
+
+    /// Before `task` begins inside `parent`.
+    pub(super) fn before(
+        machine: &'m Machine,
+        parent: usize,
+        task: &'m Node,
+        raw: &Arc<Value>,
+    ) -> Scope<'m> {
+        let upcoming = Some(task);
+        let input = raw.clone();
+        Scope { machine, run: parent, input, output: None, upcoming, index: None, error: None }
+    }
+
+    pub(super) fn with_output(self, output: &Arc<Value>) -> Scope<'m> {
+        Scope { output: Some(output.clone()), ..self }
+    }
+
+    pub(super) fn at_index(self, run: usize, index: usize) -> Scope<'m> {
+        Scope { index: Some((run, index)), ..self }
+    }
+
+    pub(super) fn with_error(self, variable: &str, error: &Error) -> Scope<'m> {
+        Scope { error: Some((variable.to_owned(), error_value(error))), ..self }
+    }
+
+    /// The value of a variable; parsing made sure that there is one.
+    pub(super) fn variable(&self, name: &str) -> Value {
+        match name {
+            "$context" => self.machine.state.context.as_ref().clone(),
+            "$input" => self.input.as_ref().clone(),
+            "$output" => self.output.as_deref().cloned().unwrap_or_default(),
+            "$task" => self.task(),
+            "$workflow" => self.machine.workflow(&self.machine.state.input),
+            "$runtime" => runtime(),
+            other => self.surrounding(other),
+        }
+    }
+
+    /// A variable of a loop or a catch around this place, the innermost first.
+    fn surrounding(&self, name: &str) -> Value {
+        if let Some((variable, error)) = &self.error
+            && variable == name
+        {
+            return error.clone();
+        }
+        let mut run = self.run;
+        loop {
+            if let Some(value) = self.machine.get(run).and_then(|found| self.own(run, found, name))
+            {
+                return value;
+            }
+            if run == 0 {
+                return Value::Null;
+            }
+            run = self.machine.parent(run);
+        }
+    }
+
+    /// A variable that a run itself gives.
+    fn own(&self, index: usize, run: &Run, name: &str) -> Option<Value> {
+        match (self.machine.state.definition.kind(run.node)?, &run.detail) {
+            (Kind::For(for_), Detail::Loop { items, index: current }) => {
+                let ahead = self.index.filter(|(of, _)| *of == index).map(|(_, index)| index);
+                let at = ahead.or(*current)?;
+                if for_.each == name {
+                    return items.get(at).cloned();
+                }
+                (for_.at == name).then(|| Value::from(at))
+            }
+            (Kind::Try(try_), Detail::Try { phase: Phase::Catching(error), .. }) => {
+                (try_.variable == name).then(|| error_value(error))
+            }
+            _ => None,
+        }
+    }
+
+    /// `$task`: the task's name, reference, definition, raw input, output and start.
+    fn task(&self) -> Value {
+        let definition = &self.machine.state.definition;
+        let (node, raw, started_at) = match (self.upcoming, self.machine.get(self.run)) {
+            (Some(node), _) => (Some(node), self.input.clone(), self.machine.now),
+            (None, Some(run)) => {
+                let node = run.node.and_then(|node| definition.node(node));
+                (node, run.raw.clone(), run.started_at)
+            }
+            (None, None) => return Value::Null,
+        };
+        let Some(node) = node else { return Value::Null };
+        json!({
+            "name": node.name,
+            "reference": node.pointer,
+            "definition": definition.document().pointer(&node.pointer),
+            "input": *raw,
+            "output": self.output.as_deref(),
+            "startedAt": time(started_at),
+        })
+    }
+}
+
+impl Machine {
+    /// A variable of the workflow's own `input.from`.
+    pub(super) fn workflow_variable(&self, name: &str, input: &Value) -> Value {
+        match name {
+            "$workflow" => self.workflow(input),
+            "$runtime" => runtime(),
+            _ => Value::Null,
+        }
+    }
+
+    fn workflow(&self, input: &Value) -> Value {
+        json!({
+            "id": *self.state.id,
+            "definition": self.state.definition.document(),
+            "input": input,
+            "startedAt": time(self.state.started_at().unwrap_or(self.now)),
+        })
+    }
+}
+
+fn runtime() -> Value {
+    json!({"name": "muster", "version": env!("CARGO_PKG_VERSION"), "metadata": {}})
+}
+
+fn time(time: DateTime<Utc>) -> Value {
+    json!({
+        "iso8601": time.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "epoch": {"seconds": time.timestamp(), "milliseconds": time.timestamp_millis()},
+    })
+}
+
+fn error_value(error: &Error) -> Value {
+    serde_json::to_value(error).unwrap_or_default()
+}

@@ -1,0 +1,309 @@
+//! Beginning tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::arguments::Scope;
+use super::{Machine, Todo};
+use crate::execution::Detail;
+use crate::model::{Kind, Length, Node, NodeId, Raise, Then};
+use crate::schema::Schema;
+use crate::{Definition, Error, ErrorType, Fact, Purpose, limits};
+
+impl Machine {
+    pub(super) fn enter(&mut self, parent: usize, node: NodeId) {
+        let definition = self.state.definition.clone();
+        let Some(task) = definition.node(node) else { return };
+        if self.state.runs.len() > limits::TASK_RUNS {
+            let detail = format!("the execution needs more than {} task runs", limits::TASK_RUNS);
+            let error = Error::new(ErrorType::Runtime, detail).or_instance(&task.pointer);
+            return self.fail(error);
+        }
+        let raw = self.data(parent);
+        let admitted = self.admit(task, parent, &raw);
+        let started = Started::new(self, task, parent);
+        match admitted {
+            Ok(Admission::Skip) => {
+                self.emit(started.skipped(task));
+                self.next(parent, node, &Then::Continue);
+            }
+            Ok(Admission::Run(input)) => {
+                let changed = (*input != *raw).then(|| input.as_ref().clone());
+                let run = self.begin(started, task, changed);
+                if let Err(error) = self.perform(run, task, &definition) {
+                    self.later(Todo::Fault { run, error: error.or_instance(&task.pointer) });
+                }
+            }
+            Err(error) => {
+                let run = self.begin(started, task, None);
+                self.later(Todo::Fault { run, error: error.or_instance(&task.pointer) });
+            }
+        }
+    }
+
+    /// Whether a task runs, and with which input.
+    fn admit(&self, task: &Node, parent: usize, raw: &Arc<Value>) -> Result<Admission, Error> {
+        let scope = Scope::before(self, parent, task, raw);
+        let lookup = |name: &str| scope.variable(name);
+        if let Some(condition) = &task.condition
+            && !condition.test(raw, &lookup)?
+        {
+            return Ok(Admission::Skip);
+        }
+        self.check_schema(task.input.schema.as_ref(), raw, "the task's input")?;
+        Ok(Admission::Run(match &task.input.template {
+            Some(template) => Arc::new(template.evaluate(raw, &lookup)?),
+            None => raw.clone(),
+        }))
+    }
+
+    fn begin(&mut self, started: Started, task: &Node, input: Option<Value>) -> usize {
+        let run = self.state.runs.len();
+        self.emit(started.fact(task, input));
+        run
+    }
+
+    /// Does what a task does, as far as that is possible at once.
+    fn perform(&mut self, run: usize, task: &Node, definition: &Definition) -> Result<(), Error> {
+        let input = self.data(run);
+        let scope = Scope::of(self, run);
+        let lookup = |name: &str| scope.variable(name);
+        if let Some(timeout) = &task.timeout {
+            let length = length(timeout, &input, &lookup)?;
+            self.set_timer(run, Purpose::Timeout, length);
+        }
+        let scope = Scope::of(self, run);
+        let lookup = |name: &str| scope.variable(name);
+        match &task.kind {
+            Kind::Set(template) => {
+                let output = Arc::new(template.evaluate(&input, &lookup)?);
+                self.later(Todo::Finish { run, output, then: task.then.clone() });
+            }
+            Kind::Switch(cases) => {
+                let mut chosen = cases.iter().find(|case| case.when.is_none());
+                for case in cases {
+                    if let Some(when) = &case.when
+                        && when.test(&input, &lookup)?
+                    {
+                        chosen = Some(case);
+                        break;
+                    }
+                }
+                let then = chosen.map_or(&task.then, |case| &case.then).clone();
+                self.later(Todo::Finish { run, output: input, then });
+            }
+            Kind::Raise(raise) => {
+                let error = raised(raise, &input, &lookup)?.or_instance(&task.pointer);
+                self.later(Todo::Fault { run, error });
+            }
+            Kind::Wait(wait) => {
+                let length = length(wait, &input, &lookup)?;
+                self.set_timer(run, Purpose::Wait, length);
+            }
+            Kind::Call { function, arguments } => {
+                let arguments = arguments.evaluate(&input, &lookup)?;
+                check_call(*function, &arguments)?;
+                let task = self.key(run);
+                self.emit(Fact::CallRequested { task, function: *function, arguments });
+            }
+            Kind::For(for_) => {
+                let items = items(for_.items.evaluate(&input, &lookup)?)?;
+                self.emit(Fact::LoopStarted { task: self.key(run), items });
+                self.later(Todo::Iterate { run });
+            }
+            Kind::Do(_) | Kind::Fork { .. } | Kind::Try(_) => self.descend(run, task, definition),
+        }
+        Ok(())
+    }
+
+    /// Goes into the tasks inside a task.
+    fn descend(&mut self, run: usize, task: &Node, definition: &Definition) {
+        let tasks = self.list(run);
+        if tasks.is_empty() {
+            let output = self.data(run);
+            return self.later(Todo::Finish { run, output, then: task.then.clone() });
+        }
+        let count = match definition.kind(self.get(run).and_then(|run| run.node)) {
+            Some(Kind::Fork { .. }) => tasks.len(),
+            _ => 1,
+        };
+        for node in tasks.into_iter().take(count) {
+            self.later(Todo::Enter { parent: run, node });
+        }
+    }
+
+    /// Begins the next iteration of a `for`, or ends it.
+    pub(super) fn iterate(&mut self, run: usize) {
+        let Detail::Loop { items, index } = self.detail(run) else { return };
+        let next = index.map_or(0, |index| index + 1);
+        let definition = self.state.definition.clone();
+        let Some(node) = self.get(run).and_then(|run| run.node) else { return };
+        let Some(task) = definition.node(node) else { return };
+        let Kind::For(for_) = &task.kind else { return };
+        if next < items.len() {
+            let data = self.data(run);
+            let scope = Scope::of(self, run).at_index(run, next);
+            let go_on = for_
+                .condition
+                .as_ref()
+                .map_or(Ok(true), |condition| condition.test(&data, &|name| scope.variable(name)));
+            match go_on {
+                Err(error) => {
+                    let error = error.or_instance(&task.pointer);
+                    return self.later(Todo::Fault { run, error });
+                }
+                Ok(true) => {
+                    self.emit(Fact::IterationStarted { task: self.key(run), index: next });
+                    return match for_.body.first() {
+                        Some(first) => self.later(Todo::Enter { parent: run, node: *first }),
+                        None => self.later(Todo::Iterate { run }),
+                    };
+                }
+                Ok(false) => {}
+            }
+        }
+        let output = self.data(run);
+        self.later(Todo::Finish { run, output, then: task.then.clone() });
+    }
+
+    pub(super) fn set_timer(&mut self, run: usize, purpose: Purpose, length: Duration) {
+        let task = self.key(run);
+        let timer = match (purpose, self.detail(run)) {
+            (Purpose::Wait, _) => format!("{task}#wait"),
+            (Purpose::Timeout, _) => format!("{task}#timeout"),
+            (Purpose::Retry, Detail::Try { attempt, .. }) => format!("{task}#retry-{attempt}"),
+            (Purpose::Retry, _) => format!("{task}#retry"),
+        };
+        let at = self.now + length;
+        self.emit(Fact::TimerSet { timer, task, purpose, at });
+    }
+
+    pub(super) fn check_schema(
+        &self,
+        schema: Option<&Schema>,
+        value: &Value,
+        what: &str,
+    ) -> Result<(), Error> {
+        schema.map_or(Ok(()), |schema| schema.check(value)).map_err(|violations| {
+            let detail = format!("{what} does not match its schema: {violations}");
+            Error::new(ErrorType::Validation, detail)
+        })
+    }
+}
+
+enum Admission {
+    Skip,
+    Run(Arc<Value>),
+}
+
+/// The key of a run that is about to begin.
+struct Started {
+    task: String,
+    parent: String,
+    attempt: u32,
+    at: chrono::DateTime<chrono::Utc>,
+}
+
+impl Started {
+    fn new(machine: &Machine, task: &Node, parent: usize) -> Started {
+        let around = machine.key(parent);
+        let iteration = match machine.detail(parent) {
+            Detail::Loop { index: Some(index), .. } => format!("[{index}]"),
+            _ => String::new(),
+        };
+        let place = format!("{around}{iteration}{}", task.step);
+        let first = !machine.state.by_key.contains_key(place.as_str());
+        let reached = machine.state.attempts.get(place.as_str()).copied();
+        let attempt = if first { 1 } else { reached.unwrap_or(1) + 1 };
+        let task = if attempt == 1 { place } else { format!("{place}@{attempt}") };
+        Started { task, parent: around, attempt, at: machine.now }
+    }
+
+    fn fact(self, task: &Node, input: Option<Value>) -> Fact {
+        Fact::TaskStarted {
+            task: self.task,
+            pointer: task.pointer.clone(),
+            name: task.name.clone(),
+            kind: task.kind.name().to_owned(),
+            parent: self.parent,
+            attempt: self.attempt,
+            input,
+            at: self.at,
+        }
+    }
+
+    fn skipped(self, task: &Node) -> Fact {
+        Fact::TaskSkipped {
+            task: self.task,
+            pointer: task.pointer.clone(),
+            name: task.name.clone(),
+            kind: task.kind.name().to_owned(),
+            parent: self.parent,
+            attempt: self.attempt,
+            at: self.at,
+        }
+    }
+}
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Value;
+
+fn length(length: &Length, input: &Value, lookup: Lookup<'_>) -> Result<Duration, Error> {
+    let expression = match length {
+        Length::Fixed(length) => return Ok(*length),
+        Length::Computed(expression) => expression,
+    };
+    let parsed = match expression.evaluate(input, lookup)? {
+        Value::String(text) => crate::duration::from_iso(&text),
+        Value::Object(map) => crate::duration::from_map(&map),
+        other => Err(format!("{other} is not a duration such as PT30S or {{seconds: 30}}")),
+    };
+    parsed.map_err(|detail| Error::new(ErrorType::Expression, detail))
+}
+
+fn items(value: Value) -> Result<Vec<Value>, Error> {
+    match value {
+        Value::Array(items) if items.len() <= limits::ITERATIONS => Ok(items),
+        Value::Array(items) => {
+            let limit = limits::ITERATIONS;
+            let detail = format!("for.in gave {} items, {limit} at most", items.len());
+            Err(Error::new(ErrorType::Runtime, detail))
+        }
+        other => {
+            let detail = format!("for.in must give a list, not {other:.100}");
+            Err(Error::new(ErrorType::Expression, detail))
+        }
+    }
+}
+
+/// What is called must be named by a string, also where an expression computes the name.
+fn check_call(function: crate::Function, arguments: &Value) -> Result<(), Error> {
+    let name = crate::definition::naming_argument(function);
+    match arguments.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(()),
+        other => {
+            let given = other.unwrap_or(&Value::Null);
+            let detail =
+                format!("`{name}` of call: {} must be a name, not {given:.100}", function.name());
+            Err(Error::new(ErrorType::Expression, detail))
+        }
+    }
+}
+
+fn raised(raise: &Raise, input: &Value, lookup: Lookup<'_>) -> Result<Error, Error> {
+    let text = |template: &crate::expression::Template| match template.evaluate(input, lookup)? {
+        Value::String(text) => Ok(text),
+        other => Ok(other.to_string()),
+    };
+    let optional = |template: &Option<crate::expression::Template>| {
+        template.as_ref().map_or(Ok(String::new()), text)
+    };
+    Ok(Error {
+        r#type: text(&raise.r#type)?,
+        status: raise.status,
+        title: optional(&raise.title)?,
+        detail: optional(&raise.detail)?,
+        instance: optional(&raise.instance)?,
+    })
+}

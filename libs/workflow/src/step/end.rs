@@ -1,0 +1,219 @@
+//! Ending tasks and the execution.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::arguments::Scope;
+use super::{Machine, Todo};
+use crate::execution::Detail;
+use crate::model::{Kind, NodeId, Then};
+use crate::{Error, Fact};
+
+impl Machine {
+    /// Ends a run well: output, export, and on to what follows.
+    pub(super) fn finish(&mut self, run: usize, raw: &Arc<Value>, then: &Then) {
+        let Some(node) = self.get(run).and_then(|run| run.node) else { return };
+        match self.transformed(run, node, raw) {
+            Err(error) => {
+                let pointer = self.with_node(run, |node| node.pointer.clone()).unwrap_or_default();
+                self.fault(run, error.or_instance(&pointer));
+            }
+            Ok((output, context)) => {
+                let task = self.key(run);
+                if let Some(context) = context {
+                    self.emit(Fact::ContextSet { task: task.clone(), context });
+                }
+                self.cancel_timers(run);
+                let held = *output == *self.data(run);
+                let output = (!held).then(|| output.as_ref().clone());
+                let parent = self.parent(run);
+                let then_fact = then.directive();
+                self.emit(Fact::TaskCompleted { task, output, then: then_fact, at: self.now });
+                self.next(parent, node, then);
+            }
+        }
+    }
+
+    /// A task's output after `output.as`, and the new context if it exports one.
+    fn transformed(
+        &self,
+        run: usize,
+        node: NodeId,
+        raw: &Arc<Value>,
+    ) -> Result<(Arc<Value>, Option<Value>), Error> {
+        let definition = &self.state.definition;
+        let Some(task) = definition.node(node) else { return Ok((raw.clone(), None)) };
+        let output = match &task.output.template {
+            None => raw.clone(),
+            Some(template) => {
+                let scope = Scope::of(self, run).with_output(raw);
+                Arc::new(template.evaluate(raw, &|name| scope.variable(name))?)
+            }
+        };
+        self.check_schema(task.output.schema.as_ref(), &output, "the task's output")?;
+        let context = match &task.export.template {
+            None => None,
+            Some(template) => {
+                let scope = Scope::of(self, run).with_output(&output);
+                Some(template.evaluate(&output, &|name| scope.variable(name))?)
+            }
+        };
+        let exported = context.as_ref().unwrap_or(&self.state.context);
+        self.check_schema(task.export.schema.as_ref(), exported, "the exported context")?;
+        Ok((output, context))
+    }
+
+    /// Goes where a task that ended (or was skipped) leads.
+    pub(super) fn next(&mut self, parent: usize, node: NodeId, then: &Then) {
+        if *then == Then::End {
+            let output = self.ended_output(parent, node);
+            return self.end(parent, output);
+        }
+        if let Detail::Fork { outputs } = self.detail(parent) {
+            return self.branch_ended(parent, node, &outputs);
+        }
+        let list = self.list(parent);
+        let position = self.state.definition.node(node).map_or(0, |node| node.position);
+        let following = match then {
+            Then::Continue => list.get(position + 1),
+            Then::Task { position, .. } => list.get(*position),
+            Then::Exit | Then::End => None,
+        };
+        match following {
+            Some(node) => self.later(Todo::Enter { parent, node: *node }),
+            None => self.list_ended(parent, *then == Then::Exit),
+        }
+    }
+
+    fn list_ended(&mut self, run: usize, exit: bool) {
+        if run == 0 {
+            return self.complete();
+        }
+        if !exit && matches!(self.detail(run), Detail::Loop { .. }) {
+            return self.later(Todo::Iterate { run });
+        }
+        let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
+        let output = self.data(run);
+        self.later(Todo::Finish { run, output, then });
+    }
+
+    fn branch_ended(&mut self, fork: usize, node: NodeId, outputs: &[Option<Arc<Value>>]) {
+        let compete = self.with_node(fork, |node| match &node.kind {
+            Kind::Fork { compete, .. } => *compete,
+            _ => false,
+        });
+        let output = if compete == Some(true) {
+            let position = self.state.definition.node(node).map_or(0, |node| node.position);
+            self.cancel_inside(fork);
+            outputs.get(position).cloned().flatten().unwrap_or_default()
+        } else {
+            let Some(all) = outputs.iter().cloned().collect::<Option<Vec<_>>>() else { return };
+            Arc::new(all.iter().map(|output| output.as_ref().clone()).collect())
+        };
+        let then = self.with_node(fork, |node| node.then.clone()).unwrap_or(Then::Continue);
+        self.later(Todo::Finish { run: fork, output, then });
+    }
+
+    /// The output of the task with which `then: end` ends the workflow.
+    fn ended_output(&self, parent: usize, node: NodeId) -> Arc<Value> {
+        let position = self.state.definition.node(node).map_or(0, |node| node.position);
+        match self.detail(parent) {
+            Detail::Fork { outputs } => {
+                outputs.get(position).cloned().flatten().unwrap_or_default()
+            }
+            _ => self.data(parent),
+        }
+    }
+
+    /// Ends the workflow from inside `run`: the tasks around it end well, all others are stopped.
+    fn end(&mut self, run: usize, output: Arc<Value>) {
+        let mut around = run;
+        while around != 0 {
+            self.cancel_inside(around);
+            self.cancel_timers(around);
+            let value = Some(output.as_ref().clone());
+            let (task, then) = (self.key(around), Then::End.directive());
+            self.emit(Fact::TaskCompleted { task, output: value, then, at: self.now });
+            around = self.parent(around);
+        }
+        self.cancel_inside(0);
+        self.complete_with(&output);
+    }
+
+    /// Ends the workflow with what its last task left.
+    pub(super) fn complete(&mut self) {
+        let output = self.data(0);
+        self.complete_with(&output);
+    }
+
+    fn complete_with(&mut self, raw: &Arc<Value>) {
+        let definition = self.state.definition.clone();
+        let model = definition.model();
+        let output = match &model.output.template {
+            None => Ok(raw.as_ref().clone()),
+            Some(template) => {
+                let scope = Scope::of(self, 0).with_output(raw);
+                template.evaluate(raw, &|name| scope.variable(name))
+            }
+        };
+        let checked = output.and_then(|output| {
+            let schema = model.output.schema.as_ref();
+            self.check_schema(schema, &output, "the workflow's output").map(|()| output)
+        });
+        match checked {
+            Ok(output) => {
+                self.cancel_timers(0);
+                self.emit(Fact::ExecutionCompleted { output, at: self.now });
+            }
+            Err(error) => self.fail(error.or_instance("/output")),
+        }
+    }
+
+    /// Ends the workflow with an error that nothing can catch.
+    pub(super) fn fail(&mut self, error: Error) {
+        self.cancel_inside(0);
+        self.cancel_timers(0);
+        self.emit(Fact::ExecutionFaulted { error, at: self.now });
+    }
+
+    /// Stops everything that is under way inside a run.
+    pub(super) fn cancel_inside(&mut self, run: usize) {
+        let inside: Vec<usize> = (run + 1..self.state.runs.len())
+            .filter(|other| self.is_active(*other) && self.is_inside(*other, run))
+            .collect();
+        // The innermost first: they began last.
+        for other in inside.into_iter().rev() {
+            self.cancel_call(other);
+            self.cancel_timers(other);
+            self.emit(Fact::TaskCancelled { task: self.key(other), at: self.now });
+        }
+    }
+
+    fn is_inside(&self, mut run: usize, outer: usize) -> bool {
+        // A run around another one always began earlier.
+        while run > outer {
+            run = self.parent(run);
+        }
+        run == outer
+    }
+
+    pub(super) fn cancel_call(&mut self, run: usize) {
+        if self.detail(run) == Detail::Call {
+            self.emit(Fact::CallCancelled { task: self.key(run) });
+        }
+    }
+
+    pub(super) fn cancel_timers(&mut self, run: usize) {
+        let timers: Vec<String> = self
+            .state
+            .timers
+            .iter()
+            .filter(|(_, timer)| timer.run == run)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for timer in timers {
+            self.emit(Fact::TimerCancelled { timer });
+        }
+    }
+}

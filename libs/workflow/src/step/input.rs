@@ -1,0 +1,160 @@
+//! What comes from outside.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Machine, Todo, size};
+use crate::execution::{Detail, Phase, Timer};
+use crate::model::{Kind, Length, Then};
+use crate::{Error, ErrorType, Fact, Purpose, Status, limits};
+
+/// Something that came from outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Input {
+    /// The execution is to begin.
+    Start {
+        /// The workflow's input.
+        input: Value,
+    },
+    /// A called function gave its result.
+    Completed {
+        /// Key of the `call` task.
+        task: String,
+        /// The result.
+        output: Value,
+    },
+    /// A called function failed.
+    Failed {
+        /// Key of the `call` task.
+        task: String,
+        /// Why.
+        error: Error,
+    },
+    /// A timer fired.
+    TimerFired {
+        /// Name of the timer.
+        timer: String,
+    },
+    /// The execution is to be cancelled.
+    Cancel {
+        /// Who wants it and why.
+        reason: String,
+    },
+}
+
+impl Machine {
+    pub(super) fn take(&mut self, input: &Input) {
+        match input {
+            Input::Start { input } => self.start(input),
+            Input::Completed { task, output } => self.answered(task, output),
+            Input::Failed { task, error } => {
+                let Some(run) = self.waiting_call(task) else { return };
+                let pointer = self.with_node(run, |node| node.pointer.clone()).unwrap_or_default();
+                self.later(Todo::Fault { run, error: error.clone().or_instance(&pointer) });
+            }
+            Input::TimerFired { timer } => self.fired(timer),
+            Input::Cancel { reason } => {
+                self.cancel_inside(0);
+                self.emit(Fact::ExecutionCancelled { reason: reason.clone(), at: self.now });
+            }
+        }
+    }
+
+    fn start(&mut self, input: &Value) {
+        if self.state.status() != Status::Pending {
+            return;
+        }
+        let definition = self.state.definition.clone();
+        let model = definition.model();
+        let checked = self.check_size(input, "the input").and_then(|()| {
+            self.check_schema(model.input.schema.as_ref(), input, "the workflow's input")
+        });
+        let transformed = checked.and_then(|()| match &model.input.template {
+            None => Ok(None),
+            Some(template) => {
+                let value =
+                    template.evaluate(input, &|name| self.workflow_variable(name, input))?;
+                Ok((value != *input).then_some(value))
+            }
+        });
+        let (transformed, error) = match transformed {
+            Ok(transformed) => (transformed, None),
+            Err(error) => (None, Some(error.or_instance("/input"))),
+        };
+        // An input that is too large must not come into the journal either.
+        let kept = if size(input) > limits::VALUE_SIZE { Value::Null } else { input.clone() };
+        self.emit(Fact::ExecutionStarted { input: kept, transformed, at: self.now });
+        if let Some(error) = error {
+            return self.fail(error);
+        }
+        if let Some(Length::Fixed(length)) = &model.timeout {
+            self.set_timer(0, Purpose::Timeout, *length);
+        }
+        match model.root.first() {
+            Some(first) => self.later(Todo::Enter { parent: 0, node: *first }),
+            None => self.complete(),
+        }
+    }
+
+    fn answered(&mut self, task: &str, output: &Value) {
+        let Some(run) = self.waiting_call(task) else { return };
+        match self.check_size(output, "the result of the call") {
+            Ok(()) => {
+                let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
+                self.later(Todo::Finish { run, output: output.clone().into(), then });
+            }
+            Err(error) => self.fault(run, error),
+        }
+    }
+
+    fn waiting_call(&self, task: &str) -> Option<usize> {
+        let run = self.state.find(task)?;
+        self.get(run)
+            .is_some_and(|run| run.is_active() && run.detail == Detail::Call)
+            .then_some(run)
+    }
+
+    fn fired(&mut self, timer: &str) {
+        let Some(Timer { run, purpose }) = self.state.timers.get(timer).cloned() else { return };
+        self.emit(Fact::TimerFired { timer: timer.to_owned() });
+        match purpose {
+            Purpose::Timeout => {
+                let detail = match self.with_node(run, |node| node.name.clone()) {
+                    Some(name) => format!("the task `{name}` took longer than its timeout"),
+                    None => "the workflow took longer than its timeout".to_owned(),
+                };
+                self.later(Todo::Fault { run, error: Error::new(ErrorType::Timeout, detail) });
+            }
+            Purpose::Wait => {
+                let output = self.data(run);
+                let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
+                self.later(Todo::Finish { run, output, then });
+            }
+            Purpose::Retry => self.retry(run),
+        }
+    }
+
+    /// Runs the tasks of a `try` again.
+    pub(super) fn retry(&mut self, run: usize) {
+        let Detail::Try { attempt, phase: Phase::Pausing } = self.detail(run) else { return };
+        self.emit(Fact::TaskRetried { task: self.key(run), attempt: attempt + 1 });
+        let first = self.with_node(run, |node| match &node.kind {
+            Kind::Try(try_) => try_.body.first().copied(),
+            _ => None,
+        });
+        if let Some(node) = first.flatten() {
+            self.later(Todo::Enter { parent: run, node });
+        }
+    }
+
+    fn check_size(&self, value: &Value, what: &str) -> Result<(), Error> {
+        let size = size(value);
+        if size > limits::VALUE_SIZE {
+            let limit = limits::VALUE_SIZE;
+            let detail = format!("{what} has about {size} bytes, {limit} at most");
+            return Err(Error::new(ErrorType::Runtime, detail));
+        }
+        Ok(())
+    }
+}
