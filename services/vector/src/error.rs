@@ -1,0 +1,100 @@
+//! The service's errors.
+
+use muster_contracts::{Code, Fault, HasCode};
+
+use crate::domain::Problem;
+use crate::providers;
+
+/// Why a request or event was not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The input is wrong.
+    #[error(transparent)]
+    Input(#[from] Problem),
+    /// A search in a collection that is not there.
+    #[error(
+        "there is no collection {0:?}: a collection is made when its first document is ingested"
+    )]
+    UnknownCollection(String),
+    /// A question about a document that is not there.
+    #[error("there is no document {document_id:?} in collection {collection:?}")]
+    UnknownDocument { collection: String, document_id: String },
+    /// A request that names no artifact.
+    #[error("there is no artifact {0:?}: store the document's text before asking to ingest it")]
+    UnknownArtifact(String),
+    /// The collection's vectors cannot be compared with the embedder's.
+    #[error(
+        "collection {collection:?} has vectors of {theirs:?} ({dimension} numbers), but this service embeds with {ours:?}: use another collection, or set MUSTER_EMBEDDING_MODEL to {theirs:?}"
+    )]
+    OtherEmbedder { collection: String, theirs: String, dimension: usize, ours: String },
+    /// No index can hold such vectors.
+    #[error(
+        "the embedder {embedder:?} makes vectors of {dimension} numbers, but 1 to {MAX_DIMENSION} can be indexed: set MUSTER_EMBEDDING_DIMENSIONS or choose another model"
+    )]
+    Dimension { embedder: String, dimension: usize },
+    /// No vectors.
+    #[error(transparent)]
+    Embedder(#[from] providers::Error),
+    /// Postgres is gone, going or overloaded.
+    #[error("Postgres is not available: {0}")]
+    DatabaseAway(#[source] sqlx::Error),
+    /// Postgres refused a statement.
+    #[error("a statement failed: {0}")]
+    Database(#[source] sqlx::Error),
+    /// The broker refused.
+    #[error(transparent)]
+    Bus(#[from] Fault),
+    /// A bug.
+    #[error(transparent)]
+    Internal(#[from] anyhow::Error),
+}
+
+/// What pgvector's HNSW index takes at most (as half-precision numbers).
+pub(crate) const MAX_DIMENSION: usize = 4000;
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if is_away(&error) { Self::DatabaseAway(error) } else { Self::Database(error) }
+    }
+}
+
+impl HasCode for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Input(_) | Self::Dimension { .. } => Code::Invalid,
+            Self::UnknownCollection(_)
+            | Self::UnknownDocument { .. }
+            | Self::UnknownArtifact(_) => Code::NotFound,
+            Self::OtherEmbedder { .. } => Code::Conflict,
+            Self::Embedder(error) => error.code(),
+            Self::DatabaseAway(_) => Code::Unavailable,
+            Self::Bus(fault) => fault.code,
+            Self::Database(_) | Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Embedder(error) => error.retry_after_ms(),
+            Self::Bus(fault) => fault.retry_after_ms,
+            _ => None,
+        }
+    }
+}
+
+/// Whether a new try may help: the connection broke, none was free, or the server starts, stops or is full
+/// (SQLSTATE classes 08, 53, 57P and 40).
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57P", "40"].iter().any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}
