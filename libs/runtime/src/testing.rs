@@ -20,7 +20,11 @@ where
     N: AsRef<str>,
     V: AsRef<str>,
 {
-    let env: Env = settings.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+    let quiet = [("RUST_LOG", "error"), ("MUSTER_LOG_FORMAT", "text")];
+    let env: Env = quiet
+        .into_iter()
+        .chain(settings.iter().map(|(name, value)| (name.as_ref(), value.as_ref())))
+        .collect();
     let services: Vec<Service> = services.into_iter().collect();
     let stop = Stop::default();
     let task = tokio::spawn({

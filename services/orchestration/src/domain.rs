@@ -1,0 +1,5 @@
+//! Pure translations between the contract and the workflow engine.
+
+pub(crate) mod command;
+pub(crate) mod fault;
+pub(crate) mod state;

@@ -1,0 +1,55 @@
+//! Calls of the engine as commands of the contract.
+
+use muster_contracts::agent::v1::AgentExecutionRequested;
+use muster_contracts::tool::v1::ToolExecutionRequested;
+use muster_contracts::workflow::v1::CallRequested;
+use muster_contracts::{Json, JsonObject};
+use muster_workflow::Function;
+use serde_json::{Map, Value};
+
+/// A command to another service.
+pub(crate) enum Command {
+    Agent(AgentExecutionRequested),
+    Tool(ToolExecutionRequested),
+    Call(CallRequested),
+}
+
+/// The command of a `call` task.
+pub(crate) fn command(
+    execution_id: &str,
+    task: &str,
+    function: Function,
+    arguments: &Value,
+) -> Command {
+    let (execution_id, task) = (execution_id.to_owned(), task.to_owned());
+    match function {
+        Function::Agent => Command::Agent(AgentExecutionRequested {
+            agent: text(arguments, "agent"),
+            input: arguments.get("input").or_else(|| arguments.get("prompt")).cloned().map(Json),
+            execution_id,
+            task,
+        }),
+        Function::Tool => Command::Tool(ToolExecutionRequested {
+            tool: text(arguments, "tool"),
+            arguments: arguments.get("arguments").cloned().map(JsonObject::wrap),
+            idempotency_key: idempotency_key(&execution_id, &task),
+            execution_id,
+            task,
+        }),
+        Function::Model | Function::Search => Command::Call(CallRequested {
+            function: function.name().to_owned(),
+            arguments: Some(JsonObject(arguments.as_object().cloned().unwrap_or_else(Map::new))),
+            execution_id,
+            task,
+        }),
+    }
+}
+
+/// The key of a task's call: the same in every try. It also tells a task's own tool call from those that an agent makes for it.
+pub(crate) fn idempotency_key(execution_id: &str, task: &str) -> String {
+    format!("{execution_id}{task}")
+}
+
+fn text(arguments: &Value, name: &str) -> String {
+    arguments.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,47 @@
+//! The state of an execution as the contract shows it.
+
+use muster_contracts::workflow::v1::{ExecutionState, TaskState};
+use muster_contracts::{Json, JsonObject, now};
+use muster_workflow::Execution;
+use serde::Serialize;
+use serde_json::Value;
+
+pub(crate) fn state(execution: &Execution) -> ExecutionState {
+    let definition = execution.definition();
+    ExecutionState {
+        execution_id: execution.id().to_owned(),
+        workflow: definition.name().to_owned(),
+        version: definition.version().to_owned(),
+        digest: definition.digest().to_owned(),
+        status: word(&execution.status()),
+        input: Some(Json(execution.input().clone())),
+        output: execution.output().cloned().map(Json),
+        error: execution.error().map(error_object),
+        tasks: execution
+            .tasks()
+            .map(|task| TaskState {
+                task: task.task.to_owned(),
+                name: task.name.to_owned(),
+                kind: task.kind.to_owned(),
+                status: word(&task.status),
+                attempt: task.attempt,
+                started_at: now(task.started_at),
+                ended_at: task.ended_at.and_then(now),
+            })
+            .collect(),
+        started_at: execution.started_at().and_then(now),
+        ended_at: execution.ended_at().and_then(now),
+    }
+}
+
+pub(crate) fn error_object(error: &muster_workflow::Error) -> JsonObject {
+    JsonObject::wrap(serde_json::to_value(error).unwrap_or_default())
+}
+
+/// The word that serde writes for a status.
+pub(crate) fn word(status: &impl Serialize) -> String {
+    match serde_json::to_value(status) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,103 @@
+//! What can go wrong.
+
+use muster_contracts::{Code, Fault, HasCode};
+use muster_workflow::Problems;
+use serde_json::{Value, json};
+
+/// An error of the orchestration service.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The document is not a workflow that this version can run.
+    #[error("not a workflow that can run: {0}")]
+    Problems(Problems),
+    /// A task names an agent that is not registered.
+    #[error(
+        "{pointer} calls the agent {agent:?}, which is not registered: PUT /v1/agents/{agent} first"
+    )]
+    UnknownAgent {
+        /// The agent.
+        agent: String,
+        /// The task's pointer in the document.
+        pointer: String,
+    },
+    /// This version is registered with other contents.
+    #[error(
+        "workflow {name:?} version {version:?} is registered with other contents: raise document.version"
+    )]
+    VersionTaken {
+        /// The workflow.
+        name: String,
+        /// The version.
+        version: String,
+    },
+    /// The name belongs to another namespace.
+    #[error(
+        "workflow {name:?} belongs to the namespace {registered:?}, not to {given:?}: choose another name"
+    )]
+    NameTaken {
+        /// The workflow.
+        name: String,
+        /// The namespace that has it.
+        registered: String,
+        /// The namespace that wants it.
+        given: String,
+    },
+    /// No such workflow.
+    #[error("workflow {name:?}{} is not registered: PUT /v1/workflows first", version_text(.version))]
+    UnknownWorkflow {
+        /// The workflow.
+        name: String,
+        /// The version; empty where any would do.
+        version: String,
+    },
+    /// No definition with this digest.
+    #[error("no workflow definition has the digest {0:?}")]
+    UnknownDigest(String),
+    /// No such execution.
+    #[error("execution {0:?} is not there")]
+    UnknownExecution(String),
+    /// Another replica kept winning.
+    #[error("execution {0:?} is busy")]
+    Busy(String),
+    /// Another service's fault.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// A journal or a definition that cannot be read: a bug, or damage.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+fn version_text(version: &str) -> String {
+    if version.is_empty() { String::new() } else { format!(" version {version:?}") }
+}
+
+impl HasCode for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Problems(_) | Self::UnknownAgent { .. } => Code::Invalid,
+            Self::VersionTaken { .. } | Self::NameTaken { .. } => Code::Conflict,
+            Self::UnknownWorkflow { .. } | Self::UnknownDigest(_) | Self::UnknownExecution(_) => {
+                Code::NotFound
+            }
+            Self::Busy(_) => Code::Unavailable,
+            Self::Fault(fault) => fault.code,
+            Self::Damaged(_) => Code::Internal,
+        }
+    }
+
+    fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Fault(fault) => fault.retry_after_ms,
+            _ => None,
+        }
+    }
+
+    fn details(&self) -> Value {
+        match self {
+            Self::Problems(problems) => json!({ "problems": problems }),
+            Self::UnknownAgent { agent, pointer } => json!({ "agent": agent, "pointer": pointer }),
+            Self::Fault(fault) => fault.details.clone(),
+            _ => Value::Null,
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! One request or event a function, by what they are about.
+
+pub(crate) mod call;
+pub(crate) mod completion;
+pub(crate) mod definition;
+pub(crate) mod execution;

@@ -1,0 +1,120 @@
+//! What ends a task: the inputs of executions.
+
+use muster_bus::Delivery;
+use muster_contracts::agent::v1::{
+    AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
+};
+use muster_contracts::dead_letter::v1::DeadLetter;
+use muster_contracts::tool::v1::{
+    ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
+};
+use muster_contracts::workflow::v1::{CallCompleted, CallRequested, TimerFired};
+use muster_contracts::{Addressed, Code};
+use muster_workflow::Input;
+use serde_json::Value;
+
+use crate::Error;
+use crate::app::App;
+use crate::domain::command::idempotency_key;
+use crate::domain::fault::standard_error;
+
+pub(crate) async fn agent_completed(
+    app: App,
+    event: Delivery<AgentExecutionCompleted>,
+) -> Result<(), Error> {
+    let output = event.output.clone().unwrap_or_default().0;
+    app.executions
+        .give(
+            &event.execution_id,
+            &event.id,
+            &Input::Completed { task: event.task.clone(), output },
+        )
+        .await
+}
+
+pub(crate) async fn agent_failed(
+    app: App,
+    event: Delivery<AgentExecutionFailed>,
+) -> Result<(), Error> {
+    let error = standard_error(code(&event.code), &event.error);
+    app.executions
+        .give(&event.execution_id, &event.id, &Input::Failed { task: event.task.clone(), error })
+        .await
+}
+
+/// Agents call tools too, for the same task: only the task's own call ends it.
+pub(crate) async fn tool_completed(
+    app: App,
+    event: Delivery<ToolExecutionCompleted>,
+) -> Result<(), Error> {
+    if event.idempotency_key != idempotency_key(&event.execution_id, &event.task) {
+        return Ok(());
+    }
+    let output = event.result.clone().unwrap_or_default().0;
+    app.executions
+        .give(
+            &event.execution_id,
+            &event.id,
+            &Input::Completed { task: event.task.clone(), output },
+        )
+        .await
+}
+
+pub(crate) async fn tool_failed(
+    app: App,
+    event: Delivery<ToolExecutionFailed>,
+) -> Result<(), Error> {
+    if event.idempotency_key != idempotency_key(&event.execution_id, &event.task) {
+        return Ok(());
+    }
+    let error = standard_error(code(&event.code), &event.error);
+    app.executions
+        .give(&event.execution_id, &event.id, &Input::Failed { task: event.task.clone(), error })
+        .await
+}
+
+pub(crate) async fn call_completed(app: App, event: Delivery<CallCompleted>) -> Result<(), Error> {
+    let task = event.task.clone();
+    let input = match event.error.clone() {
+        None => Input::Completed { task, output: event.output.clone().unwrap_or_default().0 },
+        Some(error) => Input::Failed {
+            task,
+            error: serde_json::from_value(error.into_value()).unwrap_or_else(|_| {
+                standard_error(Code::Internal, "the call failed with an error that cannot be read")
+            }),
+        },
+    };
+    app.executions.give(&event.execution_id, &event.id, &input).await
+}
+
+pub(crate) async fn timer_fired(app: App, event: Delivery<TimerFired>) -> Result<(), Error> {
+    app.executions
+        .give(&event.execution_id, &event.id, &Input::TimerFired { timer: event.timer.clone() })
+        .await
+}
+
+/// A command that nobody could handle fails its task: an execution must not wait for ever.
+pub(crate) async fn dead_letter(app: App, letter: Delivery<DeadLetter>) -> Result<(), Error> {
+    let commands =
+        [AgentExecutionRequested::SUBJECT, ToolExecutionRequested::SUBJECT, CallRequested::SUBJECT];
+    let body: Value = serde_json::from_slice(&letter.body).unwrap_or_default();
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (execution_id, task) = (text("execution_id"), text("task"));
+    if !commands.contains(&letter.subject.as_str()) || execution_id.is_empty() || task.is_empty() {
+        return Ok(());
+    }
+    let error = standard_error(
+        code(&letter.code),
+        &format!(
+            "{} could not be handled after {} tries: {}",
+            letter.subject, letter.deliveries, letter.reason
+        ),
+    );
+    app.executions
+        .give(execution_id, &letter.id, &Input::Failed { task: task.to_owned(), error })
+        .await
+}
+
+fn code(name: &str) -> Code {
+    Code::from_name(name).unwrap_or(Code::Internal)
+}

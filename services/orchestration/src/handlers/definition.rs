@@ -1,0 +1,74 @@
+//! Registering and reading workflow definitions.
+
+use chrono::Utc;
+use muster_contracts::agent::v1::GetAgentRequest;
+use muster_contracts::workflow::v1::{
+    GetWorkflowRequest, ListWorkflowsRequest, PutWorkflowRequest, WorkflowDefinition, WorkflowList,
+};
+use muster_contracts::{Code, Json, now};
+use muster_workflow::Definition;
+
+use crate::Error;
+use crate::app::App;
+use crate::definitions::Entry;
+
+/// Registers a definition whose agents are all there.
+pub(crate) async fn put(
+    app: App,
+    request: PutWorkflowRequest,
+) -> Result<WorkflowDefinition, Error> {
+    let definition = Definition::parse(&request.source).map_err(Error::Problems)?;
+    agents_are_there(&app, &definition).await?;
+    let (entry, created) = app.definitions.register(&definition, Utc::now()).await?;
+    Ok(WorkflowDefinition {
+        created,
+        document: Some(Json(definition.document().clone())),
+        ..described(entry)
+    })
+}
+
+/// The definition of a name.
+pub(crate) async fn get(
+    app: App,
+    request: GetWorkflowRequest,
+) -> Result<WorkflowDefinition, Error> {
+    let unknown =
+        || Error::UnknownWorkflow { name: request.name.clone(), version: request.version.clone() };
+    let entry = app.definitions.find(&request.name, &request.version).await?.ok_or_else(unknown)?;
+    let definition = app.definitions.load(&entry.digest).await?;
+    Ok(WorkflowDefinition {
+        document: Some(Json(definition.document().clone())),
+        ..described(entry)
+    })
+}
+
+/// Every workflow.
+pub(crate) async fn list(app: App, _request: ListWorkflowsRequest) -> Result<WorkflowList, Error> {
+    Ok(WorkflowList {
+        workflows: app.definitions.list().await?.into_iter().map(described).collect(),
+    })
+}
+
+async fn agents_are_there(app: &App, definition: &Definition) -> Result<(), Error> {
+    for (agent, pointer) in &definition.references().agents {
+        match app.bus.request(&GetAgentRequest { name: agent.clone() }).await {
+            Ok(_definition) => {}
+            Err(fault) if fault.code == Code::NotFound => {
+                return Err(Error::UnknownAgent { agent: agent.clone(), pointer: pointer.clone() });
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    Ok(())
+}
+
+fn described(entry: Entry) -> WorkflowDefinition {
+    WorkflowDefinition {
+        namespace: entry.namespace,
+        name: entry.name,
+        version: entry.version,
+        digest: entry.digest,
+        registered_at: now(entry.registered_at),
+        ..Default::default()
+    }
+}
