@@ -1,8 +1,13 @@
 //! The bus on a real nats-server.
-#![expect(clippy::unwrap_used, reason = "test helpers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test helpers and handlers that fail on purpose"
+)]
 
 mod consuming;
 mod journals;
+mod recorded;
 mod requests;
 mod streams;
 
