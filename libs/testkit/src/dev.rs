@@ -64,7 +64,7 @@ fn dev_dir() -> Result<PathBuf> {
 }
 
 /// The repository's root: the nearest folder upwards that holds `deploy/local/servers.py`.
-fn root() -> Result<PathBuf> {
+pub(crate) fn root() -> Result<PathBuf> {
     // Cargo sets it for the tests that it runs; a test program that is run by hand knows where it was built.
     let start =
         variable("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").to_owned());

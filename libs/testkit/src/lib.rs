@@ -17,6 +17,22 @@ pub use nats::NatsServer;
 pub use process::{Process, Program, free_port};
 pub use proxy::FaultProxy;
 
+/// The path of the nats-server program, for a test that needs another configuration than [`NatsServer`] has.
+///
+/// # Panics
+/// When it is missing and cannot be fetched.
+pub fn nats_server_program() -> std::path::PathBuf {
+    or_fail(dev::nats_server())
+}
+
+/// The repository's root folder.
+///
+/// # Panics
+/// When the test runs outside of the repository.
+pub fn repository() -> std::path::PathBuf {
+    or_fail(dev::root())
+}
+
 /// The value, or a failed test that says the whole chain of causes.
 #[track_caller]
 fn or_fail<T>(result: anyhow::Result<T>) -> T {
