@@ -60,15 +60,15 @@ pub(crate) async fn events(
         return Ok(None);
     }
     let tokens_end = newest_token(&app.bus, execution_id).await?;
-    let merge = Merge::new(journal_end, tokens_end);
+    // The message of the position again: some of its facts may not have been told.
+    let before = position.journal.saturating_sub(1);
     let journal = app.bus.follow(
         Kept::Executions,
         vec![
             address_of::<JournalEntry>("execution_id", execution_id)?,
             address_of::<RunEntry>("execution_id", execution_id)?,
         ],
-        // The message of the position again: some of its facts may not have been told.
-        After(position.journal.saturating_sub(1)),
+        After(before),
     );
     // Tokens are kept in memory: behind a restart of the broker they count from 1 again.
     let behind = if position.token <= tokens_end { position.token } else { 0 };
@@ -78,6 +78,7 @@ pub(crate) async fn events(
         After(behind),
     );
     let position = Position { token: behind, ..position };
+    let merge = Merge::new((before, journal_end), (behind, tokens_end));
     let live =
         Live { bus: app.bus.clone(), execution_id: execution_id.to_owned(), position, merge };
     let told = live.told(journal, tokens);

@@ -55,10 +55,12 @@ pub fn openapi() -> Document {
 /// The whole HTTP service.
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = paths();
-    router
-        .route("/openapi.json", get(|| async move { Json(document) }))
+    let inner =
+        router.route("/openapi.json", get(|| async move { Json(document) })).with_state(app);
+    // Around the whole router, not around each route: only there a 405 knows which methods are allowed.
+    Router::new()
+        .fallback_service(inner)
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(trace::within))
-        .with_state(app)
 }

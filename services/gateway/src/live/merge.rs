@@ -30,7 +30,7 @@ pub(super) struct Merge {
     last: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Side {
     waiting: Option<Recorded>,
     /// Messages up to this sequence were there when the stream was opened.
@@ -50,13 +50,10 @@ impl Side {
 }
 
 impl Merge {
-    /// A merge whose old messages reach up to these sequences; 0 is none.
-    pub(super) fn new(journal_end: u64, tokens_end: u64) -> Self {
-        Self {
-            journal: Side { old_until: journal_end, ..Side::default() },
-            tokens: Side { old_until: tokens_end, ..Side::default() },
-            last: false,
-        }
+    /// A merge of what lies behind the first sequence of each pair; old messages reach up to the second. 0 is none.
+    pub(super) fn new(journal: (u64, u64), tokens: (u64, u64)) -> Self {
+        let side = |(seen, old_until)| Side { waiting: None, old_until, seen };
+        Self { journal: side(journal), tokens: side(tokens), last: false }
     }
 
     pub(super) fn wants_journal(&self) -> bool {
@@ -154,7 +151,7 @@ mod tests {
     #[test]
     fn old_messages_come_in_the_order_of_their_times() {
         check(
-            Merge::new(9, 4),
+            Merge::new((0, 9), (0, 4)),
             &[(1, 10), (5, 30), (9, 50)],
             &[(1, 20), (3, 21), (4, 40)],
             "j1 t1 t3 j5 t4 j9",
@@ -163,18 +160,25 @@ mod tests {
 
     #[test]
     fn live_messages_are_told_as_they_come() {
-        check(Merge::new(0, 0), &[(1, 10)], &[(1, 20), (3, 21)], "t1 t3 j1");
+        check(Merge::new((0, 0), (0, 0)), &[(1, 10)], &[(1, 20), (3, 21)], "t1 t3 j1");
     }
 
     #[test]
     fn a_message_that_was_removed_meanwhile_is_not_waited_for() {
-        check(Merge::new(9, 4), &[(1, 10)], &[], "j1");
-        check(Merge::new(9, 4), &[], &[(1, 10)], "t1");
+        check(Merge::new((0, 9), (0, 4)), &[(1, 10)], &[], "j1");
+        check(Merge::new((0, 9), (0, 4)), &[], &[(1, 10)], "t1");
+    }
+
+    #[test]
+    fn what_was_told_before_is_not_waited_for() {
+        let mut merge = Merge::new((4, 9), (3, 3));
+        merge.journal(at(9, 10));
+        assert!(matches!(merge.next(), Next::Journal(_)));
     }
 
     #[test]
     fn every_token_comes_before_the_end_whatever_the_clocks_say() {
-        let mut merge = Merge::new(0, 0);
+        let mut merge = Merge::new((0, 0), (0, 0));
         merge.last_journal(2);
         merge.journal(at(7, 10));
         assert!(matches!(merge.next(), Next::Wait { settling: true }));

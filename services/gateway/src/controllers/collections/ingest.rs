@@ -186,11 +186,11 @@ async fn finish(app: &App, mut upload: Accepted, title: Option<String>) -> Resul
     loop {
         tokio::select! {
             told = upload.waiter.told() => return match told {
-                Upload::Completed(event) => Ok(created(&upload, Document { title, ..event.into() })),
+                Upload::Completed(event) => Ok(created(&upload, event.into(), title)),
                 Upload::Failed(event) => Err(failed(event).into()),
             },
             _ = ticks.tick() => if let Some(document) = ingested(app, &upload).await {
-                return Ok(created(&upload, document));
+                return Ok(created(&upload, document, title));
             },
             () = sleep_until(over_at) => return Ok(pending(upload)),
             () = app.stop.cancelled() => return Ok(pending(upload)),
@@ -209,7 +209,8 @@ async fn ingested(app: &App, upload: &Accepted) -> Option<Document> {
     document.ingested_at.is_some_and(|at| at >= upload.at).then_some(document)
 }
 
-fn created(upload: &Accepted, document: Document) -> Response {
+fn created(upload: &Accepted, document: Document, title: Option<String>) -> Response {
+    let document = Document { title: document.title.clone().or(title), ..document };
     (StatusCode::CREATED, [(header::LOCATION, upload.location())], Json(document)).into_response()
 }
 

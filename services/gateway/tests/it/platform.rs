@@ -1,0 +1,395 @@
+//! A gateway with its peers.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chrono::Utc;
+use muster_bus::{Bus, Delivery, MessageId, Routes, Settings};
+use muster_contracts::{
+    Code, Fault, JsonObject,
+    agent::v1::{AgentDefinition, AgentList, GetAgentRequest, ListAgentsRequest, PutAgentRequest},
+    log::v1::{ExecutionUsage, GetTimelineRequest, GetUsageRequest, LogEntry, Timeline},
+    now,
+    tool::v1::{ListToolsRequest, ToolDefinition, ToolList},
+    vector::v1::{
+        DocumentState, GetDocumentRequest, Hit, SearchRequest, SearchResponse, UpsertCompleted,
+        UpsertFailed, UpsertRequested,
+    },
+    workflow::v1::{
+        ExecutionCompleted, ExecutionFailed, ExecutionState, GetExecutionRequest,
+        GetWorkflowRequest, ListWorkflowsRequest, PutWorkflowRequest, StartExecution,
+        WorkflowDefinition, WorkflowList,
+    },
+};
+use muster_runtime::{Service, testing::Running};
+use muster_testkit::{NatsServer, eventually, free_port};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The other services: what they know and what they were asked.
+#[derive(Clone, Default)]
+pub(crate) struct Peers(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    executions: HashMap<String, ExecutionState>,
+    documents: HashMap<String, DocumentState>,
+    starts: Vec<StartExecution>,
+    uploads: Vec<(String, usize)>,
+    bus: Option<Bus>,
+}
+
+impl Peers {
+    pub(crate) fn starts(&self) -> Vec<StartExecution> {
+        self.0.lock().unwrap().starts.clone()
+    }
+
+    /// The ids and sizes of the documents that were ingested.
+    pub(crate) fn uploads(&self) -> Vec<(String, usize)> {
+        self.0.lock().unwrap().uploads.clone()
+    }
+
+    pub(crate) fn set(&self, state: ExecutionState) {
+        self.0.lock().unwrap().executions.insert(state.execution_id.clone(), state);
+    }
+
+    fn bus(&self) -> Bus {
+        self.0.lock().unwrap().bus.clone().unwrap()
+    }
+
+    pub(crate) async fn complete(&self, id: &str, output: Value) {
+        self.set(ExecutionState {
+            execution_id: id.to_owned(),
+            workflow: "quick".to_owned(),
+            status: "completed".to_owned(),
+            output: Some(output.clone().into()),
+            ..ExecutionState::default()
+        });
+        let event = ExecutionCompleted {
+            execution_id: id.to_owned(),
+            workflow: "quick".to_owned(),
+            output: Some(output.into()),
+            ..Default::default()
+        };
+        self.bus().publish(&event, &MessageId::random()).await.unwrap();
+    }
+
+    pub(crate) async fn fail(&self, id: &str, error: Value) {
+        let error = JsonObject::wrap(error);
+        self.set(ExecutionState {
+            execution_id: id.to_owned(),
+            workflow: "failing".to_owned(),
+            status: "faulted".to_owned(),
+            error: Some(error.clone()),
+            ..ExecutionState::default()
+        });
+        let event = ExecutionFailed {
+            execution_id: id.to_owned(),
+            workflow: "failing".to_owned(),
+            error: Some(error),
+            ..Default::default()
+        };
+        self.bus().publish(&event, &MessageId::random()).await.unwrap();
+    }
+}
+
+/// A gateway on a real bus, its peers, and a client.
+pub(crate) struct Platform {
+    pub(crate) nats: NatsServer,
+    pub(crate) bus: Bus,
+    pub(crate) peers: Peers,
+    pub(crate) base: String,
+    http: Client,
+    _running: Vec<Running>,
+}
+
+impl Platform {
+    pub(crate) async fn start() -> Self {
+        let platform = Self::start_gateway(NatsServer::start().await).await;
+        eventually(PATIENCE, "the peers answer", || async {
+            platform.get("/v1/workflows").await.status() == StatusCode::OK
+        })
+        .await;
+        platform
+    }
+
+    /// Does not wait until it is ready.
+    pub(crate) async fn start_gateway(nats: NatsServer) -> Self {
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let settings = [
+            ("NATS_URL", nats.url()),
+            ("MUSTER_HTTP_ADDR", &address),
+            ("MUSTER_MAX_STREAMS", "2"),
+            ("MUSTER_STOP_TIMEOUT", "2"),
+        ];
+        let peers = Peers::default();
+        let bus = Bus::open(Settings::new("test", nats.url())).await.unwrap();
+        let played = peers.clone();
+        let others = Service::new("peers", move |cx: muster_runtime::Context| {
+            let peers = played.clone();
+            async move {
+                peers.0.lock().unwrap().bus = Some(cx.bus.clone());
+                cx.serve(routes(peers)).await
+            }
+        });
+        let running = vec![
+            muster_runtime::testing::start([muster_gateway::service()], &settings),
+            muster_runtime::testing::start([others], &settings),
+        ];
+        let platform = Self {
+            nats,
+            bus,
+            peers,
+            base: format!("http://{address}"),
+            http: client(),
+            _running: running,
+        };
+        eventually(PATIENCE, "the gateway listens", || async {
+            platform.request(Method::GET, "/healthz").send().await
+        })
+        .await;
+        platform
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Response {
+        self.request(Method::POST, path).json(&body).send().await.unwrap()
+    }
+
+    pub(crate) async fn put(&self, path: &str, content_type: &str, body: &str) -> Response {
+        self.request(Method::PUT, path)
+            .header("content-type", content_type)
+            .body(body.to_owned())
+            .send()
+            .await
+            .unwrap()
+    }
+}
+
+fn client() -> Client {
+    // Another test of the process may have installed it before.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Client::new()
+}
+
+/// The status and the body as JSON.
+pub(crate) async fn told(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap())
+}
+
+/// Checks that a response is a problem document with this status and these words in its detail, and returns it.
+pub(crate) async fn problem(response: Response, status: u16, words: &[&str]) -> Value {
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let (got, problem) = told(response).await;
+    assert_eq!(got, status, "{problem}");
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["trace_id"].as_str().map(str::len), Some(32), "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    for word in words {
+        assert!(detail.contains(word), "no {word:?} in {detail:?}");
+    }
+    problem
+}
+
+fn routes(peers: Peers) -> Routes<Peers> {
+    Routes::new(peers)
+        .rpc(put_agent)
+        .rpc(get_agent)
+        .rpc(list_agents)
+        .rpc(list_tools)
+        .rpc(put_workflow)
+        .rpc(get_workflow)
+        .rpc(list_workflows)
+        .rpc(get_execution)
+        .rpc(timeline)
+        .rpc(usage)
+        .rpc(search)
+        .rpc(get_document)
+        .on(started)
+        .on(upsert)
+}
+
+fn agent(name: &str) -> AgentDefinition {
+    AgentDefinition {
+        name: name.to_owned(),
+        instructions: "Be brief.".to_owned(),
+        digest: "d1".to_owned(),
+        ..Default::default()
+    }
+}
+
+async fn put_agent(_: Peers, request: PutAgentRequest) -> Result<AgentDefinition, Fault> {
+    let definition = request.definition.unwrap();
+    match definition.tools.iter().find(|tool| tool.as_str() == "teleport") {
+        Some(tool) => Err(Fault::new(Code::Invalid, format!("there is no tool {tool:?}"))),
+        None => Ok(AgentDefinition { digest: "d1".to_owned(), ..definition }),
+    }
+}
+
+async fn get_agent(_: Peers, request: GetAgentRequest) -> Result<AgentDefinition, Fault> {
+    Ok(agent(&request.name))
+}
+
+async fn list_agents(_: Peers, _: ListAgentsRequest) -> Result<AgentList, Fault> {
+    Ok(AgentList { agents: vec![agent("critic"), agent("writer")] })
+}
+
+async fn list_tools(_: Peers, _: ListToolsRequest) -> Result<ToolList, Fault> {
+    Ok(ToolList { tools: vec![ToolDefinition { name: "search".to_owned(), ..Default::default() }] })
+}
+
+fn workflow(name: &str) -> WorkflowDefinition {
+    WorkflowDefinition {
+        name: name.to_owned(),
+        version: "1.0.0".to_owned(),
+        digest: format!("{name}-digest"),
+        ..Default::default()
+    }
+}
+
+async fn put_workflow(_: Peers, request: PutWorkflowRequest) -> Result<WorkflowDefinition, Fault> {
+    if request.source.contains("teleport") {
+        let problems = json!([{"pointer": "/do/0/a", "message": "teleport is not a task"}]);
+        return Err(
+            Fault::new(Code::Invalid, "/do/0/a: teleport is not a task").with_details(problems)
+        );
+    }
+    Ok(WorkflowDefinition {
+        created: request.source.contains("new"),
+        registered_at: now(Utc::now()),
+        ..workflow("quick")
+    })
+}
+
+async fn get_workflow(_: Peers, request: GetWorkflowRequest) -> Result<WorkflowDefinition, Fault> {
+    match request.name.as_str() {
+        "quick" | "slow" | "failing" => Ok(workflow(&request.name)),
+        "broken" => Err(Fault::new(Code::Internal, "the secret of the database")),
+        other => Err(Fault::new(Code::NotFound, format!("there is no workflow {other:?}"))),
+    }
+}
+
+async fn list_workflows(_: Peers, _: ListWorkflowsRequest) -> Result<WorkflowList, Fault> {
+    Ok(WorkflowList { workflows: vec![workflow("quick")] })
+}
+
+async fn get_execution(
+    peers: Peers,
+    request: GetExecutionRequest,
+) -> Result<ExecutionState, Fault> {
+    let found = peers.0.lock().unwrap().executions.get(&request.execution_id).cloned();
+    found.ok_or_else(|| {
+        Fault::new(Code::NotFound, format!("there is no execution {:?}", request.execution_id))
+    })
+}
+
+async fn started(peers: Peers, delivery: Delivery<StartExecution>) -> Result<(), Fault> {
+    let start = delivery.message;
+    let (id, workflow) = (start.execution_id.clone(), start.workflow.clone());
+    let input = start.input.clone().unwrap_or_default().0;
+    peers.0.lock().unwrap().starts.push(start);
+    match workflow.as_str() {
+        "quick" => peers.complete(&id, json!({"echo": input})).await,
+        "failing" => peers.fail(&id, json!({"status": 500, "title": "it broke"})).await,
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn timeline(_: Peers, request: GetTimelineRequest) -> Result<Timeline, Fault> {
+    if request.execution_id == "unknown" {
+        return Ok(Timeline::default());
+    }
+    let entries = (request.after + 1..=3).take(request.limit as usize).map(|sequence| LogEntry {
+        log_id: format!("l{sequence}"),
+        sequence,
+        ..Default::default()
+    });
+    let entries: Vec<_> = entries.collect();
+    let next_after =
+        entries.last().map_or(0, |entry| if entry.sequence < 3 { entry.sequence } else { 0 });
+    Ok(Timeline { entries, next_after })
+}
+
+async fn usage(_: Peers, request: GetUsageRequest) -> Result<ExecutionUsage, Fault> {
+    Ok(ExecutionUsage {
+        execution_id: request.execution_id,
+        events: 3,
+        duration_ms: 12,
+        ..Default::default()
+    })
+}
+
+async fn search(_: Peers, request: SearchRequest) -> Result<SearchResponse, Fault> {
+    Ok(SearchResponse {
+        hits: vec![Hit {
+            document_id: "d".to_owned(),
+            text: request.query,
+            score: 0.5,
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+}
+
+async fn get_document(peers: Peers, request: GetDocumentRequest) -> Result<DocumentState, Fault> {
+    let found = peers.0.lock().unwrap().documents.get(&request.document_id).cloned();
+    found.ok_or_else(|| {
+        Fault::new(Code::NotFound, format!("there is no document {:?}", request.document_id))
+    })
+}
+
+async fn upsert(peers: Peers, delivery: Delivery<UpsertRequested>) -> Result<(), Fault> {
+    let UpsertRequested { collection, document_id, request_id, artifact, .. } = delivery.message;
+    let bus = peers.bus();
+    let text = bus.artifacts().get(&artifact).await?.unwrap();
+    if text.starts_with(b"unreadable") {
+        let event = UpsertFailed {
+            collection,
+            document_id,
+            request_id,
+            code: "INVALID".to_owned(),
+            error: "no words in it".to_owned(),
+            ..Default::default()
+        };
+        bus.publish(&event, &MessageId::random()).await?;
+        return Ok(());
+    }
+    let state = DocumentState {
+        collection: collection.clone(),
+        document_id: document_id.clone(),
+        chunks: 2,
+        ingested_at: now(Utc::now()),
+        ..Default::default()
+    };
+    {
+        let mut known = peers.0.lock().unwrap();
+        known.uploads.push((document_id.clone(), text.len()));
+        known.documents.insert(document_id.clone(), state);
+    }
+    let event = UpsertCompleted {
+        collection,
+        document_id,
+        request_id,
+        chunks: 2,
+        tokens: 7,
+        embedder: "test".to_owned(),
+        timestamp: now(Utc::now()),
+    };
+    bus.publish(&event, &MessageId::random()).await?;
+    Ok(())
+}
