@@ -35,7 +35,8 @@ CREATE TABLE IF NOT EXISTS chunks (
     text        text NOT NULL,
     embedding   vector NOT NULL,
     dimension   integer GENERATED ALWAYS AS (vector_dims(embedding)) STORED,
-    tsv         tsvector GENERATED ALWAYS AS (to_tsvector('english', text)) STORED,
+    -- Of the text as the service folds it, not of the text itself.
+    tsv         tsvector NOT NULL,
     FOREIGN KEY (collection, document_id) REFERENCES documents (collection, document_id) ON DELETE CASCADE,
     UNIQUE (collection, document_id, place)
 );

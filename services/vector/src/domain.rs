@@ -4,11 +4,13 @@ mod chunk;
 mod document;
 mod query;
 mod rank;
+mod words;
 
 pub(crate) use chunk::{Chunk, chunks};
 pub(crate) use document::{Stored, Upsert, Written, document_id, text_of};
 pub(crate) use query::Query;
 pub(crate) use rank::{CANDIDATES, Ranked, fuse};
+pub(crate) use words::folded;
 
 /// Why an input cannot be used. The text names the bad value and what would be right.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -7,6 +7,9 @@ use super::Problem;
 /// The longest chunk, in characters: some 250 tokens of English prose.
 const MAX_CHARACTERS: usize = 1000;
 
+/// What the headings before a chunk may add to it, in bytes.
+const MAX_HEADINGS: usize = 300;
+
 /// What a chunk repeats of the one before it at most, in characters, so that a sentence on the border is found.
 const OVERLAP: usize = 150;
 
@@ -25,16 +28,33 @@ pub(crate) fn chunks(text: &str) -> Result<Vec<Chunk>, Problem> {
     let config = ChunkConfig::new(MAX_CHARACTERS)
         .with_overlap(OVERLAP)
         .map_err(|error| Problem::new(format!("the sizes of chunks do not fit: {error}")))?;
-    let tokenizer = tiktoken_rs::o200k_base_singleton();
     let splitter = MarkdownSplitter::new(config);
-    Ok(splitter
-        .chunks(text)
-        .filter(|text| !text.is_empty())
-        .map(|text| Chunk {
-            text: text.to_owned(),
-            tokens: u32::try_from(tokenizer.count_ordinary(text)).unwrap_or(u32::MAX),
-        })
-        .collect())
+    let mut chunks = Vec::new();
+    let mut headings = String::new();
+    for text in splitter.chunks(text).filter(|text| !text.is_empty()) {
+        headings.push_str(text);
+        if is_heading(text) && headings.len() < MAX_HEADINGS {
+            headings.push_str("\n\n");
+        } else {
+            chunks.push(Chunk::new(std::mem::take(&mut headings)));
+        }
+    }
+    if !headings.is_empty() {
+        chunks.push(Chunk::new(headings.trim_end().to_owned()));
+    }
+    Ok(chunks)
+}
+
+impl Chunk {
+    fn new(text: String) -> Self {
+        let tokens = tiktoken_rs::o200k_base_singleton().count_ordinary(&text);
+        Self { text, tokens: u32::try_from(tokens).unwrap_or(u32::MAX) }
+    }
+}
+
+/// A heading by itself answers nothing, however well it fits a question: it goes with the text below it.
+fn is_heading(text: &str) -> bool {
+    text.lines().all(|line| line.is_empty() || line.starts_with('#'))
 }
 
 #[cfg(test)]
@@ -72,6 +92,15 @@ mod tests {
             assert!(chunks.iter().all(|chunk| chunk.text.chars().count() <= MAX_CHARACTERS));
             assert!(chunks.len() > 2);
         }
+    }
+
+    #[test]
+    fn headings_go_with_the_text_below_them() {
+        let text = format!("# One\n\n## Two\n\n{}\n\n# Last\n", "Words of a sentence. ".repeat(60));
+        let chunks = chunks(&text).unwrap();
+        let [first, .., last] = chunks.as_slice() else { panic!("{chunks:?}") };
+        assert!(first.text.starts_with("# One\n\n## Two\n\nWords of"), "{}", first.text);
+        assert!(last.text.ends_with("# Last"), "{}", last.text);
     }
 
     #[test]

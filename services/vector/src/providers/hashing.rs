@@ -116,9 +116,7 @@ mod tests {
 
     #[test]
     fn the_hash_never_changes() {
-        assert_eq!(hash(&["muster"]), HASH_OF_MUSTER);
+        assert_eq!(hash(&["muster"]), 10_607_762_637_753_833_808);
         assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
     }
-
-    const HASH_OF_MUSTER: u64 = 0;
 }

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, Postgres, Row as _, Transaction};
 
 use super::{Store, count, indexed_as};
-use crate::domain::{CANDIDATES, Query, Stored};
+use crate::domain::{CANDIDATES, Query, Stored, folded};
 use crate::error::Error;
 use crate::providers::Embedding;
 
@@ -112,7 +112,7 @@ impl Search {
              ORDER BY (c.tsv @@ q.strict) DESC, ts_rank(c.tsv, q.loose) DESC, c.id
              LIMIT $5",
         )
-        .bind(&query.text)
+        .bind(folded(&query.text))
         .bind(&query.collection)
         .bind(&query.filter)
         .bind(query.exact)

@@ -5,7 +5,7 @@ use pgvector::Vector;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{Store, indexed_as};
-use crate::domain::{Chunk, Stored, Upsert, Written};
+use crate::domain::{Chunk, Stored, Upsert, Written, folded};
 use crate::error::Error;
 use crate::providers::Embedding;
 
@@ -164,14 +164,15 @@ async fn replace_chunks(
     let batches = places.chunks(BATCH).zip(texts.chunks(BATCH)).zip(vectors.chunks(BATCH));
     for ((places, texts), vectors) in batches {
         sqlx::query(
-            "INSERT INTO chunks (collection, document_id, place, text, embedding)
-             SELECT $1, $2, place, text, embedding
-             FROM unnest($3::integer[], $4::text[], $5::vector[]) AS new (place, text, embedding)",
+            "INSERT INTO chunks (collection, document_id, place, text, tsv, embedding)
+             SELECT $1, $2, place, text, to_tsvector('english', folded), embedding
+             FROM unnest($3::integer[], $4::text[], $5::text[], $6::vector[]) AS new (place, text, folded, embedding)",
         )
         .bind(&upsert.collection)
         .bind(&upsert.document_id)
         .bind(places)
         .bind(texts)
+        .bind(texts.iter().map(|text| folded(text)).collect::<Vec<_>>())
         .bind(vectors)
         .execute(&mut *connection)
         .await?;
