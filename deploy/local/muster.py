@@ -139,7 +139,7 @@ def main():
     try:
         tools.check_python()
         return COMMANDS[given.command](servers.Dev(), given.arguments) or 0
-    except Problem as problem:
+    except (Problem, OSError) as problem:
         servers.say(f"muster.py {given.command}: {problem}")
         return 1
     except KeyboardInterrupt:

@@ -159,7 +159,7 @@ def main():
     try:
         tools.check_python()
         return COMMANDS[command](Dev()) or 0
-    except Problem as problem:
+    except (Problem, OSError) as problem:
         say(f"servers.py {command}: {problem}")
         return 1
 
