@@ -1,4 +1,14 @@
 //! The platform as a whole, on real servers and real processes.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test helpers"
+)]
 
+mod chaos;
 mod deploy;
+mod journey;
+mod platform;
+mod tidy;
