@@ -1,0 +1,42 @@
+//! Executions of a three-step workflow of local tool calls, from REST to result.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::platform::{Platform, execute};
+use crate::report::Report;
+use crate::timing::run;
+
+const CONCURRENCY: [usize; 4] = [1, 16, 64, 256];
+const TIME: Duration = Duration::from_secs(6);
+
+const WORKFLOW: &str = "
+document: {dsl: '1.0.3', namespace: bench, name: three-steps, version: '1.0.0'}
+do:
+- one: {call: tool, with: {tool: echo, arguments: {value: '${ .n }'}}}
+- two: {call: tool, with: {tool: echo, arguments: {value: '${ . }'}}}
+- three: {call: tool, with: {tool: echo, arguments: {value: '${ . }'}}}
+";
+
+pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
+    let platform = Platform::start(&[]).await?;
+    platform.put_workflow(WORKFLOW).await?;
+    let body = json!({ "workflow": "three-steps", "input": { "n": 7 } });
+    for _ in 0..20 {
+        execute(&platform.client, &platform.url, &body).await?;
+    }
+    for concurrency in CONCURRENCY {
+        let (client, url, body) = (platform.client.clone(), platform.url.clone(), body.clone());
+        let measured = run(concurrency, TIME, move |_| {
+            let (client, url, body) = (client.clone(), url.clone(), body.clone());
+            async move { execute(&client, &url, &body).await }
+        })
+        .await?;
+        report.add(format!("three_step_executions_c{concurrency}"), measured.per_second, "1/s");
+        if concurrency == 1 {
+            report.add("three_step_p50_ms".to_owned(), measured.latency_ms(0.5), "ms");
+        }
+    }
+    Ok(())
+}

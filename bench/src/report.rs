@@ -1,0 +1,65 @@
+//! Results as a table and as JSON.
+
+use anyhow::Context;
+use serde::Serialize;
+
+/// One figure. `ratio` is `value` against `compared_to` in the same run, where there is one.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) compared_to: Option<String>,
+    pub(crate) ratio: Option<f64>,
+}
+
+/// All figures of a run.
+#[derive(Default)]
+pub(crate) struct Report {
+    figures: Vec<Figure>,
+}
+
+impl Report {
+    /// Adds a figure that stands for itself.
+    pub(crate) fn add(&mut self, name: String, value: f64, unit: &'static str) {
+        self.figures.push(Figure { name, value, unit, compared_to: None, ratio: None });
+    }
+
+    /// Adds a figure with its ratio against another one.
+    pub(crate) fn compare(&mut self, name: String, value: f64, compared_to: &str, ratio: f64) {
+        self.figures.push(Figure {
+            name,
+            value,
+            unit: "1/s",
+            compared_to: Some(compared_to.to_owned()),
+            ratio: Some(ratio),
+        });
+    }
+
+    /// The figures for people.
+    pub(crate) fn table(&self) -> String {
+        let mut lines = vec![
+            "| name | value | unit | ratio | against |".to_owned(),
+            "|---|---:|---|---:|---|".to_owned(),
+        ];
+        lines.extend(self.figures.iter().map(|figure| {
+            let ratio = figure.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+            let against = figure.compared_to.as_deref().unwrap_or_default();
+            let decimals = if figure.value < 100.0 { 2 } else { 0 };
+            format!(
+                "| {} | {:.decimals$} | {} | {ratio} | {against} |",
+                figure.name, figure.value, figure.unit
+            )
+        }));
+        lines.join("\n")
+    }
+
+    /// Writes the figures as a list of objects.
+    pub(crate) fn write(&self, path: &str) -> anyhow::Result<()> {
+        let folder = std::path::Path::new(path).parent().context("a path with a folder")?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{} cannot be made", folder.display()))?;
+        std::fs::write(path, serde_json::to_string_pretty(&self.figures)?)
+            .with_context(|| format!("{path} cannot be written"))
+    }
+}
