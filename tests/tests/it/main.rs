@@ -11,4 +11,5 @@ mod chaos;
 mod deploy;
 mod journey;
 mod platform;
+mod readme;
 mod tidy;
