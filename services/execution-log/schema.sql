@@ -1,0 +1,24 @@
+-- The table of the execution log. Every statement may run again and changes nothing then.
+
+-- Replicas start at the same time, and IF NOT EXISTS alone does not keep two from creating at once.
+SELECT pg_advisory_xact_lock(7322);
+
+CREATE TABLE IF NOT EXISTS events (
+    -- What makes the log exact: a second delivery of an event finds the first.
+    event_id     text PRIMARY KEY,
+    sequence     bigint NOT NULL,
+    execution_id text NOT NULL,
+    subject      text NOT NULL,
+    type         text NOT NULL,
+    source       text NOT NULL,
+    task         text NOT NULL,
+    agent        text NOT NULL,
+    at           timestamptz NOT NULL,
+    bytes        integer NOT NULL,
+    -- Not jsonb: that loses the order of keys and refuses "\u0000", and an event is recorded as it came.
+    body         json NOT NULL,
+    -- Of the event that ends an agent's run.
+    usage        jsonb
+);
+
+CREATE INDEX IF NOT EXISTS events_of_execution ON events (execution_id, sequence);

@@ -1,0 +1,166 @@
+//! An event as it is recorded.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use muster_bus::Recorded;
+use muster_contracts::Message;
+use muster_contracts::agent::v1::{AgentExecutionCompleted, AgentExecutionFailed, Usage};
+use serde_json::Value;
+
+/// An event with what the log is asked by.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Record {
+    /// The event's id: the log has each once.
+    pub(crate) event_id: String,
+    pub(crate) sequence: u64,
+    /// Empty where it belongs to none.
+    pub(crate) execution_id: String,
+    pub(crate) subject: String,
+    pub(crate) message_type: String,
+    pub(crate) source: String,
+    pub(crate) task: String,
+    pub(crate) agent: String,
+    pub(crate) at: DateTime<Utc>,
+    /// JSON.
+    pub(crate) body: String,
+    /// Set where a run of an agent ended.
+    pub(crate) usage: Option<Usage>,
+}
+
+impl Record {
+    /// The record of an event. Every event has one: what is not as the contract says is recorded as it came.
+    pub(crate) fn of(event: &Recorded) -> Self {
+        let json: Option<Value> = serde_json::from_slice(&event.body).ok();
+        let text = String::from_utf8_lossy(&event.body);
+        let body = match &json {
+            Some(_) => text.into_owned(),
+            None => Value::String(storable(&text)).to_string(),
+        };
+        let json = json.unwrap_or_default();
+        let field = |name| storable(json.get(name).and_then(Value::as_str).unwrap_or_default());
+        let execution_id = match storable(&event.execution_id) {
+            id if id.is_empty() => field("execution_id"),
+            id => id,
+        };
+        let task = match field("task") {
+            task if task.is_empty() => storable(only_task(&json).unwrap_or_default()),
+            task => task,
+        };
+        Self {
+            event_id: event_id(event),
+            sequence: event.sequence,
+            execution_id,
+            subject: storable(&event.subject),
+            message_type: storable(&event.message_type),
+            source: storable(&event.source),
+            task,
+            agent: field("agent"),
+            at: event.time,
+            body,
+            usage: usage(&event.message_type, &json),
+        }
+    }
+}
+
+/// A worker in another language may send no id; then its place and time are its id: the place alone begins anew with
+/// a new stream.
+fn event_id(event: &Recorded) -> String {
+    if event.id.is_empty() {
+        format!("{}@{}@{}", event.subject, event.sequence, event.time.timestamp_millis())
+    } else {
+        storable(&event.id)
+    }
+}
+
+/// Postgres stores no NUL in a text.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// The task that all facts of a transition are about.
+fn only_task(json: &Value) -> Option<&str> {
+    let facts = json.get("facts")?.as_array()?;
+    let tasks: BTreeSet<&str> =
+        facts.iter().filter_map(|fact| fact.get("task")?.as_str()).collect();
+    let mut tasks = tasks.into_iter();
+    tasks.next().filter(|_| tasks.next().is_none())
+}
+
+/// What the run that ended with this event used.
+fn usage(message_type: &str, json: &Value) -> Option<Usage> {
+    let ends = [AgentExecutionCompleted::NAME, AgentExecutionFailed::NAME];
+    if !ends.contains(&message_type) {
+        return None;
+    }
+    let usage = json.get("usage").cloned().unwrap_or_default();
+    Some(serde_json::from_value(usage).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(message_type: &str, body: &[u8]) -> Recorded {
+        Recorded {
+            subject: "agent.execution.completed".into(),
+            sequence: 7,
+            id: "id".into(),
+            message_type: message_type.into(),
+            source: "/muster/agent".into(),
+            time: DateTime::from_timestamp_millis(1234).unwrap(),
+            execution_id: "e1".into(),
+            body: body.to_vec().into(),
+        }
+    }
+
+    fn record(message_type: &str, body: &Value) -> Record {
+        Record::of(&event(message_type, body.to_string().as_bytes()))
+    }
+
+    #[test]
+    fn a_run_that_ended_has_its_agent_task_and_usage() {
+        let body = json!({"task": "/do/0", "agent": "critic", "usage": {"input_tokens": 3}});
+        let record = record(AgentExecutionCompleted::NAME, &body);
+        assert_eq!((record.task.as_str(), record.agent.as_str()), ("/do/0", "critic"));
+        assert_eq!(record.usage.unwrap().input_tokens, 3);
+    }
+
+    #[test]
+    fn a_run_that_failed_early_has_a_usage_too() {
+        let failed = record(AgentExecutionFailed::NAME, &json!({"agent": "critic"}));
+        assert_eq!(failed.usage, Some(Usage::default()));
+        assert_eq!(record("muster.tool.v1.ToolExecutionFailed", &json!({})).usage, None);
+    }
+
+    #[test]
+    fn a_transition_about_one_task_has_that_task() {
+        let task = |facts| record("muster.workflow.v1.JournalEntry", &json!({"facts": facts})).task;
+        assert_eq!(task(json!([{"type": "a", "task": "x"}, {"task": "x"}, {"type": "b"}])), "x");
+        assert_eq!(task(json!([{"task": "x"}, {"task": "y"}])), "");
+        assert_eq!(task(json!([])), "");
+    }
+
+    #[test]
+    fn an_event_without_headers_is_recorded_too() {
+        let mut event = event("", br#"{"execution_id": "e2"}"#);
+        event.id = String::new();
+        event.execution_id = String::new();
+        let record = Record::of(&event);
+        assert_eq!(record.execution_id, "e2");
+        assert_eq!(record.event_id, "agent.execution.completed@7@1234");
+    }
+
+    #[test]
+    fn hostile_bodies_become_something_that_can_be_stored() {
+        for body in
+            [&b"\xff\0not json"[..], b"", b"{\"task\": \"a\\u0000b\"}", b"\"\\ud800\"", b"1e999"]
+        {
+            let record = Record::of(&event("x", body));
+            assert!(serde_json::from_str::<Value>(&record.body).is_ok(), "{}", record.body);
+            assert!(!record.task.contains('\0') && !record.body.contains('\0'));
+        }
+    }
+}

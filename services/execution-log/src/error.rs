@@ -1,0 +1,80 @@
+//! The service's errors.
+
+use muster_contracts::{Code, Fault, HasCode};
+
+use crate::domain::MAX_PAGE;
+
+/// Why a request was not answered or an event not recorded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Too large a page.
+    #[error("`limit` is {0}, but it is 1 to {MAX_PAGE}, or 0 for {MAX_PAGE}")]
+    Limit(u32),
+    /// Nothing is recorded of it.
+    #[error(
+        "no event of an execution {0:?} is recorded: there is none, or it began just now and its first event is on the way"
+    )]
+    UnknownExecution(String),
+    /// Postgres is gone, going or overloaded.
+    #[error("Postgres is not available: {0}")]
+    DatabaseAway(#[source] sqlx::Error),
+    /// Postgres can never take these values.
+    #[error("the event cannot be stored: {0}")]
+    Unstorable(#[source] sqlx::Error),
+    /// Postgres refused a statement.
+    #[error("a statement failed: {0}")]
+    Database(#[source] sqlx::Error),
+    /// The broker refused.
+    #[error(transparent)]
+    Bus(#[from] Fault),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if is_away(&error) {
+            Self::DatabaseAway(error)
+        } else if has_class(&error, &["22"]) {
+            Self::Unstorable(error)
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
+impl HasCode for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Limit(_) | Self::Unstorable(_) => Code::Invalid,
+            Self::UnknownExecution(_) => Code::NotFound,
+            Self::DatabaseAway(_) => Code::Unavailable,
+            Self::Bus(fault) => fault.code,
+            Self::Database(_) => Code::Internal,
+        }
+    }
+
+    fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Bus(fault) => fault.retry_after_ms,
+            _ => None,
+        }
+    }
+}
+
+/// Whether a new try may help: the connection broke, none was free, or the server starts, stops or is full.
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => has_class(error, &["08", "53", "57P", "40"]),
+    }
+}
+
+/// Whether it is of one of these classes of SQLSTATE.
+fn has_class(error: &sqlx::Error, classes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
+}

@@ -1,0 +1,5 @@
+//! One file for each request, and one for all events.
+
+pub(crate) mod get_timeline;
+pub(crate) mod get_usage;
+pub(crate) mod record;

@@ -1,0 +1,108 @@
+//! The execution log on a real nats-server and a real Postgres.
+#![expect(clippy::unwrap_used, reason = "test helpers")]
+
+mod recording;
+mod usage;
+
+use std::time::Duration;
+
+use muster_bus::{Bus, MessageId, Settings};
+use muster_contracts::Fault;
+use muster_contracts::log::v1::{GetTimelineRequest, GetUsageRequest, LogEntry, Timeline};
+use muster_contracts::workflow::v1::ExecutionStarted;
+use muster_runtime::testing::{Running, start};
+use muster_testkit::{Database, NatsServer, eventually};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The service with servers of its own; other services are played by `bus`.
+struct Platform {
+    nats: NatsServer,
+    database: Database,
+    bus: Bus,
+    service: Option<Running>,
+}
+
+impl Platform {
+    async fn start() -> Self {
+        let database = Database::create().await;
+        let url = database.url().to_owned();
+        Self::start_on(database, &url).await
+    }
+
+    /// The service reaches its database at another address.
+    async fn start_on(database: Database, url: &str) -> Self {
+        let nats = NatsServer::start().await;
+        let bus = Bus::open(Settings::new("orchestration", nats.url())).await.unwrap();
+        let mut platform = Self { nats, database, bus, service: None };
+        platform.run(url).await;
+        platform
+    }
+
+    async fn run(&mut self, database: &str) {
+        let settings = [("NATS_URL", self.nats.url()), ("DATABASE_URL", database)];
+        self.service = Some(start([muster_execution_log::service()], &settings));
+        self.bus.ready().await;
+        eventually(DEADLINE, "the service answers", || async {
+            match self.page("nobody", 0, 0).await {
+                Err(fault) if fault.code.name() == "UNAVAILABLE" => Err(fault),
+                _ => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    async fn page(&self, execution_id: &str, after: u64, limit: u32) -> Result<Timeline, Fault> {
+        let execution_id = execution_id.to_owned();
+        self.bus.request(&GetTimelineRequest { execution_id, after, limit }).await
+    }
+
+    /// The timeline once it has this many entries.
+    async fn timeline(&self, execution_id: &str, entries: usize) -> Vec<LogEntry> {
+        let what = format!("{entries} entries of {execution_id}");
+        eventually(DEADLINE, &what, || async {
+            let timeline = self.page(execution_id, 0, 0).await.map_err(|fault| fault.message)?;
+            let seen = timeline.entries.len();
+            if seen >= entries { Ok(timeline.entries) } else { Err(format!("{seen} entries")) }
+        })
+        .await
+    }
+
+    async fn usage(
+        &self,
+        execution_id: &str,
+    ) -> Result<muster_contracts::log::v1::ExecutionUsage, Fault> {
+        self.bus.request(&GetUsageRequest { execution_id: execution_id.to_owned() }).await
+    }
+
+    async fn started(&self, execution_id: &str, id: &str) {
+        let event = ExecutionStarted {
+            execution_id: execution_id.into(),
+            workflow: "brief".into(),
+            status: "running".into(),
+            ..ExecutionStarted::default()
+        };
+        self.bus.publish(&event, &MessageId::derived([id])).await.unwrap();
+    }
+
+    /// Sends lines of NATS's own protocol, and returns when the server has read them.
+    async fn raw(&self, lines: &str) {
+        let address = self.nats.url().trim_start_matches("nats://");
+        let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
+        let all = format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\n{lines}PING\r\n");
+        stream.write_all(all.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        while !answer.contains("PONG") {
+            assert!(!answer.contains("-ERR"), "{answer}");
+            answer.clear();
+            assert!(stream.read_line(&mut answer).await.unwrap() > 0, "the server hung up");
+        }
+    }
+
+    async fn assert_no_dead_letter(&self) {
+        let letters = self.bus.dead_letters().list(10).await.unwrap();
+        assert!(letters.is_empty(), "{letters:?}");
+    }
+}

@@ -1,0 +1,223 @@
+use futures::StreamExt as _;
+use muster_bus::{After, MessageId};
+use muster_contracts::log::v1::LogCreated;
+use muster_contracts::tool::v1::ToolExecutionCompleted;
+use muster_contracts::vector::v1::SearchCompleted;
+use muster_contracts::workflow::v1::{JournalEntry, TimerFired};
+use muster_contracts::{Addressed as _, Code, Json, Stream};
+use muster_testkit::{Database, FaultProxy};
+use serde_json::json;
+
+use crate::{DEADLINE, Platform};
+
+#[tokio::test]
+async fn events_are_recorded_in_their_order_with_what_they_say() {
+    let platform = Platform::start().await;
+    platform.started("e1", "started").await;
+    let journal = JournalEntry {
+        execution_id: "e1".into(),
+        input_id: "started".into(),
+        facts: vec![Json(json!({"type": "task_started", "task": "/do/0"}))],
+        ..JournalEntry::default()
+    };
+    let writer = platform.bus.journal(&journal).unwrap();
+    writer.append(&journal, 0, &MessageId::derived(["e1", "1"])).await.unwrap();
+    let tool = ToolExecutionCompleted {
+        execution_id: "e1".into(),
+        task: "/do/1".into(),
+        tool: "compute".into(),
+        result: Some(Json(json!({"exact": 9_007_199_254_740_993_i64, "nul": "a\u{0}b"}))),
+        ..ToolExecutionCompleted::default()
+    };
+    platform.bus.publish(&tool, &MessageId::derived(["e1", "2"])).await.unwrap();
+    platform.started("e2", "other").await;
+
+    let timeline = platform.timeline("e1", 3).await;
+    let seen: Vec<_> =
+        timeline.iter().map(|entry| (entry.subject.as_str(), entry.task.as_str())).collect();
+    assert_eq!(
+        seen,
+        [
+            ("workflow.execution.started", ""),
+            ("journal.e1", "/do/0"),
+            ("tool.execution.completed", "/do/1"),
+        ]
+    );
+    assert!(timeline.is_sorted_by(|a, b| a.sequence < b.sequence));
+    let last = timeline.last().unwrap();
+    assert_eq!(last.r#type, "muster.tool.v1.ToolExecutionCompleted");
+    assert_eq!(last.source, "/muster/orchestration");
+    assert_eq!(last.execution_id, "e1");
+    assert_eq!(last.log_id, MessageId::derived(["e1", "2"]).as_str());
+    let result = last.body.as_ref().unwrap().get("result").unwrap();
+    assert_eq!(result, &json!({"exact": 9_007_199_254_740_993_i64, "nul": "a\u{0}b"}));
+    platform.assert_no_dead_letter().await;
+}
+
+#[tokio::test]
+async fn an_event_that_comes_twice_is_recorded_once() {
+    let mut platform = Platform::start().await;
+    for n in 0..20 {
+        platform.started("e1", &format!("event-{n}")).await;
+    }
+    let before = platform.timeline("e1", 20).await;
+    // Published a second time after the broker's own window of duplicates: here, without the header that it looks at.
+    let id = MessageId::derived(["event-3"]);
+    let headers = format!("NATS/1.0\r\nce-id: {}\r\nMuster-Execution: e1\r\n\r\n", id.as_str());
+    let sizes = format!("{} {}", headers.len(), headers.len() + 2);
+    platform.raw(&format!("HPUB workflow.execution.started {sizes}\r\n{headers}{{}}\r\n")).await;
+    // Without its consumer's memory the service is given every event again, as after lost acknowledgements.
+    platform.service.take().unwrap().crash();
+    platform.raw("PUB $JS.API.CONSUMER.DELETE.EXECUTIONS.execution-log-log 0\r\n\r\n").await;
+    let url = platform.database.url().to_owned();
+    platform.run(&url).await;
+    platform.started("e1", "last").await;
+
+    let after = platform.timeline("e1", 21).await;
+    assert_eq!(after.get(..20).unwrap(), before);
+    assert_eq!(after.last().unwrap().log_id, MessageId::derived(["last"]).as_str());
+    assert_eq!(platform.usage("e1").await.unwrap().events, 21);
+    platform.assert_no_dead_letter().await;
+}
+
+#[tokio::test]
+async fn crashes_lose_no_event_and_double_none() {
+    let mut platform = Platform::start().await;
+    let url = platform.database.url().to_owned();
+    for round in 0..3 {
+        for n in 0..100 {
+            platform.started("e1", &format!("event-{round}-{n}")).await;
+        }
+        platform.service.take().unwrap().crash();
+        platform.run(&url).await;
+    }
+    let timeline = platform.timeline("e1", 300).await;
+    let ids: std::collections::BTreeSet<_> = timeline.iter().map(|entry| &entry.log_id).collect();
+    assert_eq!((timeline.len(), ids.len()), (300, 300));
+    platform.assert_no_dead_letter().await;
+}
+
+#[tokio::test]
+async fn each_record_is_told_once() {
+    let platform = Platform::start().await;
+    platform.started("e1", "started").await;
+    let search =
+        SearchCompleted { query_id: "q".into(), collection: "c".into(), ..Default::default() };
+    platform.bus.publish(&search, &MessageId::derived(["search"])).await.unwrap();
+    let mut events = Box::pin(platform.bus.follow(
+        Stream::Executions,
+        vec![LogCreated::SUBJECT.to_owned()],
+        After(0),
+    ));
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let event = tokio::time::timeout(DEADLINE, events.next()).await.unwrap().unwrap();
+        let created: LogCreated = event.decode().unwrap();
+        told.push((created.execution_id, created.log_id));
+    }
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            (String::new(), MessageId::derived(["search"]).as_str().to_owned()),
+            ("e1".to_owned(), MessageId::derived(["started"]).as_str().to_owned()),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_timer_that_fired_is_in_the_timeline() {
+    let platform = Platform::start().await;
+    let timer = TimerFired {
+        execution_id: "e1".into(),
+        timer_id: "t1".into(),
+        timer: "/do/0".into(),
+        ..TimerFired::default()
+    };
+    let id = MessageId::derived(["timer"]);
+    platform.bus.schedule(&timer, chrono::Utc::now(), &id).await.unwrap();
+    let timeline = platform.timeline("e1", 1).await;
+    assert_eq!(timeline.first().unwrap().subject, "timer.fired.e1");
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_gap_or_repeat() {
+    let platform = Platform::start().await;
+    for n in 0..25 {
+        platform.started("e1", &format!("event-{n}")).await;
+    }
+    let all = platform.timeline("e1", 25).await;
+    let (mut after, mut paged, mut pages) = (0, Vec::new(), 0);
+    loop {
+        let page = platform.page("e1", after, 10).await.unwrap();
+        pages += 1;
+        paged.extend(page.entries);
+        after = page.next_after;
+        if after == 0 {
+            break;
+        }
+    }
+    assert_eq!((pages, &paged), (3, &all));
+    assert!(
+        platform.page("e1", all.last().unwrap().sequence, 10).await.unwrap().entries.is_empty()
+    );
+
+    let fault = platform.page("nobody", 0, 10).await.unwrap_err();
+    assert_eq!(fault.code, Code::NotFound);
+    assert!(fault.message.contains("\"nobody\""), "{fault}");
+    let fault = platform.page("e1", 0, 1001).await.unwrap_err();
+    assert_eq!(fault.code, Code::Invalid);
+    assert!(fault.message.contains("1001"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_page_of_large_bodies_still_fits_a_message() {
+    let platform = Platform::start().await;
+    for n in 0..6 {
+        let tool = ToolExecutionCompleted {
+            execution_id: "e1".into(),
+            task: "/do/1".into(),
+            tool: "read".into(),
+            result: Some(Json(json!("x".repeat(if n == 2 { 5_000_000 } else { 1_500_000 })))),
+            ..ToolExecutionCompleted::default()
+        };
+        platform.bus.publish(&tool, &MessageId::derived([n.to_string()])).await.unwrap();
+    }
+    muster_testkit::eventually(DEADLINE, "all are recorded", || async {
+        platform.usage("e1").await.is_ok_and(|usage| usage.events == 6)
+    })
+    .await;
+    let (mut after, mut sizes) = (0, Vec::new());
+    loop {
+        let page = platform.page("e1", after, 0).await.unwrap();
+        sizes.push(page.entries.len());
+        after = page.next_after;
+        if after == 0 {
+            break;
+        }
+    }
+    assert_eq!(sizes, [2, 1, 2, 1]);
+}
+
+#[tokio::test]
+async fn events_wait_while_postgres_is_away_and_the_timeline_outlives_the_service() {
+    let database = Database::create().await;
+    let proxy = FaultProxy::start(database.url()).await;
+    let url = proxy.url(database.url());
+    let mut platform = Platform::start_on(database, &url).await;
+    platform.started("e1", "before").await;
+    platform.timeline("e1", 1).await;
+
+    proxy.cut();
+    platform.started("e1", "during").await;
+    let fault = platform.usage("e1").await.unwrap_err();
+    assert_eq!(fault.code, Code::Unavailable);
+    proxy.heal();
+    platform.timeline("e1", 2).await;
+
+    platform.service.take().unwrap().crash();
+    platform.started("e1", "between").await;
+    platform.run(&url).await;
+    assert_eq!(platform.timeline("e1", 3).await.len(), 3);
+    platform.assert_no_dead_letter().await;
+}
