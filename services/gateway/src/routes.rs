@@ -1,10 +1,10 @@
 //! Every path that the gateway answers.
 
-use axum::{Json, Router, middleware, routing::get};
+use axum::{Json, Router, http::StatusCode, middleware, routing::get};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::{
     OpenApi,
-    openapi::{InfoBuilder, OpenApi as Document},
+    openapi::{InfoBuilder, OpenApi as Document, RefOr},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -38,12 +38,32 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();
+    complete(&mut document);
     document.info = InfoBuilder::new()
         .title("Muster")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("Multi-agent workflows as durable events. Errors are application/problem+json (RFC 9457)."))
         .build();
     (router, document)
+}
+
+/// Says of every response what its status means, and of every error that it is a problem document.
+fn complete(document: &mut Document) {
+    let items = document.paths.paths.values_mut();
+    let operations =
+        items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]).flatten();
+    for (status, response) in operations.flat_map(|operation| &mut operation.responses.responses) {
+        let RefOr::T(response) = response else { continue };
+        let Ok(status) = StatusCode::from_bytes(status.as_bytes()) else { continue };
+        if response.description.is_empty() {
+            status.canonical_reason().unwrap_or_default().clone_into(&mut response.description);
+        }
+        if status.as_u16() >= 400
+            && let Some(content) = response.content.shift_remove("application/json")
+        {
+            response.content.insert("application/problem+json".to_owned(), content);
+        }
+    }
 }
 
 /// The OpenAPI 3.1 document.

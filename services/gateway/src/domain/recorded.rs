@@ -32,8 +32,10 @@ pub(crate) fn of_workflow(entry: JournalEntry) -> Vec<Step> {
 pub(crate) fn of_agent(entry: RunEntry) -> Step {
     let at = time(entry.at.as_ref());
     let mut fact = object(entry.fact.unwrap_or_default().0);
-    // The whole definition of the agent stands in its first fact; who follows a run can ask for it by its name.
-    fact.remove("definition");
+    // The first fact of a run holds the whole agent and its tools; who follows it can ask for them by their names.
+    for long in ["definition", "tools"] {
+        fact.remove(long);
+    }
     let about = [("task", entry.task), ("agent", entry.agent), ("run_id", entry.run_id)];
     Step { data: step("agent", at, fact, about), end: None }
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Registers an agent, or replaces the one with this name. Running executions stay on the definition they began with.
-#[utoipa::path(put, path = "/v1/agents/{name}", tag = "agents",
+#[utoipa::path(put, path = "/v1/agents/{name}", tag = "agents",operation_id = "put_agent",
     params(("name" = String, Path, description = "The agent's name")),
     request_body(content((Agent = "application/yaml"), (Agent = "application/json"))),
     responses((status = 200, body = Agent), (status = 400, body = Problem, description = "The definition is wrong: an unknown tool or field, a bad schema or limit")))]

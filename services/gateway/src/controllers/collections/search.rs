@@ -19,7 +19,7 @@ const MAX_QUERY: usize = 4096;
 const MAX_HITS: u32 = 100;
 
 /// Searches a collection by meaning and by words.
-#[utoipa::path(post, path = "/v1/collections/{name}/search", tag = "collections", request_body = Search,
+#[utoipa::path(post, path = "/v1/collections/{name}/search", tag = "collections", operation_id = "search", request_body = Search,
     params(("name" = String, Path, description = "The collection's name")),
     responses((status = 200, body = Hits), (status = 400, body = Problem), (status = 404, body = Problem, description = "There is no such collection")))]
 pub(crate) async fn search(

@@ -41,7 +41,7 @@ pub(crate) struct Page {
 
 /// What happened. With `Accept: text/event-stream` a live stream from the beginning (or behind `Last-Event-ID`) of
 /// `step`, `token` and, as the last, `done`; else the recorded events as JSON, page by page.
-#[utoipa::path(get, path = "/v1/executions/{id}/events", tag = "executions",
+#[utoipa::path(get, path = "/v1/executions/{id}/events", tag = "executions",operation_id = "get_execution_events",
     params(("id" = String, Path, description = "The execution's id"), Page,
         ("Accept" = Option<String>, Header, description = "`text/event-stream` for the live stream"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client got")),

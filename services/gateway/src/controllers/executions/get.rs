@@ -8,7 +8,7 @@ use axum::{
 use crate::{app::App, error::Error, problem::Problem, wire::Execution};
 
 /// The present state of an execution.
-#[utoipa::path(get, path = "/v1/executions/{id}", tag = "executions",
+#[utoipa::path(get, path = "/v1/executions/{id}", tag = "executions",operation_id = "get_execution",
     params(("id" = String, Path, description = "The execution's id")),
     responses((status = 200, body = Execution), (status = 404, body = Problem)))]
 pub(crate) async fn get(

@@ -35,7 +35,7 @@ const READ_EVERY: Duration = Duration::from_secs(2);
 
 /// Starts a workflow. Answers at once, or with `Prefer: wait=30` when it has ended. With an `Idempotency-Key` a
 /// repeated request is the same execution (for 24 hours).
-#[utoipa::path(post, path = "/v1/executions", tag = "executions", request_body = Start,
+#[utoipa::path(post, path = "/v1/executions", tag = "executions",operation_id = "start_execution", request_body = Start,
     params(("Prefer" = Option<String>, Header, description = "`wait=30`: wait for the end, 1 to 300 seconds"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 characters that name this request")),
     responses((status = 202, body = Started, description = "Started; `Location` is where its state is"),

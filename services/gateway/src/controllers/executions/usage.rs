@@ -9,7 +9,7 @@ use muster_contracts::{log::v1::GetUsageRequest, subject};
 use crate::{app::App, error::Error, problem::Problem, wire::ExecutionUsage};
 
 /// What an execution used so far, in all and by agent.
-#[utoipa::path(get, path = "/v1/executions/{id}/usage", tag = "executions",
+#[utoipa::path(get, path = "/v1/executions/{id}/usage", tag = "executions",operation_id = "get_execution_usage",
     params(("id" = String, Path, description = "The execution's id")),
     responses((status = 200, body = ExecutionUsage), (status = 404, body = Problem)))]
 pub(crate) async fn usage(

@@ -24,7 +24,7 @@ pub(crate) struct Which {
 }
 
 /// A workflow with its document.
-#[utoipa::path(get, path = "/v1/workflows/{name}", tag = "workflows",
+#[utoipa::path(get, path = "/v1/workflows/{name}", tag = "workflows",operation_id = "get_workflow",
     params(("name" = String, Path, description = "The workflow's name"), Which),
     responses((status = 200, body = Workflow), (status = 404, body = Problem)))]
 pub(crate) async fn get(

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// All workflows, each in the version that was registered last.
-#[utoipa::path(get, path = "/v1/workflows", tag = "workflows", responses((status = 200, body = Workflows)))]
+#[utoipa::path(get, path = "/v1/workflows", tag = "workflows",operation_id = "list_workflows", responses((status = 200, body = Workflows)))]
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<Workflows>, Error> {
     let list = app.bus.request(&ListWorkflowsRequest {}).await?;
     Ok(Json(Workflows { workflows: list.workflows.into_iter().map(Workflow::from).collect() }))

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Registers a version of a workflow. The same document a second time changes nothing.
-#[utoipa::path(put, path = "/v1/workflows", tag = "workflows",
+#[utoipa::path(put, path = "/v1/workflows", tag = "workflows",operation_id = "put_workflow",
     request_body(content((Object = "application/yaml"), (Object = "application/json")), description = "A Serverless Workflow document (DSL 1.0.3)"),
     responses((status = 201, body = Workflow, description = "Registered"), (status = 200, body = Workflow, description = "Was registered before"),
         (status = 400, body = Problem, description = "The document is no valid workflow; `details` lists what is wrong and where"),
