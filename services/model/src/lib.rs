@@ -1,1 +1,28 @@
-//! The model service.
+#![doc = include_str!("../README.md")]
+
+mod app;
+mod config;
+mod domain;
+mod error;
+mod handlers;
+mod providers;
+mod routes;
+
+use muster_runtime::{Context, Service};
+
+/// The model service.
+#[must_use]
+pub fn service() -> Service {
+    Service::new("model", run)
+}
+
+async fn run(cx: Context) -> anyhow::Result<()> {
+    let config = config::Config::from_env(&cx.env)?;
+    tracing::info!(
+        openai = config.openai.as_ref().map(|openai| openai.base_url.shown()),
+        default = if config.openai.is_some() { "openai" } else { "offline" },
+        "model providers"
+    );
+    let app = app::App::new(cx.bus.clone(), &config)?;
+    cx.serve(routes::routes(app)).await
+}

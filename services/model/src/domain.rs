@@ -1,0 +1,8 @@
+//! What a request is and what becomes of a reply; no I/O.
+
+pub(crate) mod prompt;
+pub(crate) mod reply;
+pub(crate) mod script;
+pub(crate) mod template;
+pub(crate) mod text;
+pub(crate) mod tokens;

@@ -1,0 +1,180 @@
+//! A reply while it arrives, and when it is whole.
+
+use muster_contracts::JsonObject;
+use muster_contracts::llm::v1::{ChatMessage, ChatTool, TokenUsage, ToolCall};
+use serde_json::Value;
+
+use super::tokens;
+
+/// The largest reply, in bytes of its text and of its calls.
+pub(crate) const MAX_REPLY: usize = 1 << 20;
+/// The most calls of one reply.
+const MAX_CALLS: usize = 128;
+
+/// What a model said.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reply {
+    pub(crate) message: ChatMessage,
+    /// stop, length, tool_calls or content_filter.
+    pub(crate) finish_reason: String,
+    pub(crate) usage: Option<TokenUsage>,
+    /// The model's name as the provider gives it.
+    pub(crate) model: String,
+}
+
+impl Reply {
+    /// The usage, counted by our tokenizer where the provider did not say it.
+    pub(crate) fn usage(&self, messages: &[ChatMessage], tools: &[ChatTool]) -> TokenUsage {
+        self.usage.unwrap_or_else(|| tokens::estimate(messages, tools, &self.message))
+    }
+}
+
+/// A tool call while its pieces arrive.
+#[derive(Default)]
+pub(crate) struct PartialCall {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+}
+
+/// A reply while its pieces arrive.
+#[derive(Default)]
+pub(crate) struct PartialReply {
+    text: String,
+    calls: Vec<PartialCall>,
+    size: usize,
+    pub(crate) finish_reason: Option<String>,
+    pub(crate) usage: Option<TokenUsage>,
+    pub(crate) model: String,
+}
+
+/// The reply is larger than a reply may be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooLarge;
+
+impl PartialReply {
+    pub(crate) fn push_text(&mut self, delta: &str) -> Result<(), TooLarge> {
+        self.grow(delta.len())?;
+        self.text.push_str(delta);
+        Ok(())
+    }
+
+    /// Adds a piece of the call with this index; indices come in their order.
+    pub(crate) fn push_call(&mut self, index: usize, piece: &PartialCall) -> Result<(), TooLarge> {
+        self.grow(piece.id.len() + piece.name.len() + piece.arguments.len())?;
+        if index >= MAX_CALLS {
+            return Err(TooLarge);
+        }
+        while self.calls.len() <= index {
+            self.calls.push(PartialCall::default());
+        }
+        if let Some(call) = self.calls.get_mut(index) {
+            // Some servers repeat id and name in every piece.
+            if call.id.is_empty() {
+                call.id.clone_from(&piece.id);
+            }
+            if call.name.is_empty() {
+                call.name.clone_from(&piece.name);
+            }
+            call.arguments.push_str(&piece.arguments);
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), TooLarge> {
+        self.size += bytes;
+        if self.size > MAX_REPLY { Err(TooLarge) } else { Ok(()) }
+    }
+
+    /// The whole reply.
+    pub(crate) fn finish(self, asked_model: &str) -> Reply {
+        let tool_calls: Vec<ToolCall> = self
+            .calls
+            .into_iter()
+            .filter(|call| !call.name.is_empty())
+            .enumerate()
+            .map(whole)
+            .collect();
+        let reason = self.finish_reason.unwrap_or_default();
+        let finish_reason = match reason.as_str() {
+            // Some servers say `stop` and call tools, or still say `function_call`.
+            _ if !tool_calls.is_empty() && reason != "length" => "tool_calls",
+            "length" => "length",
+            "content_filter" => "content_filter",
+            _ => "stop",
+        };
+        Reply {
+            message: ChatMessage {
+                role: "assistant".to_owned(),
+                content: self.text,
+                tool_calls,
+                ..Default::default()
+            },
+            finish_reason: finish_reason.to_owned(),
+            usage: self.usage,
+            model: if self.model.is_empty() { asked_model.to_owned() } else { self.model },
+        }
+    }
+}
+
+fn whole((at, call): (usize, PartialCall)) -> ToolCall {
+    let id = if call.id.is_empty() { format!("call_{}", at + 1) } else { call.id };
+    let text = call.arguments.trim();
+    // A call without arguments is sent as nothing by some models.
+    let parsed = if text.is_empty() {
+        Ok(Value::Object(Default::default()))
+    } else {
+        serde_json::from_str(text)
+    };
+    match parsed {
+        Ok(Value::Object(arguments)) => ToolCall {
+            id,
+            name: call.name,
+            arguments: Some(JsonObject(arguments)),
+            invalid_arguments: String::new(),
+        },
+        _ => ToolCall { id, name: call.name, arguments: None, invalid_arguments: call.arguments },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn piece(id: &str, name: &str, arguments: &str) -> PartialCall {
+        PartialCall { id: id.into(), name: name.into(), arguments: arguments.into() }
+    }
+
+    #[test]
+    fn calls_are_put_together_from_their_pieces() {
+        let mut reply = PartialReply::default();
+        reply.push_call(0, &piece("a", "search", "")).unwrap();
+        reply.push_call(0, &piece("", "", "{\"query\":")).unwrap();
+        reply.push_call(1, &piece("b", "echo", "{\"value\":")).unwrap();
+        reply.push_call(0, &piece("a", "search", "9007199254740993}")).unwrap();
+        reply.push_call(2, &piece("", "stats", "")).unwrap();
+        let reply = reply.finish("m");
+        let calls = &reply.message.tool_calls;
+        let arguments = calls[0].arguments.clone().unwrap().into_value();
+        assert_eq!(arguments, json!({ "query": 9_007_199_254_740_993_u64 }));
+        assert_eq!(
+            (calls[1].arguments.is_none(), calls[1].invalid_arguments.as_str()),
+            (true, "{\"value\":")
+        );
+        assert_eq!((calls[2].id.as_str(), calls[2].arguments.is_some()), ("call_3", true));
+        assert_eq!(reply.finish_reason, "tool_calls");
+    }
+
+    #[test]
+    fn a_reply_without_end_is_refused() {
+        let mut reply = PartialReply::default();
+        assert_eq!(reply.push_text(&"x".repeat(MAX_REPLY)), Ok(()));
+        assert_eq!(reply.push_text("x"), Err(TooLarge));
+        assert_eq!(
+            PartialReply::default().push_call(100_000_000, &piece("", "x", "")),
+            Err(TooLarge)
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! Counting tokens with o200k, the tokenizer of GPT-4o.
+
+use muster_contracts::llm::v1::{ChatMessage, ChatTool, TokenUsage, ToolCall};
+use tiktoken_rs::{CoreBPE, o200k_base_singleton};
+
+/// Tokens that a message costs beside its text, as OpenAI counts them.
+const PER_MESSAGE: usize = 3;
+
+fn tokenizer() -> &'static CoreBPE {
+    o200k_base_singleton()
+}
+
+/// The tokens of a text.
+pub(crate) fn count(text: &str) -> usize {
+    tokenizer().count_ordinary(text)
+}
+
+/// The text's first `limit` tokens, or `None` where it has no more than that.
+pub(crate) fn cut(text: &str, limit: usize) -> Option<String> {
+    let tokens = tokenizer().encode_ordinary(text);
+    let kept = tokens.get(..limit).filter(|_| tokens.len() > limit)?;
+    let bytes = tokenizer().decode_bytes(kept).unwrap_or_default();
+    // The last token may end within a character.
+    Some(String::from_utf8_lossy(&bytes).trim_end_matches('\u{fffd}').to_owned())
+}
+
+/// The usage of a reply whose provider did not say it.
+pub(crate) fn estimate(
+    messages: &[ChatMessage],
+    tools: &[ChatTool],
+    reply: &ChatMessage,
+) -> TokenUsage {
+    let asked: usize =
+        messages.iter().map(of_message).sum::<usize>() + tools.iter().map(of_tool).sum::<usize>();
+    let small = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+    TokenUsage {
+        input_tokens: small(asked + PER_MESSAGE),
+        output_tokens: small(count(&reply.content) + of_calls(&reply.tool_calls)),
+        estimated: true,
+    }
+}
+
+fn of_message(message: &ChatMessage) -> usize {
+    PER_MESSAGE + count(&message.content) + count(&message.role) + of_calls(&message.tool_calls)
+}
+
+fn of_calls(calls: &[ToolCall]) -> usize {
+    calls
+        .iter()
+        .map(|call| {
+            let arguments = call.arguments.clone().map(|arguments| arguments.into_value());
+            PER_MESSAGE
+                + count(&call.name)
+                + count(&call.invalid_arguments)
+                + arguments.map_or(0, |arguments| count(&arguments.to_string()))
+        })
+        .sum()
+}
+
+fn of_tool(tool: &ChatTool) -> usize {
+    let parameters = tool.parameters.clone().map(|parameters| parameters.into_value());
+    PER_MESSAGE
+        + count(&tool.name)
+        + count(&tool.description)
+        + parameters.map_or(0, |parameters| count(&parameters.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(count("hello world"), 2);
+        assert_eq!(cut("hello world", 2), None);
+        assert_eq!(cut("hello world", 1).as_deref(), Some("hello"));
+        let cut = cut("\u{1f9ff}\u{1f9ff}\u{1f9ff}", 2).unwrap();
+        assert!(cut.chars().all(|c| c == '\u{1f9ff}'), "{cut:?}");
+    }
+
+    #[test]
+    fn an_estimate_counts_the_conversation_and_the_tools() {
+        let message = |content: &str| ChatMessage {
+            role: "user".into(),
+            content: content.into(),
+            ..Default::default()
+        };
+        let usage = estimate(&[message("hello world")], &[], &message("hello"));
+        assert_eq!((usage.input_tokens, usage.output_tokens, usage.estimated), (9, 1, true));
+    }
+}

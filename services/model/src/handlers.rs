@@ -1,0 +1,3 @@
+//! One request a file.
+
+pub(crate) mod complete;

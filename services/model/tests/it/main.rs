@@ -1,0 +1,98 @@
+//! The model service on a real nats-server, with a scripted provider.
+#![expect(clippy::unwrap_used, reason = "test helpers")]
+
+mod offline;
+mod openai;
+mod recorded;
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use muster_bus::{After, Bus, Settings};
+use muster_contracts::llm::v1::{ChatMessage, ChatTool, CompleteRequest, CompleteResponse, Token};
+use muster_contracts::{Fault, Stream, subject};
+use muster_runtime::testing::{Running, start};
+use muster_testkit::{NatsServer, ScriptedModel};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+struct World {
+    nats: NatsServer,
+    model: ScriptedModel,
+    bus: Bus,
+    service: Option<Running>,
+}
+
+impl World {
+    /// The service with the scripted model as its `openai`.
+    async fn start() -> Self {
+        let (nats, model) = (NatsServer::start().await, ScriptedModel::start().await);
+        let service = serve(&nats, model.base_url());
+        let bus = connect(&nats).await;
+        Self { nats, model, bus, service: Some(service) }
+    }
+
+    async fn ask(&self, request: &CompleteRequest) -> Result<CompleteResponse, Fault> {
+        ask(&self.bus, request).await
+    }
+
+    /// The tokens of a session up to the last one of the first reply.
+    async fn tokens(&self, session: &str) -> Vec<Token> {
+        let pattern = subject::address::<Token>(&[("session", session)]).unwrap();
+        let mut stream = Box::pin(self.bus.follow(Stream::LlmStreams, vec![pattern], After(0)));
+        let mut tokens = Vec::new();
+        while tokens.last().is_none_or(|token: &Token| token.finish_reason.is_empty()) {
+            let recorded = tokio::time::timeout(DEADLINE, stream.next()).await.unwrap().unwrap();
+            tokens.push(recorded.decode::<Token>().unwrap());
+        }
+        tokens
+    }
+}
+
+async fn connect(nats: &NatsServer) -> Bus {
+    let bus = Bus::open(Settings::new("agent", nats.url())).await.unwrap();
+    bus.ready().await;
+    bus
+}
+
+fn serve(nats: &NatsServer, base_url: &str) -> Running {
+    let settings = [
+        ("NATS_URL", nats.url().to_owned()),
+        ("OPENAI_BASE_URL", base_url.to_owned()),
+        ("OPENAI_API_KEY", "sk-hush".to_owned()),
+        ("MUSTER_OPENAI_MODEL", "scripted".to_owned()),
+        ("MUSTER_MODEL_IDLE_SECONDS", "1".to_owned()),
+    ];
+    start([muster_model::service()], &settings)
+}
+
+/// Asks as soon as the service serves.
+async fn ask(bus: &Bus, request: &CompleteRequest) -> Result<CompleteResponse, Fault> {
+    let end = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        match bus.request_within(request, DEADLINE).await {
+            Err(fault)
+                if fault.message.contains("llm.request.") && tokio::time::Instant::now() < end => {}
+            result => return result,
+        }
+    }
+}
+
+fn request(key: &str) -> CompleteRequest {
+    CompleteRequest {
+        provider: "default".into(),
+        messages: vec![user("what is in the harbour?")],
+        idempotency_key: key.into(),
+        session: "s1".into(),
+        execution_id: "e1".into(),
+        ..Default::default()
+    }
+}
+
+fn user(content: &str) -> ChatMessage {
+    ChatMessage { role: "user".into(), content: content.into(), ..Default::default() }
+}
+
+fn tool(name: &str) -> ChatTool {
+    ChatTool { name: name.into(), ..Default::default() }
+}
