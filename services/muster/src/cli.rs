@@ -1,0 +1,86 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs multi-agent workflows as durable events.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the services in this process until SIGTERM or Ctrl-C. Settings come from the environment
+    Up {
+        /// Only these, separated by commas; all without it
+        #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+        services: Vec<String>,
+    },
+    /// Run the example on a document and show what happens
+    Demo(Demo),
+    /// Ask a health endpoint: exit code 0 where it answers 2xx, else 1
+    Health {
+        /// Such as http://127.0.0.1:8081/readyz
+        url: String,
+    },
+    /// Register the agents (agents/*.yaml) and workflows (workflow.yaml, workflows/*.yaml) of a folder
+    Apply {
+        /// The folder
+        #[arg(short = 'f', long = "folder", value_name = "DIR")]
+        folder: PathBuf,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Check workflow documents without a server: every error with its place
+    Validate {
+        /// Serverless Workflow documents, YAML or JSON
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Where the platform is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Server {
+    /// Address of the gateway
+    #[arg(
+        long,
+        env = "MUSTER_SERVER",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
+    pub(crate) server: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Demo {
+    /// A Markdown or text file of at most 8 MiB; without it the example's own document
+    pub(crate) file: Option<PathBuf>,
+    /// What the brief should answer; without it the example's own question, or one about the whole document
+    #[arg(long)]
+    pub(crate) question: Option<String>,
+    /// The example's folder; without it examples/research-brief, looked for from here and from this program upwards
+    #[arg(long, value_name = "DIR")]
+    pub(crate) example: Option<PathBuf>,
+    /// Use a platform that runs already, instead of starting one in this process (NATS_URL and DATABASE_URL)
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Give up after this many seconds
+    #[arg(long, default_value_t = 900, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,118 @@
+//! The REST client: what any client of the platform could do with curl.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use serde::Deserialize;
+use serde_json::Value;
+
+const REQUEST: Duration = Duration::from_secs(100);
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A client of one gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    /// How long a platform that is not ready is tried again.
+    patience: Duration,
+}
+
+/// The parts of an RFC 9457 document that people read.
+#[derive(Debug, Deserialize)]
+struct Problem {
+    detail: String,
+    #[serde(default)]
+    trace_id: String,
+    #[serde(default)]
+    details: Value,
+}
+
+impl Client {
+    pub(crate) fn new(base: &str, patience: Duration) -> Result<Self> {
+        let url: reqwest::Url = base.parse().with_context(|| {
+            format!("the server is {base:?}, but it must be a URL such as http://127.0.0.1:8080")
+        })?;
+        if !matches!(url.scheme(), "http" | "https") {
+            bail!("the server is {base:?}, but its scheme must be http or https");
+        }
+        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).build()?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), patience })
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
+        self.json(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn put_yaml(&self, path: &str, text: String) -> Result<Value> {
+        let request =
+            self.request(Method::PUT, path).header(header::CONTENT_TYPE, "application/yaml");
+        self.json(request.body(text)).await
+    }
+
+    /// The answer's body. A platform that is not ready yet is asked again, so the request must bear being repeated.
+    pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value> {
+        let response = self.send(request.timeout(REQUEST)).await?;
+        response.json().await.context("the answer is not JSON; is this a Muster gateway?")
+    }
+
+    /// A good answer; see [`Client::json`].
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let over = Instant::now() + self.patience;
+        loop {
+            let again =
+                request.try_clone().ok_or_else(|| anyhow!("the request cannot be repeated"))?;
+            let error = match again.send().await {
+                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                    refused(response).await
+                }
+                Ok(response) => return Err(refused(response).await),
+                Err(error) => self.unreachable(error),
+            };
+            if Instant::now() > over {
+                return Err(error);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> anyhow::Error {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        anyhow!(
+            "cannot reach Muster at {}: {cause}. Start it with `make up` or `muster up`, or name another with --server",
+            self.base
+        )
+    }
+}
+
+/// The error that an answer tells.
+async fn refused(response: Response) -> anyhow::Error {
+    let (status, path) = (response.status(), response.url().path().to_owned());
+    let text = response.text().await.unwrap_or_default();
+    let Ok(problem) = serde_json::from_str::<Problem>(&text) else {
+        return anyhow!("{path}: {status}: {}", text.chars().take(300).collect::<String>());
+    };
+    let mut message = format!("{path}: {status}: {}", problem.detail);
+    for part in problem.details.as_array().into_iter().flatten() {
+        if let (Some(pointer), Some(text)) = (
+            part.get("pointer").and_then(Value::as_str),
+            part.get("message").and_then(Value::as_str),
+        ) && !problem.detail.contains(text)
+        {
+            message.push_str(&format!("\n  {pointer}: {text}"));
+        }
+    }
+    if status.is_server_error() {
+        message.push_str(&format!(" (trace {})", problem.trace_id));
+    }
+    anyhow!(message)
+}

@@ -1,0 +1,26 @@
+//! One file for each command.
+
+pub(crate) mod apply;
+mod demo;
+mod health;
+mod up;
+mod validate;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{
+    cli::{Cli, Command},
+    output::Output,
+};
+
+pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
+    match cli.command {
+        Command::Up { services } => up::up(&services).await,
+        Command::Demo(demo) => demo::demo(demo, output).await,
+        Command::Health { url } => health::health(&url, output).await,
+        Command::Apply { folder, server } => apply::apply(&folder, &server.server, output).await,
+        Command::Validate { files } => validate::validate(&files, output),
+    }
+}

@@ -1,0 +1,49 @@
+//! Runs services in this process.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use muster_runtime::{Env, Service, Stop};
+
+pub(crate) async fn up(names: &[String]) -> Result<ExitCode> {
+    let chosen = choose(crate::services(), names)?;
+    let stop = Stop::on_signals().context("signals cannot be heard")?;
+    Ok(muster_runtime::run(chosen, &Env::of_process(), &stop).await)
+}
+
+/// The services with these names; all, where none is named.
+fn choose(services: Vec<Service>, names: &[String]) -> Result<Vec<Service>> {
+    let known: Vec<&str> = services.iter().map(Service::name).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("there is no service {unknown:?}; there are {}", known.join(", "));
+    }
+    Ok(services
+        .into_iter()
+        .filter(|service| names.is_empty() || names.iter().any(|name| name == service.name()))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(given: &[&str]) -> Result<Vec<&'static str>> {
+        let given: Vec<String> = given.iter().map(|name| (*name).to_owned()).collect();
+        Ok(choose(crate::services(), &given)?.iter().map(Service::name).collect())
+    }
+
+    #[test]
+    fn services_are_chosen_by_name() {
+        assert_eq!(names(&["model", "gateway"]).unwrap(), ["gateway", "model"]);
+        assert_eq!(names(&[]).unwrap().len(), 7);
+    }
+
+    #[test]
+    fn an_unknown_service_is_refused_with_the_known_ones() {
+        let error = names(&["gatway"]).unwrap_err().to_string();
+        assert!(
+            error.contains("\"gatway\"") && error.contains("gateway, orchestration"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,66 @@
+//! The `muster` program as a person or a container runs it.
+
+mod demo;
+mod program;
+mod services;
+
+use std::{fs, time::Duration};
+
+use program::{Muster, folder_with};
+
+const WORKFLOW: &str = "document: {dsl: 1.0.3, namespace: test, name: one, version: 1.0.0}\ndo:\n  - greet: {set: {hello: world}}\n";
+
+#[tokio::test]
+async fn a_valid_workflow_is_called_valid_and_a_wrong_one_by_every_error() {
+    let folder = folder_with(&[
+        ("good.yaml", WORKFLOW),
+        ("bad.yaml", &WORKFLOW.replace("set: {hello: world}", "teleport: {}")),
+        ("broken.yaml", "document: [\n  do: }"),
+    ]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let good = Muster::run(&["validate", &path("good.yaml")]).await;
+    good.succeeded(&["good.yaml: valid (workflow one, version 1.0.0)"]);
+    let bad =
+        Muster::run(&["validate", &path("good.yaml"), &path("bad.yaml"), &path("broken.yaml")])
+            .await;
+    bad.failed(
+        1,
+        &["good.yaml: valid", "bad.yaml: error", "teleport", "broken.yaml: error", "line 2"],
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_told_before_anything_is_started() {
+    let folder = folder_with(&[
+        ("workflow.yaml", WORKFLOW),
+        ("empty.md", ""),
+        ("binary.md", "a\0b"),
+        ("blank.txt", " \n"),
+    ]);
+    fs::write(folder.path().join("large.md"), vec![b'a'; (8 << 20) + 1]).unwrap();
+    let here = folder.path().display().to_string();
+    let check = async |file: &str, words: &[&str]| {
+        let file = folder.path().join(file).display().to_string();
+        Muster::run(&["demo", &file, "--example", &here]).await.failed(1, words);
+    };
+    check("missing.md", &["missing.md", "No such file"]).await;
+    check("empty.md", &["empty.md", "0 bytes"]).await;
+    check("blank.txt", &["white space"]).await;
+    check("binary.md", &["no text", "NUL"]).await;
+    check("large.md", &["8388609 bytes", "8 MiB"]).await;
+    Muster::run(&["demo", "--example", "/nowhere"]).await.failed(1, &["/nowhere", "workflow.yaml"]);
+    Muster::run(&["up", "--services", "gatway"]).await.failed(1, &["\"gatway\"", "gateway"]);
+    Muster::run(&["apply", "-f", "/nowhere"]).await.failed(1, &["/nowhere", "agents/*.yaml"]);
+    Muster::run(&["apply", "-f", &here, "--server", "ftp://x"])
+        .await
+        .failed(1, &["ftp://x", "http"]);
+    Muster::run(&["launch"]).await.failed(2, &["launch"]);
+}
+
+#[tokio::test]
+async fn a_health_check_of_nobody_fails() {
+    let address = format!("http://127.0.0.1:{}/readyz", muster_testkit::free_port());
+    Muster::run(&["health", &address]).await.failed(1, &[&address, "does not answer"]);
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);

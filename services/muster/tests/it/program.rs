@@ -1,0 +1,60 @@
+//! Runs the program and looks at what it said.
+
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+use std::{fs, process::ExitStatus, time::Duration};
+
+use muster_testkit::Program;
+use tempfile::TempDir;
+
+/// What a run of the program came to.
+pub(crate) struct Muster {
+    pub(crate) log: String,
+    status: ExitStatus,
+}
+
+/// The program with these arguments.
+pub(crate) fn program(arguments: &[&str]) -> Program {
+    let program = Program::at(env!("CARGO_BIN_EXE_muster"));
+    arguments.iter().fold(program, |program, argument| program.arg(*argument))
+}
+
+impl Muster {
+    /// Runs it to its end.
+    pub(crate) async fn run(arguments: &[&str]) -> Self {
+        Self::run_for(program(arguments), Duration::from_secs(30)).await
+    }
+
+    /// Runs it to its end, which must come in this time.
+    pub(crate) async fn run_for(program: Program, deadline: Duration) -> Self {
+        let process = program.spawn();
+        let status = process.wait(deadline).await;
+        Self { log: process.log(), status }
+    }
+
+    pub(crate) fn succeeded(&self, words: &[&str]) {
+        self.ended(0, words);
+    }
+
+    pub(crate) fn failed(&self, code: i32, words: &[&str]) {
+        self.ended(code, words);
+    }
+
+    fn ended(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.status.code(), Some(code), "{}", self.log);
+        for word in words {
+            assert!(self.log.contains(word), "no {word:?} in:\n{}", self.log);
+        }
+    }
+}
+
+/// A temporary folder with these files.
+pub(crate) fn folder_with(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let file = folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    folder
+}
