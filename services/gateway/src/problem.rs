@@ -71,8 +71,12 @@ impl IntoResponse for Error {
         {
             problem.details = fault.details.clone();
         }
-        if let Self::Internal(chain) = &self {
-            error!(error = format!("{chain:#}"), "request failed");
+        match &self {
+            Self::Internal(chain) => error!(error = format!("{chain:#}"), "request failed"),
+            Self::Fault(fault) if fault.code == Code::Internal => {
+                error!(error = fault.message, "request failed");
+            }
+            _ => {}
         }
         let mut response = status.into_response();
         if let Some(seconds) = self.retry_after_s() {

@@ -133,8 +133,13 @@ async fn accept(
     let request_id = key.map_or_else(Uuid::now_v7, |key| key.id("documents")).to_string();
     let waiter = app.uploads.register(&request_id);
     let mut upload = Accepted { collection, id, request_id, at: Utc::now(), waiter };
-    if let Some(key) = key {
-        upload.at = remember(app, &upload, document, key).await?;
+    if let Some(key) = key
+        && let Some(at) = remember(app, &upload, document, key).await?
+    {
+        upload.at = at;
+        if ingested(app, &upload).await.is_some() {
+            return Ok(upload);
+        }
     }
     // Each request has an artifact of its own: whoever removes it cannot take it from another request.
     let artifact = format!("uploads/{}", upload.request_id);
@@ -151,13 +156,13 @@ async fn accept(
     Ok(upload)
 }
 
-/// When the first request with this key came.
+/// When the first request with this key came; `None` where this is the first.
 async fn remember(
     app: &App,
     upload: &Accepted,
     document: &NewDocument,
     key: &Key,
-) -> Result<DateTime<Utc>, Error> {
+) -> Result<Option<DateTime<Utc>>, Error> {
     let body = serde_json::to_vec(document).map_err(anyhow::Error::from)?;
     let request = digest([upload.collection.as_bytes(), &body]);
     let records = app.bus.kv::<UploadRecord>(Bucket::Idempotency);
@@ -165,7 +170,7 @@ async fn remember(
     let record =
         UploadRecord { request: request.clone(), document_id: upload.id.clone(), at: upload.at };
     let record = match records.create(&record_key, &record).await {
-        Ok(_) => record,
+        Ok(_) => return Ok(None),
         Err(KvError::Conflict) => {
             let found = records.get(&record_key).await?;
             found.ok_or_else(|| anyhow::anyhow!("the record {record_key} came and went"))?.value
@@ -173,7 +178,7 @@ async fn remember(
         Err(KvError::Fault(fault)) => return Err(fault.into()),
     };
     if record.request == request {
-        Ok(record.at)
+        Ok(Some(record.at))
     } else {
         Err(Error::KeyReused(key.text().to_owned()))
     }
