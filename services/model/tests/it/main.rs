@@ -10,9 +10,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use muster_bus::{After, Bus, Settings};
 use muster_contracts::llm::v1::{ChatMessage, ChatTool, CompleteRequest, CompleteResponse, Token};
-use muster_contracts::{Fault, Stream, subject};
+use muster_contracts::{Code, Fault, Stream, subject};
 use muster_runtime::testing::{Running, start};
-use muster_testkit::{NatsServer, ScriptedModel};
+use muster_testkit::{NatsServer, ScriptedModel, eventually};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -66,16 +66,15 @@ fn serve(nats: &NatsServer, base_url: &str) -> Running {
     start([muster_model::service()], &settings)
 }
 
-/// Asks as soon as the service serves.
+/// Asks as soon as the service serves, which it says by refusing an empty request.
 async fn ask(bus: &Bus, request: &CompleteRequest) -> Result<CompleteResponse, Fault> {
-    let end = tokio::time::Instant::now() + DEADLINE;
-    loop {
-        match bus.request_within(request, DEADLINE).await {
-            Err(fault)
-                if fault.message.contains("llm.request.") && tokio::time::Instant::now() < end => {}
-            result => return result,
-        }
-    }
+    let empty = CompleteRequest { messages: Vec::new(), ..request.clone() };
+    eventually(DEADLINE, "the service serves", || async {
+        let refusal = bus.request_within(&empty, Duration::from_millis(200)).await.unwrap_err();
+        refusal.code == Code::Invalid
+    })
+    .await;
+    bus.request_within(request, DEADLINE).await
 }
 
 fn request(key: &str) -> CompleteRequest {
