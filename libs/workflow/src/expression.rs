@@ -75,3 +75,6 @@ impl fmt::Debug for Expression {
 pub(crate) fn strip(text: &str) -> Option<&str> {
     text.trim().strip_prefix("${")?.strip_suffix('}').map(str::trim)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,13 @@ mod inspect;
 mod library;
 
 use jaq_core::Compiler;
+use jaq_core::load::lex::{StrPart, Tok, Token};
 use jaq_core::load::parse::{Def, Parser, Term};
 use jaq_core::load::{Arena, File, Lexer, Loader};
 
 use self::inspect::Inspection;
-use super::{Compiled, guard, natives};
+use super::guard::Guard;
+use super::{Compiled, natives};
 use crate::limits;
 
 /// Name under which the whole expression is defined; source cannot use it.
@@ -16,7 +18,7 @@ const MAIN: &str = "__main";
 /// Nesting of terms up to which an expression counts as shallow.
 const SHALLOW: usize = 32;
 /// Nesting of terms beyond which an expression is refused; a pipe of n filters nests n deep.
-const DEEP: usize = 500;
+const DEEP: usize = 300;
 
 pub(super) fn compile(source: &str, variables: &[String]) -> Result<Compiled, String> {
     check_source(source)?;
@@ -35,7 +37,8 @@ fn compile_deep(source: &str, variables: &[String]) -> Result<Compiled, String> 
     let used: Vec<String> = used.cloned().collect();
     let library = library::reachable(&inspection.calls);
     let shallow = inspection.depth <= SHALLOW && !inspection.defines && !library.recursive;
-    let main = guard::definition(Def { name: MAIN, args: Vec::new(), body: term });
+    let guard = Guard { links: inspection.defines };
+    let main = guard.definition(Def { name: MAIN, args: Vec::new(), body: term });
     let definitions = library.definitions.into_iter().chain([main]);
     let arena = Arena::default();
     let modules = Loader::new(definitions)
@@ -54,10 +57,32 @@ fn parse(source: &str) -> Result<Term<&str>, String> {
         Some((expected, rest)) => syntax(expected.as_str(), rest),
         None => "the expression cannot be read".to_owned(),
     })?;
+    let nesting = tokens.iter().map(nesting).sum::<usize>();
+    if nesting > DEEP {
+        return Err(format!("the expression has {nesting} pipes and keywords, {DEEP} at most"));
+    }
     Parser::new(&tokens).parse(|parser| parser.term()).map_err(|errors| match errors.first() {
         Some((expected, found)) => syntax(expected.as_str(), found.map_or("", |token| token.0)),
         None => "the expression cannot be read".to_owned(),
     })
+}
+
+/// How many tokens nest what comes after them: a bound for the depth of the parser's recursion.
+fn nesting(token: &Token<&str>) -> usize {
+    let inside = match &token.1 {
+        Tok::Block(tokens) => tokens.iter().map(nesting).sum(),
+        Tok::Str(parts) => parts
+            .iter()
+            .map(|part| if let StrPart::Term(token) = part { nesting(token) } else { 0 })
+            .sum(),
+        _ => 0,
+    };
+    let own = match token.0 {
+        "|" | "-" | "try" | "catch" | "if" | "elif" | "label" | "def" | "reduce" | "foreach"
+        | "as" => 1,
+        other => usize::from(other.ends_with('=')),
+    };
+    own + inside
 }
 
 fn syntax(expected: &str, found: &str) -> String {

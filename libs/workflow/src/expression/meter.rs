@@ -100,21 +100,21 @@ impl<'a> Meter<'a> {
     /// walk, which ends as soon as the limit is passed. It costs little, because it comes often.
     pub(super) fn measure(&self, value: &Val) -> Result<(), Exn<'a, Val>> {
         let size = self.size(value)?;
-        self.spend(1 + size.values / 16 + size.bytes / 256)
+        self.spend(1 + size.values / 32 + size.bytes / 1024)
     }
 
     /// Pays for work that visits all of a value more than once, such as sorting it.
     pub(super) fn charge(&self, value: &Val) -> Result<(), Exn<'a, Val>> {
         let size = self.size(value)?;
-        self.spend(1 + size.values + size.bytes / 16)
+        self.spend(1 + size.values / 4 + size.bytes / 64)
     }
 
     /// Pays for work that visits the outer level of a value once, such as copying it.
     pub(super) fn spread(&self, value: &Val) -> Result<(), Exn<'a, Val>> {
         let steps = match value {
-            Val::Arr(values) => values.len() / 4,
-            Val::Obj(values) => values.len() / 2,
-            Val::BStr(text) | Val::TStr(text) => text.len() / 64,
+            Val::Arr(values) => values.len() / 16,
+            Val::Obj(values) => values.len() / 8,
+            Val::BStr(text) | Val::TStr(text) => text.len() / 256,
             Val::Null | Val::Bool(_) | Val::Num(_) => 0,
         };
         self.spend(1 + steps as u64)

@@ -13,6 +13,7 @@ use super::operators::operators;
 use super::value;
 
 pub(super) const TICK: &str = "__tick";
+pub(super) const LINK: &str = "__link";
 pub(super) const MEASURE: &str = "__measure";
 pub(super) const CHARGE: &str = "__charge";
 pub(super) const SPREAD: &str = "__spread";
@@ -92,6 +93,7 @@ macro_rules! toll_with {
 fn ours() -> Vec<Fun<Guarded>> {
     let mut all: Vec<Fun<Guarded>> = vec![
         toll!(TICK, tick),
+        toll!(LINK, link),
         toll!(MEASURE, Meter::measure),
         toll!(CHARGE, Meter::charge),
         toll!(SPREAD, Meter::spread),
@@ -114,6 +116,12 @@ fn tick<'a>(meter: &Meter<'a>, _: &Val) -> Toll<'a> {
     meter.spend(1)
 }
 
+/// Pays for a recursive call with filters as arguments: each such call holds on to the one before,
+/// and this bounds how long the chain gets, for dropping it recurses.
+fn link<'a>(meter: &Meter<'a>, _: &Val) -> Toll<'a> {
+    meter.spend(20)
+}
+
 /// Pays for an index, and refuses an array: jq would search for it, at a quadratic price.
 fn index<'a>(meter: &Meter<'a>, value: &Val) -> Toll<'a> {
     match value {
@@ -125,19 +133,21 @@ fn index<'a>(meter: &Meter<'a>, value: &Val) -> Toll<'a> {
 fn contains<'a>(meter: &Meter<'a>, value: &Val, part: &Val) -> Toll<'a> {
     let (size, of) = (meter.size(value)?, meter.size(part)?);
     let texts = size.bytes.saturating_mul(of.values) + of.bytes.saturating_mul(size.values);
-    meter.spend(1 + size.values.saturating_mul(of.values) + texts / 64)
+    meter.spend(1 + size.values.saturating_mul(of.values) / 16 + texts / 1024)
 }
 
 fn indices<'a>(meter: &Meter<'a>, value: &Val, part: &Val) -> Toll<'a> {
     let (size, of) = (meter.size(value)?, meter.size(part)?);
     let texts = size.bytes.saturating_mul(of.bytes);
-    meter.spend(1 + size.values.saturating_mul(of.values) + size.bytes / 64 + texts / 4096)
+    let values = size.values.saturating_mul(of.values);
+    meter.spend(1 + values / 16 + size.bytes / 256 + texts / 16_384)
 }
 
 /// Pays for a regular expression: its engine is linear for one match, quadratic for all.
 fn regex<'a>(meter: &Meter<'a>, value: &Val, pattern: &Val) -> Toll<'a> {
     let (text, pattern) = (meter.size(value)?.bytes, meter.size(pattern)?.bytes);
-    meter.spend(100 + pattern + text.saturating_mul(pattern) / 64 + text * text / 65_536)
+    let once = text.saturating_mul(pattern);
+    meter.spend(20 + pattern / 4 + once / 256 + text.saturating_mul(text) / 262_144)
 }
 
 /// `range(from; to; by)` over numbers, a step for each.

@@ -62,6 +62,7 @@ fn calculate<'a>(mut cv: Cv<'a, Guarded>, operator: Math) -> ValXs<'a, Val> {
 fn pay<'a>(meter: &Meter<'a>, operator: Math, left: &Val, right: &Val) -> Result<(), Exn<'a, Val>> {
     for value in [left, right] {
         match operator {
+            _ if is_small(value) => {}
             Math::Add => meter.measure(value)?,
             Math::Sub | Math::Mul | Math::Div | Math::Rem => meter.charge(value)?,
         }
@@ -81,6 +82,11 @@ fn pay<'a>(meter: &Meter<'a>, operator: Math, left: &Val, right: &Val) -> Result
         return Err(meter.stop(Stop::Size));
     }
     meter.spend(1 + repeated / 256)
+}
+
+/// Whether work on a value costs nothing beyond the operation itself.
+fn is_small(value: &Val) -> bool {
+    matches!(value, Val::Null | Val::Bool(_) | Val::Num(Num::Int(_) | Num::Float(_)))
 }
 
 fn bits(value: &Val) -> u64 {

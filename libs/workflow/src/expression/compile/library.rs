@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use jaq_core::load::parse::{Def, Term};
 
 use super::inspect::{Inspection, Signature};
-use crate::expression::{guard, natives};
+use crate::expression::guard::Guard;
+use crate::expression::natives;
 
 struct Entry {
     definition: Def<&'static str>,
@@ -30,7 +31,7 @@ static LIBRARY: LazyLock<Vec<Entry>> = LazyLock::new(|| {
             let signature = (definition.name, definition.args.len());
             let recursive = inspection.defines || calls.contains(&signature);
             let recurses = matches!(definition.body, Term::Recurse);
-            let definition = guard::definition(definition);
+            let definition = Guard { links: false }.definition(definition);
             Some(Entry { definition, calls, recursive: recursive || recurses })
         })
         .collect()
