@@ -17,12 +17,12 @@ pub(crate) enum Error {
     UnknownExecution(String),
     /// Postgres is gone, going or overloaded.
     #[error("Postgres is not available: {0}")]
-    DatabaseAway(#[source] sqlx::Error),
+    DatabaseAway(sqlx::Error),
     /// Postgres can never take these values.
     #[error("the event cannot be stored: {0}")]
-    Unstorable(#[source] sqlx::Error),
+    Unstorable(sqlx::Error),
     /// Postgres refused a statement.
-    #[error("a statement failed: {0}")]
+    #[error("a statement failed")]
     Database(#[source] sqlx::Error),
     /// The broker refused.
     #[error(transparent)]

@@ -37,9 +37,9 @@ pub(crate) enum Error {
     Embedder(#[from] providers::Error),
     /// Postgres is gone, going or overloaded.
     #[error("Postgres is not available: {0}")]
-    DatabaseAway(#[source] sqlx::Error),
+    DatabaseAway(sqlx::Error),
     /// Postgres refused a statement.
-    #[error("a statement failed: {0}")]
+    #[error("a statement failed")]
     Database(#[source] sqlx::Error),
     /// The broker refused.
     #[error(transparent)]

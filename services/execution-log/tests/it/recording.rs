@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{DEADLINE, Platform};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_are_recorded_in_their_order_with_what_they_say() {
     let platform = Platform::start().await;
     platform.started("e1", "started").await;
@@ -54,7 +54,7 @@ async fn events_are_recorded_in_their_order_with_what_they_say() {
     platform.assert_no_dead_letter().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_comes_twice_is_recorded_once() {
     let mut platform = Platform::start().await;
     for n in 0..20 {
@@ -80,7 +80,7 @@ async fn an_event_that_comes_twice_is_recorded_once() {
     platform.assert_no_dead_letter().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashes_lose_no_event_and_double_none() {
     let mut platform = Platform::start().await;
     let url = platform.database.url().to_owned();
@@ -97,7 +97,7 @@ async fn crashes_lose_no_event_and_double_none() {
     platform.assert_no_dead_letter().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_record_is_told_once() {
     let platform = Platform::start().await;
     platform.started("e1", "started").await;
@@ -125,7 +125,7 @@ async fn each_record_is_told_once() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_timer_that_fired_is_in_the_timeline() {
     let platform = Platform::start().await;
     let timer = TimerFired {
@@ -140,7 +140,7 @@ async fn a_timer_that_fired_is_in_the_timeline() {
     assert_eq!(timeline.first().unwrap().subject, "timer.fired.e1");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_follow_each_other_without_gap_or_repeat() {
     let platform = Platform::start().await;
     for n in 0..25 {
@@ -170,7 +170,7 @@ async fn pages_follow_each_other_without_gap_or_repeat() {
     assert!(fault.message.contains("1001"), "{fault}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_large_bodies_still_fits_a_message() {
     let platform = Platform::start().await;
     for n in 0..6 {
@@ -199,7 +199,7 @@ async fn a_page_of_large_bodies_still_fits_a_message() {
     assert_eq!(sizes, [2, 1, 2, 1]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_wait_while_postgres_is_away_and_the_timeline_outlives_the_service() {
     let database = Database::create().await;
     let proxy = FaultProxy::start(database.url()).await;

@@ -4,7 +4,7 @@ use muster_contracts::agent::v1::{AgentExecutionCompleted, AgentExecutionFailed,
 
 use crate::Platform;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_is_summed_in_all_and_by_agent() {
     let platform = Platform::start().await;
     platform.started("e1", "started").await;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{Platform, handbook};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_openai_compatible_server_makes_the_vectors() {
     let model = ScriptedModel::start().await;
     let mut platform = Platform::start().await;
@@ -28,7 +28,7 @@ async fn an_openai_compatible_server_makes_the_vectors() {
     assert_eq!(first.body.get("model").unwrap(), "scripted-embedding");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn vectors_of_different_embedders_are_not_mixed() {
     let model = ScriptedModel::start().await;
     let mut platform = Platform::start().await;
@@ -51,7 +51,7 @@ async fn vectors_of_different_embedders_are_not_mixed() {
     assert!(model.requests().is_empty(), "no vector is bought for nothing");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn documents_wait_for_an_embedding_model_that_is_away() {
     let database = muster_testkit::Database::create().await;
     let model = ScriptedModel::start().await;

@@ -10,7 +10,7 @@ async fn document(platform: &Platform, id: &str) -> Result<DocumentState, Fault>
     platform.bus.request(&request).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ingested_document_tells_its_state() {
     let platform = Platform::start().await;
     let completed = platform.ingest("handbook", &crate::handbook()).await;
@@ -27,7 +27,7 @@ async fn an_ingested_document_tells_its_state() {
     assert!(fault.message.contains("\"other\""), "{fault}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_version_replaces_the_document() {
     let platform = Platform::start().await;
     platform.ingest("pets", "The zebra sleeps in the kitchen.").await;
@@ -40,7 +40,7 @@ async fn a_new_version_replaces_the_document() {
     assert_eq!(document(&platform, "pets").await.unwrap().chunks, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_comes_again_changes_nothing() {
     let platform = Platform::start().await;
     let request = platform.request("pets", b"The zebra sleeps in the kitchen.", json!({})).await;
@@ -56,7 +56,7 @@ async fn a_request_that_comes_again_changes_nothing() {
     platform.assert_no_dead_letter().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn documents_that_cannot_be_used_are_told_and_leave_no_dead_letter() {
     async fn check(platform: &Platform, bytes: &[u8], code: &str, expected: &str) {
         let request = platform.request("bad", bytes, json!({})).await;
@@ -88,7 +88,7 @@ async fn documents_that_cannot_be_used_are_told_and_leave_no_dead_letter() {
     platform.assert_no_dead_letter().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_versions_at_once_leave_one_whole_document() {
     let platform = Platform::start().await;
     let texts: Vec<String> = (0..8).map(|n| format!("version{n} ").repeat(400)).collect();

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::Platform;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_postgres_faults_searches_and_delays_documents_until_it_is_back() {
     let database = Database::create().await;
     let proxy = FaultProxy::start(database.url()).await;
@@ -26,7 +26,7 @@ async fn a_lost_postgres_faults_searches_and_delays_documents_until_it_is_back()
     platform.assert_no_dead_letter().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn documents_outlive_the_service() {
     let mut platform = Platform::start().await;
     platform.ingest("pets", "The zebra sleeps in the kitchen.").await;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{DEADLINE, Platform, handbook};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_finds_the_chunk_that_answers_it() {
     let platform = Platform::start().await;
     platform.ingest("handbook", &handbook()).await;
@@ -25,7 +25,7 @@ async fn a_question_finds_the_chunk_that_answers_it() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_in_no_document_is_not_found() {
     let platform = Platform::start().await;
     platform.ingest("pets", "The zebra sleeps in the kitchen.").await;
@@ -36,7 +36,7 @@ async fn what_is_in_no_document_is_not_found() {
     assert!(platform.documents("sleeps -zebra").await.iter().all(|id| id != "marks"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn word_forms_and_operators_are_understood() {
     let platform = Platform::start().await;
     platform.ingest("one", "The engine restarts failed workers.").await;
@@ -46,7 +46,7 @@ async fn word_forms_and_operators_are_understood() {
     assert_eq!(platform.documents("\"failed workers\" -lunch").await.first().unwrap(), "one");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_documents_with_the_metadata_are_found() {
     let platform = Platform::start().await;
     for (id, lang) in [("de", "de"), ("en", "en")] {
@@ -84,7 +84,7 @@ async fn only_documents_with_the_metadata_are_found() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_searches_are_refused_with_the_value() {
     let platform = Platform::start().await;
     let fault = platform.search("nowhere", "zebra").await.unwrap_err();
@@ -106,7 +106,7 @@ async fn bad_searches_are_refused_with_the_value() {
     assert!(fault.message.contains("101"), "{fault}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_search_is_told_as_an_event() {
     let platform = Platform::start().await;
     platform.ingest("pets", "The zebra sleeps in the kitchen.").await;
