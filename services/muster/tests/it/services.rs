@@ -1,6 +1,6 @@
 //! Services in the program's own process, and commands that speak to them.
 
-use muster_testkit::{NatsServer, eventually, free_port};
+use muster_testkit::{Database, NatsServer, eventually, free_port};
 
 use crate::{
     PATIENCE, WORKFLOW,
@@ -45,4 +45,43 @@ async fn a_platform_that_is_not_there_is_named() {
         (folder.path().display().to_string(), format!("http://127.0.0.1:{}", free_port()));
     let apply = Muster::run(&["apply", "-f", &here, "--server", &server]).await;
     apply.failed(1, &["cannot reach Muster", &server, "refused", "--server"]);
+}
+
+#[tokio::test]
+async fn the_demo_runs_any_example_on_a_platform_that_is_there() {
+    let (nats, database) = (NatsServer::start().await, Database::create().await);
+    let rest = format!("127.0.0.1:{}", free_port());
+    let services = ["up", "--services", "gateway,orchestration,vector,execution-log"];
+    let running = program(&services)
+        .env("NATS_URL", nats.url())
+        .env("DATABASE_URL", database.url())
+        .env("MUSTER_HTTP_ADDR", &rest)
+        .spawn();
+    let folder = folder_with(&[
+        ("workflow.yaml", &WORKFLOW.replace("{hello: world}", "{brief: Bees dance.}")),
+        ("input.yaml", "question: How do bees tell where flowers are?\n"),
+        ("document.md", "# On bees\n\nBees dance to tell where flowers are.\n"),
+    ]);
+    let here = folder.path().display().to_string();
+    let server = format!("http://{rest}");
+    let demo = Muster::run(&["demo", "--example", &here, "--server", &server]).await;
+    demo.succeeded(&[
+        "document \"On bees\"",
+        "Running one: How do bees tell where flowers are?",
+        "workflow | completed",
+        "Bees dance.",
+        "Timeline",
+        "greet",
+        "nothing to save",
+    ]);
+    // The platform is not the demo's to stop.
+    assert!(running.is_running());
+
+    let failing = WORKFLOW.replace(
+        "set: {hello: world}",
+        "raise: {error: {type: 'https://serverlessworkflow.io/spec/1.0.0/errors/runtime', status: 500, title: It broke}}",
+    );
+    std::fs::write(folder.path().join("workflow.yaml"), failing.replace("1.0.0", "1.0.1")).unwrap();
+    let demo = Muster::run(&["demo", "--example", &here, "--server", &server]).await;
+    demo.failed(1, &["ended as faulted", "It broke"]);
 }
