@@ -25,9 +25,15 @@ pub(crate) fn read(text: &str) -> Result<Value, Problems> {
     let node = Node { left: &left, depth: limits::DOCUMENT_DEPTH };
     node.deserialize(serde_yaml_ng::Deserializer::from_str(text)).map_err(|error| {
         let location = error.location();
+        let mut message = format!("the document cannot be read: {error}");
+        if let Some(at) = &location {
+            // Said apart, by the fields of the problem.
+            message =
+                message.replace(&format!(" at line {} column {}", at.line(), at.column()), "");
+        }
         Problems(vec![Problem {
             pointer: String::new(),
-            message: format!("the document cannot be read: {error}"),
+            message,
             line: location.as_ref().map(serde_yaml_ng::Location::line),
             column: location.as_ref().map(serde_yaml_ng::Location::column),
         }])

@@ -113,7 +113,7 @@ pub(crate) struct For {
     pub(crate) each: String,
     /// Name of the index's variable, with its dollar sign.
     pub(crate) at: String,
-    pub(crate) items: Template,
+    pub(crate) items: Expression,
     pub(crate) condition: Option<Expression>,
     pub(crate) body: Vec<NodeId>,
 }

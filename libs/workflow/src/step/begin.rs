@@ -33,12 +33,12 @@ impl Machine {
                 let changed = (*input != *raw).then(|| input.as_ref().clone());
                 let run = self.begin(started, task, changed);
                 if let Err(error) = self.perform(run, task, &definition) {
-                    self.later(Todo::Fault { run, error: error.or_instance(&task.pointer) });
+                    self.later(Todo::Fault { run, error });
                 }
             }
             Err(error) => {
                 let run = self.begin(started, task, None);
-                self.later(Todo::Fault { run, error: error.or_instance(&task.pointer) });
+                self.later(Todo::Fault { run, error });
             }
         }
     }
@@ -95,7 +95,7 @@ impl Machine {
                 self.later(Todo::Finish { run, output: input, then });
             }
             Kind::Raise(raise) => {
-                let error = raised(raise, &input, &lookup)?.or_instance(&task.pointer);
+                let error = raised(raise, &input, &lookup)?;
                 self.later(Todo::Fault { run, error });
             }
             Kind::Wait(wait) => {
@@ -150,10 +150,7 @@ impl Machine {
                 .as_ref()
                 .map_or(Ok(true), |condition| condition.test(&data, &|name| scope.variable(name)));
             match go_on {
-                Err(error) => {
-                    let error = error.or_instance(&task.pointer);
-                    return self.later(Todo::Fault { run, error });
-                }
+                Err(error) => return self.later(Todo::Fault { run, error }),
                 Ok(true) => {
                     self.emit(Fact::IterationStarted { task: self.key(run), index: next });
                     return match for_.body.first() {

@@ -13,6 +13,8 @@ use crate::{Error, Fact, Handling, Purpose};
 impl Machine {
     /// Ends a run with an error, and the runs around it up to one that copes with it.
     pub(super) fn fault(&mut self, run: usize, error: Error) {
+        let pointer = self.with_node(run, |node| node.pointer.clone()).unwrap_or_default();
+        let error = error.or_instance(&pointer);
         let mut run = run;
         loop {
             self.cancel_inside(run);
@@ -29,10 +31,8 @@ impl Machine {
                     match self.caught(parent, attempt, &error) {
                         Ok(true) => return,
                         Ok(false) => {}
+                        // The catch itself failed: its error is the one to go on with.
                         Err(other) => {
-                            // The catch itself failed: its error is the one to go on with.
-                            let pointer = self.with_node(parent, |node| node.pointer.clone());
-                            let other = other.or_instance(&pointer.unwrap_or_default());
                             return self.later(Todo::Fault { run: parent, error: other });
                         }
                     }

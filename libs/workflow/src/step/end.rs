@@ -15,10 +15,7 @@ impl Machine {
     pub(super) fn finish(&mut self, run: usize, raw: &Arc<Value>, then: &Then) {
         let Some(node) = self.get(run).and_then(|run| run.node) else { return };
         match self.transformed(run, node, raw) {
-            Err(error) => {
-                let pointer = self.with_node(run, |node| node.pointer.clone()).unwrap_or_default();
-                self.fault(run, error.or_instance(&pointer));
-            }
+            Err(error) => self.fault(run, error),
             Ok((output, context)) => {
                 let task = self.key(run);
                 if let Some(context) = context {

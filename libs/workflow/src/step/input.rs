@@ -50,8 +50,7 @@ impl Machine {
             Input::Completed { task, output } => self.answered(task, output),
             Input::Failed { task, error } => {
                 let Some(run) = self.waiting_call(task) else { return };
-                let pointer = self.with_node(run, |node| node.pointer.clone()).unwrap_or_default();
-                self.later(Todo::Fault { run, error: error.clone().or_instance(&pointer) });
+                self.later(Todo::Fault { run, error: error.clone() });
             }
             Input::TimerFired { timer } => self.fired(timer),
             Input::Cancel { reason } => {

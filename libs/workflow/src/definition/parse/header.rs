@@ -69,7 +69,7 @@ impl Parser<'_> {
                 );
                 self.problem(pointer, message);
             }
-            "version" if text.split('.').count() < 3 => {
+            "version" if !is_version(text) => {
                 let message = format!("`{text}` is not a semantic version such as 1.0.0");
                 self.problem(pointer, message);
             }
@@ -81,15 +81,16 @@ impl Parser<'_> {
     fn reusable(&mut self, reusable: &Value) {
         let Some(map) = self.object(reusable, "/use", "`use`") else { return };
         self.only(map, "/use", "`use`", &["errors", "retries", "timeouts"]);
-        for (section, value) in map {
+        let known = |section: &&str| map.contains_key(*section);
+        for section in ["errors", "retries", "timeouts"].into_iter().filter(known) {
             let pointer = at("/use", section);
-            let known = ["errors", "retries", "timeouts"].contains(&section.as_str());
+            let value = map.get(section).unwrap_or(&Value::Null);
             let Some(entries) = self.object(value, &pointer, "a section of `use`") else {
                 continue;
             };
-            for (name, entry) in entries.iter().filter(|_| known) {
+            for (name, entry) in entries {
                 let pointer = at(&pointer, name);
-                match section.as_str() {
+                match section {
                     "errors" => drop(self.error(entry, &pointer)),
                     "retries" => drop(self.retry_policy(entry, &pointer)),
                     _ => drop(self.timeout_definition(entry, &pointer, &[])),
@@ -106,4 +107,22 @@ fn is_label(text: &str) -> bool {
         && text.chars().all(inner)
         && !text.starts_with('-')
         && !text.ends_with('-')
+}
+
+/// Whether a text is a semantic version: three numbers, then perhaps `-pre.release` and `+build`.
+fn is_version(text: &str) -> bool {
+    let (text, build) = text.split_once('+').unwrap_or((text, "0"));
+    let (numbers, release) = text.split_once('-').unwrap_or((text, "0"));
+    let number = |part: &str| {
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_digit())
+            && (part == "0" || !part.starts_with('0'))
+    };
+    let label = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    numbers.split('.').count() == 3
+        && numbers.split('.').all(number)
+        && release.split('.').all(label)
+        && build.split('.').all(label)
 }

@@ -241,12 +241,7 @@ impl Parser<'_> {
         }
         let variables = self.variables(&[]);
         let items = match map.get("in") {
-            Some(items @ Value::Array(_)) => {
-                Some(self.template(items, &at(&at_for, "in"), &variables))
-            }
-            Some(items) => self
-                .expression(items, &at(&at_for, "in"), &variables)
-                .map(crate::expression::Template::Expression),
+            Some(items) => self.expression(items, &at(&at_for, "in"), &variables),
             None => {
                 self.problem(at(&at_for, "in"), "`in` is missing: the list to go over");
                 None

@@ -1,0 +1,117 @@
+//! A workflow that asks for too much is refused or faults; it never stalls.
+
+use muster_workflow::{Definition, Input, limits};
+use serde_json::{Value, json};
+
+use crate::driver::{Driver, definition, document};
+
+#[test]
+fn a_jump_back_for_ever_ends_with_an_error() {
+    let driver = Driver::start("- a: {set: {x: 1}, then: a}", Value::Null);
+    assert!(driver.error().detail.contains("more than 20000 task runs"), "{}", driver.error());
+}
+
+#[test]
+fn a_retry_without_a_pause_for_ever_ends_with_an_error() {
+    let driver = Driver::start(
+        "
+        - careful:
+            try: [a: {raise: {error: {type: 'https://example.com/no', status: 500}}}]
+            catch: {retry: {limit: {attempt: {count: 1000000}}}}
+        ",
+        Value::Null,
+    );
+    assert!(driver.error().detail.contains("one step of the workflow"), "{}", driver.error());
+}
+
+#[test]
+fn too_many_iterations_are_refused() {
+    let driver = Driver::start("- l: {for: {in: '[range(10001)]'}, do: []}", Value::Null);
+    assert!(driver.error().detail.contains("gave 10001 items, 10000 at most"));
+}
+
+#[test]
+fn a_step_that_makes_too_much_faults() {
+    let driver = Driver::start(
+        "
+        - l:
+            for: {in: '[range(100)]'}
+            do: [a: {set: {text: '${ \"x\" * 1000000 + ($index | tostring) }'}}]
+        ",
+        Value::Null,
+    );
+    assert!(driver.error().detail.contains("one step of the workflow made more than"));
+    assert!(driver.journal.len() < 100);
+}
+
+#[test]
+fn values_from_outside_are_bounded() {
+    let large = Value::String("x".repeat(usize::try_from(limits::VALUE_SIZE).unwrap()));
+    let mut driver = Driver::start("- a: {call: tool, with: {tool: t}}", Value::Null);
+    driver.complete("/do/0/a", large.clone());
+    assert!(driver.error().detail.contains("the result of the call has about"));
+
+    let mut driver = Driver::new(definition(&document("- a: {set: {x: 1}}")));
+    driver.input(&Input::Start { input: large });
+    assert!(driver.error().detail.contains("the input has about"));
+    assert_eq!(*driver.execution.input(), Value::Null);
+}
+
+#[test]
+fn documents_are_bounded() {
+    let message = |text: &str| Definition::parse(text).unwrap_err().to_string();
+    assert!(message(&" ".repeat(2_000_000)).contains("1048576 at most"));
+    let many = format!("[{}]", "1,".repeat(100_001));
+    assert!(message(&many).contains("more than 100000 values"));
+    let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
+    assert!(message(&deep).contains("cannot be read"), "{}", message(&deep));
+    let mut bomb = "a0: &a0 [x, x]\n".to_owned();
+    for level in 1..40 {
+        let below = level - 1;
+        bomb += &format!("a{level}: &a{level} [*a{below}, *a{below}]\n");
+    }
+    assert!(message(&bomb).contains("cannot be read"), "{}", message(&bomb));
+    let list: String = (0..1_001).map(|n| format!("- t{n}: {{set: {{x: 1}}}}\n")).collect();
+    assert!(message(&document(&list)).contains("1000 tasks at most"));
+    let nested = format!("- a: {}{{do: []}}{}", "{do: [a: ".repeat(25), "]}".repeat(25));
+    assert!(message(&document(&nested)).contains("nested 20 deep"));
+    let branches: Vec<_> = (0..101).map(|n| json!({format!("b{n}"): {"set": {"x": 1}}})).collect();
+    let fork = json!({"a": {"fork": {"branches": branches}}});
+    assert!(message(&document(&format!("- {fork}"))).contains("101 branches, 100 at most"));
+}
+
+#[test]
+fn a_schema_that_refers_to_itself_does_not_crash() {
+    for schema in [
+        "{$ref: '#'}",
+        "{allOf: [{$ref: '#'}]}",
+        "{$defs: {a: {$ref: '#/$defs/b'}, b: {$ref: '#/$defs/a'}}, $ref: '#/$defs/a'}",
+    ] {
+        let text =
+            document(&format!("- a: {{input: {{schema: {{document: {schema}}}}}, set: {{x: 1}}}}"));
+        if let Ok(definition) = Definition::parse(&text) {
+            let mut driver = Driver::new(definition.into());
+            driver.input(&Input::Start { input: json!({"a": 1}) });
+            assert!(driver.status().is_ended());
+        }
+    }
+}
+
+#[test]
+fn a_pattern_of_a_schema_cannot_stall() {
+    let schema = "{type: string, pattern: '^(a+)+$'}";
+    let text =
+        document(&format!("- a: {{input: {{schema: {{document: {schema}}}}}, set: {{x: 1}}}}"));
+    let driver = Driver::start_document(&text, json!(format!("{}b", "a".repeat(100_000))));
+    assert!(driver.error().detail.contains("does not match"));
+}
+
+#[test]
+fn nesting_does_not_make_checking_slow() {
+    for depth in [2, 4, 6, 8, 10] {
+        let t = std::time::Instant::now();
+        let nested = format!("- a: {}{{set: {{x: 1}}}}{}", "{for: {in: .}, do: [a: ".repeat(depth), "]}".repeat(depth));
+        Definition::parse(&document(&nested)).unwrap();
+        eprintln!("{depth} {:?}", t.elapsed());
+    }
+}

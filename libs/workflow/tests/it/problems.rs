@@ -1,0 +1,235 @@
+//! Bad documents: each problem names its place, the value and what would be right.
+
+use muster_workflow::Definition;
+
+use crate::driver::document;
+
+#[track_caller]
+fn check_text(text: &str, expected: &[&str]) {
+    let problems = Definition::parse(text).map(|_| ()).unwrap_err();
+    // The order of keys in a map depends on a feature of serde_json that any crate may turn on.
+    let mut lines: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
+    let mut expected = expected.to_vec();
+    lines.sort();
+    expected.sort_unstable();
+    assert_eq!(lines, expected, "{text}");
+}
+
+#[track_caller]
+fn check(tasks: &str, expected: &[&str]) {
+    check_text(&document(tasks), expected);
+}
+
+#[test]
+fn text_that_cannot_be_read_is_located() {
+    for (text, expected, line) in [
+        ("do: [", "did not find expected node content", Some(2)),
+        ("a: 1\na: 2", "the key `a` stands twice", None),
+        ("a: {b: 1\nc", "did not find expected", Some(3)),
+        ("1: 2", "the key 1 is not a string", None),
+        ("a: !tag x", "", None),
+        ("", "the document is empty", None),
+        ("a: .nan", "is no JSON number", None),
+        ("\u{0}", "", None),
+    ] {
+        let problems = Definition::parse(text).map(|_| ()).unwrap_err();
+        let problem = &problems.0[0];
+        assert!(problem.message.contains(expected), "{text}: {problem}");
+        if line.is_some() {
+            assert_eq!(problem.line, line, "{text}: {problem}");
+        }
+    }
+}
+
+#[test]
+fn the_frame_of_a_document_is_checked() {
+    check_text(
+        "just text",
+        &["the document is the string `just text`, not a map with `document` and `do`"],
+    );
+    check_text(
+        "{}",
+        &[
+            "/document: `document` is missing: it names the workflow",
+            "/do: `do` is missing: the list of the workflow's tasks",
+        ],
+    );
+    check_text(
+        "document: {dsl: 2.0.0, namespace: a_b, version: 1.5, title: x, colour: red}\nschedule: {cron: x}\ndo: {}",
+        &[
+            "/schedule: `schedule` is not supported in a workflow; supported are document, input, use, do, timeout, output",
+            "/document/colour: `colour` is not supported in `document`; supported are dsl, namespace, name, version, title, summary, tags, metadata",
+            "/document/dsl: DSL version `2.0.0` is not supported; it is 1.0.3 here",
+            "/document/namespace: `a_b` must have 1 to 63 letters, digits and hyphens, and neither begin nor end with a hyphen",
+            "/document/name: `name` is missing",
+            "/document/version: `version` must be a string, not the number 1.5; quote it",
+            "/do: must be a list of tasks, not a map of 0",
+        ],
+    );
+    check_text(
+        "document: {dsl: 1.0.3, namespace: a, name: b, version: 1.0.0-..}\ndo: [a: {set: {x: 1}}]",
+        &["/document/version: `1.0.0-..` is not a semantic version such as 1.0.0"],
+    );
+}
+
+#[test]
+fn unknown_and_unsupported_tasks_are_refused() {
+    check(
+        "
+        - a: {listen: {to: {}}}
+        - b: {dance: true}
+        - c: {set: {x: 1}, colour: red}
+        - d: 5
+        - [e]
+        ",
+        &[
+            "/do/0/a/listen: `listen` tasks are not supported; supported are for, do, set, switch, fork, try, raise, wait, call",
+            "/do/1/b: this is no known type of task (its keys are: dance); supported are for, do, set, switch, fork, try, raise, wait, call",
+            "/do/2/c/colour: `colour` is not supported in a `set` task; supported are set, if, input, output, export, timeout, then, metadata",
+            "/do/3/d: a task must be a map, not the number 5",
+            "/do/4: must be a map from one task's name to the task, not a list of 1",
+        ],
+    );
+}
+
+#[test]
+fn calls_are_checked() {
+    check(
+        "
+        - a: {call: http, with: {}}
+        - b: {call: agent}
+        - c: {call: agent, with: {prompt: x, input: y, mood: good}}
+        - d: {call: tool, with: {tool: 5, arguments: [1]}}
+        - e: {call: search, with: {collection: ''}}
+        - f: {call: 7}
+        ",
+        &[
+            "/do/0/a/call: `call: http` is not supported; supported are agent, tool, model, search",
+            "/do/1/b/with: `with` is missing: the arguments of agent: agent, input, prompt",
+            "/do/2/c/with/mood: `mood` is not supported in `with` of `call: agent`; supported are agent, input, prompt",
+            "/do/2/c/with: `call: agent` takes only one of `input` or `prompt`",
+            "/do/2/c/with/agent: `call: agent` needs `agent`",
+            "/do/3/d/with/tool: `tool` must be a string, not the number 5",
+            "/do/3/d/with/arguments: `arguments` must be a map or an expression, not a list of 1",
+            "/do/4/e/with: `call: search` needs `query`",
+            "/do/4/e/with/collection: `collection` is empty",
+            "/do/5/f/call: `call` must be a string, not the number 7",
+        ],
+    );
+}
+
+#[test]
+fn expressions_are_checked_with_their_variables() {
+    check(
+        "
+        - a: {if: '.x >', set: {y: '${ $item }', z: 'a ${ .b } c'}}
+        - b:
+            for: {each: pet, in: .pets}
+            do: [c: {set: {ok: '${ $pet }', no: '${ $item }'}}]
+        - d: {set: {out: '${ $output }'}, output: {as: $output}}
+        ",
+        &[
+            "/do/0/a/if: syntax error in the jq expression: expected term but found its end: `.x >`",
+            "/do/0/a/set/y: there is no variable $item here; there are $context, $input, $task, $workflow, $runtime: `$item`",
+            "/do/0/a/set/z: an expression must be the whole string: write `${ \"text \\(.field) text\" }` instead of `text ${ .field } text`",
+            "/do/1/b/do/0/c/set/no: there is no variable $item here; there are $context, $input, $task, $workflow, $runtime, $pet, $index: `$item`",
+            "/do/2/d/set/out: there is no variable $output here; there are $context, $input, $task, $workflow, $runtime: `$output`",
+        ],
+    );
+}
+
+#[test]
+fn flow_is_checked() {
+    check(
+        "
+        - a: {set: {x: 1}, then: nowhere}
+        - a: {switch: []}
+        - b: {switch: [x: {when: 'true'}, y: {then: a}, z: {then: a}]}
+        - c: {fork: {branches: [d: {set: {x: 1}, then: e}, e: {set: {x: 1}}], compete: maybe}}
+        - f: {for: {each: x, at: x}, do: []}
+        - g: {for: {in: 5, each: input}, do: []}
+        ",
+        &[
+            "/do/0/a/then: `nowhere` is neither continue, exit, end nor a task of the same list (a, a, b, c, f, g)",
+            "/do/1/a: the name `a` stands twice in a list",
+            "/do/1/a/switch: `switch` must be a list of cases, not a list of 0",
+            "/do/2/b/switch/0/x/then: `then` is missing: where the flow goes",
+            "/do/2/b/switch: `switch` has more than one default case (without `when`)",
+            "/do/3/c/fork/compete: `compete` must be true or false, not the string `maybe`",
+            "/do/3/c/fork/branches/0/d/then: a branch cannot go to another branch, `e`",
+            "/do/4/f/for: `each` and `at` are both $x",
+            "/do/4/f/for/in: `in` is missing: the list to go over",
+            "/do/5/g/for/each: $input is a variable of the runtime; choose another",
+            "/do/5/g/for/in: an expression must be a string, not the number 5",
+        ],
+    );
+}
+
+#[test]
+fn errors_and_retries_are_checked() {
+    check(
+        "
+        - a: {raise: {error: unknown}}
+        - b: {raise: {error: {status: 99}}}
+        - c: {try: [], catch: {errors: {with: {code: x}}, retry: {delay: 5s, backoff: {fast: {}}}}}
+        - d: {try: []}
+        - e: {try: [], catch: {retry: {limit: {attempt: {count: -1, duration: PT1S}}, jitter: {from: PT2S, to: PT1S}}}}
+        - f: {wait: {years: 1}}
+        - g: {set: {x: 1}, timeout: {before: PT1S}}
+        - h: {set: {x: 1}, timeout: never}
+        ",
+        &[
+            "/do/0/a/raise/error: `unknown` is not in use.errors, which has nothing",
+            "/do/1/b/raise/error/type: `type` is missing in the error",
+            "/do/1/b/raise/error/status: `status` must be a number from 100 to 599, not the number 99",
+            "/do/2/c/catch/errors/with/code: `code` is not supported in an error filter; supported are type, status, instance, title, detail, details",
+            "/do/2/c/catch/retry/delay: `5s` is not an ISO 8601 duration such as PT30S or P1DT12H",
+            "/do/2/c/catch/retry/backoff/fast: `fast` is no backoff; supported are constant, linear, exponential",
+            "/do/2/c/catch/retry: a retry policy needs `limit.attempt.count` or `limit.duration`: without a limit it may retry for ever",
+            "/do/3/d/catch: `catch` is missing: what happens with errors",
+            "/do/4/e/catch/retry/jitter: `from` (2s) is longer than `to` (1s)",
+            "/do/4/e/catch/retry/limit/attempt/duration: `limit.attempt.duration` is not supported; give the tasks inside a `timeout`",
+            "/do/4/e/catch/retry/limit/attempt/count: `count` must be a whole number of 0 or more, not the number -1",
+            "/do/4/e/catch/retry: a retry policy needs `limit.attempt.count` or `limit.duration`: without a limit it may retry for ever",
+            "/do/5/f/wait: `years` is no unit of a duration; the units are days, hours, minutes, seconds, milliseconds",
+            "/do/6/g/timeout/before: `before` is not supported in a timeout; supported are after",
+            "/do/6/g/timeout: `after` is missing: the duration of the timeout",
+            "/do/7/h/timeout: `never` is not in use.timeouts, which has nothing",
+        ],
+    );
+}
+
+#[test]
+fn reusable_parts_that_are_not_supported_are_refused() {
+    check_text(
+        "document: {dsl: 1.0.3, namespace: a, name: b, version: 1.0.0}\nuse: {functions: {}, secrets: [x], errors: {e: {status: 500}}}\ndo: []",
+        &[
+            "/use/functions: `functions` is not supported in `use`; supported are errors, retries, timeouts",
+            "/use/secrets: `secrets` is not supported in `use`; supported are errors, retries, timeouts",
+            "/use/errors/e/type: `type` is missing in the error",
+        ],
+    );
+}
+
+#[test]
+fn schemas_are_checked() {
+    let problems = Definition::parse(&document(
+        "
+        - a: {input: {schema: {resource: {endpoint: 'https://example.com'}}}, set: {x: 1}}
+        - b: {input: {schema: {format: xml, document: {}}}, set: {x: 1}}
+        - c: {input: {schema: {document: {type: nothing}}}, set: {x: 1}}
+        - d: {input: {schema: {document: {$ref: 'https://example.com/schema.json'}}}, set: {x: 1}}
+        ",
+    ));
+    let problems = problems.map(|_| ()).unwrap_err();
+    let pointers: Vec<_> = problems.0.iter().map(|problem| problem.pointer.as_str()).collect();
+    assert_eq!(
+        pointers,
+        [
+            "/do/0/a/input/schema/resource",
+            "/do/1/b/input/schema/format",
+            "/do/2/c/input/schema/document",
+            "/do/3/d/input/schema/document"
+        ]
+    );
+}

@@ -1,0 +1,85 @@
+//! Waiting and timeouts.
+
+use muster_workflow::{Input, Status};
+use serde_json::{Value, json};
+
+use crate::driver::Driver;
+
+#[test]
+fn wait_sets_a_timer_and_hands_its_input_on() {
+    for (wait, seconds) in [
+        ("{minutes: 1, seconds: 30}", 90.0),
+        ("PT0.5S", 0.5),
+        ("'${ \"PT\\(.n)S\" }'", 7.0),
+        ("'${ {seconds: .n} }'", 7.0),
+    ] {
+        let mut driver = Driver::start(&format!("- pause: {{wait: {wait}}}"), json!({"n": 7}));
+        assert_eq!(driver.status(), Status::Waiting, "{wait}");
+        assert_eq!(driver.pause(), seconds, "{wait}");
+        assert_eq!(driver.fire(), "/do/0/pause#wait");
+        assert_eq!(*driver.output(), json!({"n": 7}));
+        assert!(!driver.input(&Input::TimerFired { timer: "/do/0/pause#wait".to_owned() }));
+    }
+    let driver = Driver::start("- pause: {wait: '${ .n }'}", json!({"n": 7}));
+    assert!(driver.error().detail.contains("7 is not a duration"));
+}
+
+#[test]
+fn a_task_that_takes_too_long_faults_with_a_timeout_that_can_be_caught() {
+    let tasks = "
+        - careful:
+            try:
+              - slow: {call: agent, with: {agent: a, prompt: x}, timeout: {after: PT10S}}
+            catch: {errors: {with: {status: 408}}, do: [late: {set: {late: '${ $error.type }'}}]}
+        ";
+    let mut driver = Driver::start(tasks, json!({}));
+    assert_eq!(driver.pause(), 10.0);
+    driver.fire();
+    assert!(driver.calls.is_empty(), "the call is cancelled");
+    assert_eq!(
+        *driver.output(),
+        json!({"late": "https://serverlessworkflow.io/spec/1.0.0/errors/timeout"})
+    );
+
+    let mut driver = Driver::start(tasks, json!({}));
+    driver.complete("/do/0/careful/try/0/slow", json!("in time"));
+    assert!(driver.timers.is_empty(), "the timer is cancelled");
+    assert_eq!(*driver.output(), json!("in time"));
+}
+
+#[test]
+fn the_timeout_of_a_group_stops_everything_inside() {
+    let mut driver = Driver::start(
+        "
+        - group:
+            timeout: {after: {seconds: 1}}
+            do:
+              - both:
+                  fork:
+                    branches:
+                      - a: {call: tool, with: {tool: t}}
+                      - b: {wait: PT1H}
+        ",
+        Value::Null,
+    );
+    assert_eq!(driver.fire(), "/do/0/group#timeout");
+    assert!(driver.calls.is_empty() && driver.timers.is_empty());
+    assert_eq!((driver.error().status, driver.error().instance.as_str()), (408, "/do/0/group"));
+}
+
+#[test]
+fn the_workflow_has_a_timeout_too() {
+    let text = "
+document: {dsl: 1.0.3, namespace: tests, name: example, version: 1.0.0}
+use: {timeouts: {soon: {after: PT5S}}}
+timeout: soon
+do: [a: {call: tool, with: {tool: t}}]
+";
+    let mut driver = Driver::start_document(text, Value::Null);
+    assert_eq!(driver.fire(), "#timeout");
+    assert_eq!(driver.error().status, 408);
+
+    let mut driver = Driver::start_document(text, Value::Null);
+    driver.complete("/do/0/a", json!(1));
+    assert!(driver.timers.is_empty());
+}
