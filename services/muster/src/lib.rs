@@ -19,6 +19,8 @@ pub fn services() -> Vec<Service> {
     vec![
         muster_gateway::service(),
         muster_orchestration::service(),
+        muster_agent::service(),
+        muster_tool::service(),
         muster_model::service(),
         muster_vector::service(),
         muster_execution_log::service(),
