@@ -1,0 +1,39 @@
+//! What handlers share.
+
+use std::time::Duration;
+
+use muster_bus::{Bus, RecordedCalls};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::tools::Registry;
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) bus: Bus,
+    pub(crate) registry: Registry,
+    /// Results by their idempotency key.
+    pub(crate) results: RecordedCalls<Recorded>,
+    /// How long a call may take.
+    pub(crate) timeout: Duration,
+}
+
+/// A result as it is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) result: Value,
+    pub(crate) duration_ms: u32,
+}
+
+impl App {
+    pub(crate) fn new(bus: Bus, config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            registry: Registry::new(&bus, config)?,
+            results: RecordedCalls::new(&bus),
+            timeout: config.timeout,
+            bus,
+        })
+    }
+}

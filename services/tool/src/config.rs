@@ -1,0 +1,54 @@
+//! Settings.
+
+use std::time::Duration;
+
+use anyhow::{anyhow, ensure};
+use muster_runtime::Env;
+
+use crate::domain::egress::Egress;
+
+/// The settings of the service.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) egress: Egress,
+    /// How long a call may take.
+    pub(crate) timeout: Duration,
+    /// Calls of one tool at the same time.
+    pub(crate) concurrency: usize,
+}
+
+impl Config {
+    pub(crate) fn from_env(env: &Env) -> anyhow::Result<Self> {
+        let egress = Egress::parse(env.get("MUSTER_HTTP_ALLOW").unwrap_or_default())
+            .map_err(|problem| anyhow!(problem))?;
+        let seconds: u64 = env.parse("MUSTER_TOOL_TIMEOUT_SECONDS", 30)?;
+        ensure!(
+            (1..=600).contains(&seconds),
+            "MUSTER_TOOL_TIMEOUT_SECONDS is {seconds}, but must be 1 to 600"
+        );
+        let concurrency = env.parse("MUSTER_TOOL_CONCURRENCY", 64)?;
+        ensure!(
+            (1..=4_096).contains(&concurrency),
+            "MUSTER_TOOL_CONCURRENCY is {concurrency}, but must be 1 to 4096"
+        );
+        Ok(Self { egress, timeout: Duration::from_secs(seconds), concurrency })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_setting_is_named() {
+        for (name, value) in [
+            ("MUSTER_HTTP_ALLOW", "http://x"),
+            ("MUSTER_TOOL_TIMEOUT_SECONDS", "0"),
+            ("MUSTER_TOOL_CONCURRENCY", "x"),
+        ] {
+            let error = Config::from_env(&[(name, value)].into_iter().collect()).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        assert_eq!(Config::from_env(&Env::default()).unwrap().timeout, Duration::from_secs(30));
+    }
+}

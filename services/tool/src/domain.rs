@@ -1,0 +1,7 @@
+//! What tools compute and decide; no I/O.
+
+pub(crate) mod call;
+pub(crate) mod deliverable;
+pub(crate) mod egress;
+pub(crate) mod number;
+pub(crate) mod text;

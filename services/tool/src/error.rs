@@ -1,0 +1,68 @@
+//! What can go wrong, and what kind of error it is.
+
+use std::time::Duration;
+
+use muster_contracts::{Code, Fault, HasCode};
+
+/// An error of the tool service.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Denied(String),
+    #[error("{0}")]
+    Unavailable(String),
+    /// The effect may have happened.
+    #[error("interrupted: {0}; not repeated because its effect class is once")]
+    Interrupted(String),
+    #[error("the tool {tool} did not answer within {} ms", limit.as_millis())]
+    Deadline { tool: String, limit: Duration },
+    #[error(transparent)]
+    Bus(#[from] Fault),
+    #[error("internal error: {0}")]
+    Internal(#[from] anyhow::Error),
+}
+
+impl Error {
+    /// The same as it crosses the bus.
+    pub(crate) fn fault(&self) -> Fault {
+        let fault = Fault::new(self.code(), self.to_string()).with_details(self.details());
+        match self.retry_after_ms() {
+            Some(wait) => fault.with_retry_after_ms(wait),
+            None => fault,
+        }
+    }
+}
+
+impl HasCode for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Invalid(_) => Code::Invalid,
+            Self::NotFound(_) => Code::NotFound,
+            Self::Denied(_) => Code::Denied,
+            Self::Unavailable(_) => Code::Unavailable,
+            Self::Interrupted(_) => Code::Conflict,
+            Self::Deadline { .. } => Code::Deadline,
+            Self::Bus(fault) => fault.code,
+            Self::Internal(_) => Code::Internal,
+        }
+    }
+
+    fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Bus(fault) => fault.retry_after_ms,
+            _ => None,
+        }
+    }
+
+    fn details(&self) -> serde_json::Value {
+        match self {
+            Self::Interrupted(_) => serde_json::json!({ "interrupted": true }),
+            Self::Bus(fault) => fault.details.clone(),
+            _ => serde_json::Value::Null,
+        }
+    }
+}

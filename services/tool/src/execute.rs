@@ -1,0 +1,78 @@
+//! Executes a call: checked, limited, recorded. Both doors of the service lead here.
+
+use std::panic::AssertUnwindSafe;
+
+use anyhow::{Context, anyhow};
+use futures::FutureExt;
+use muster_contracts::Fault;
+use serde_json::Value;
+use tokio::time::{Instant, timeout};
+
+use crate::app::{App, Recorded};
+use crate::domain::call::{Call, Effect, Outcome};
+use crate::error::Error;
+use crate::tools::Registered;
+
+/// The largest result, in bytes of its JSON.
+const MAX_RESULT: usize = 2 << 20;
+
+/// Executes a call of one of our tools.
+pub(crate) async fn execute(app: &App, tool: &Registered, call: &Call) -> Result<Outcome, Error> {
+    tool.check(&call.arguments)?;
+    let effect = tool.tool.effect(&call.arguments);
+    let run = || async { run(app, tool, call, effect).await.map_err(|error| fault(&error)) };
+    // What is computed from the arguments alone is the same every time: nothing to record.
+    let (done, replayed) = if call.idempotency_key.is_empty() || effect == Effect::Computed {
+        (run().await?, false)
+    } else {
+        let key = format!("{}/{}", call.name, call.idempotency_key);
+        app.results.run(&key, effect.repeat(), run).await?
+    };
+    Ok(Outcome {
+        result: done.result,
+        duration_ms: done.duration_ms,
+        effect: effect.name(),
+        replayed,
+    })
+}
+
+async fn run(app: &App, tool: &Registered, call: &Call, effect: Effect) -> Result<Recorded, Error> {
+    let _slot = tool.slots.acquire().await.context("the slots of the tool are closed")?;
+    let started = Instant::now();
+    let work = AssertUnwindSafe(tool.tool.call(call)).catch_unwind();
+    let result = match timeout(app.timeout, work).await {
+        Ok(Ok(result)) => result?,
+        Ok(Err(_panic)) => return Err(anyhow!("the tool {} panicked", call.name).into()),
+        // Nobody knows how far it came.
+        Err(_elapsed) if effect == Effect::Once => {
+            let text =
+                format!("{} did not answer within {} ms", call.name, app.timeout.as_millis());
+            return Err(Error::Interrupted(text));
+        }
+        Err(_elapsed) => {
+            return Err(Error::Deadline { tool: call.name.clone(), limit: app.timeout });
+        }
+    };
+    check_size(&call.name, &result)?;
+    let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+    Ok(Recorded { result, duration_ms })
+}
+
+fn check_size(tool: &str, result: &Value) -> Result<(), Error> {
+    let size = result.to_string().len();
+    if size > MAX_RESULT {
+        return Err(Error::Invalid(format!(
+            "the result of the tool {tool} has {size} bytes, but must have at most {MAX_RESULT}"
+        )));
+    }
+    Ok(())
+}
+
+/// The fault that is recorded and goes outside; what is inside an internal error stays in the log.
+fn fault(error: &Error) -> Fault {
+    if let Error::Internal(inner) = error {
+        tracing::error!(error = format!("{inner:#}"), "tool failed");
+        return Fault::new(muster_contracts::Code::Internal, "internal error");
+    }
+    error.fault()
+}

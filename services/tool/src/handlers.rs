@@ -1,0 +1,5 @@
+//! One request or command a file.
+
+pub(crate) mod call_tool;
+pub(crate) mod list_tools;
+pub(crate) mod requested;

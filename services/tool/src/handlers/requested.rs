@@ -1,0 +1,147 @@
+//! Calls a tool for a workflow's task and publishes how it went.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use futures::future::join;
+use muster_bus::{Delivery, MessageId};
+use muster_contracts::tool::v1::{
+    CallToolRequest, ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
+    ToolExecutionStarted,
+};
+use muster_contracts::{Code, Fault, HasCode, Json, JsonObject, now};
+use tracing::warn;
+
+use crate::app::App;
+use crate::domain::call::{Call, Outcome};
+use crate::error::Error;
+use crate::execute::execute;
+
+/// How often a call is tried while something that it needs is away; then the workflow decides.
+const TRIES: u32 = 6;
+/// How often a tool is looked for that nobody serves: its worker may be about to start.
+const LOOKS: u32 = 3;
+/// How long a worker on the bus may take.
+const WORKER_DEADLINE: Duration = Duration::from_secs(300);
+
+pub(crate) async fn requested(
+    app: App,
+    request: Delivery<ToolExecutionRequested>,
+) -> Result<(), Error> {
+    let attempt = request.attempt;
+    let request = request.message;
+    let call = Call {
+        name: request.tool.clone(),
+        arguments: request.arguments.clone().unwrap_or_default().0,
+        idempotency_key: request.idempotency_key.clone(),
+        execution_id: request.execution_id.clone(),
+        task: request.task.clone(),
+    };
+    let (started, outcome) = join(started(&app, &request), perform(&app, &call, attempt)).await;
+    started?;
+    match outcome {
+        Ok(outcome) => completed(&app, request, outcome).await,
+        Err(error) if passes(error.code()) && attempt < TRIES => Err(error),
+        Err(error) => failed(&app, request, &error).await,
+    }
+}
+
+/// Whether a later try may go better.
+const fn passes(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::Exhausted)
+}
+
+async fn perform(app: &App, call: &Call, attempt: u32) -> Result<Outcome, Error> {
+    match app.registry.get(&call.name) {
+        Some(tool) => execute(app, tool, call).await,
+        None => ask_worker(app, call, attempt).await,
+    }
+}
+
+/// A tool that is not ours may be served by a worker in any language.
+async fn ask_worker(app: &App, call: &Call, attempt: u32) -> Result<Outcome, Error> {
+    let request = CallToolRequest {
+        name: call.name.clone(),
+        arguments: Some(JsonObject(call.arguments.clone())),
+        idempotency_key: call.idempotency_key.clone(),
+        execution_id: call.execution_id.clone(),
+        task: call.task.clone(),
+    };
+    match app.bus.request_within(&request, WORKER_DEADLINE).await {
+        Ok(answer) => Ok(Outcome {
+            result: answer.result.unwrap_or_default().0,
+            duration_ms: answer.duration_ms,
+            // What a worker does is not known here, so the careful answer.
+            effect: "once",
+            replayed: answer.replayed,
+        }),
+        Err(fault) if fault.message.starts_with("nobody serves") && attempt >= LOOKS => {
+            let known = app.registry.names();
+            Err(Error::NotFound(format!(
+                "there is no tool {:?}: nobody serves it on the bus, and built in are: {known}",
+                call.name
+            )))
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+async fn started(app: &App, request: &ToolExecutionRequested) -> Result<(), Fault> {
+    let event = ToolExecutionStarted {
+        execution_id: request.execution_id.clone(),
+        task: request.task.clone(),
+        tool: request.tool.clone(),
+        idempotency_key: request.idempotency_key.clone(),
+        timestamp: now(Utc::now()),
+    };
+    app.bus.publish(&event, &id(request, "started")).await.map(drop)
+}
+
+async fn completed(
+    app: &App,
+    request: ToolExecutionRequested,
+    outcome: Outcome,
+) -> Result<(), Error> {
+    let id = id(&request, "ended");
+    let event = ToolExecutionCompleted {
+        execution_id: request.execution_id,
+        task: request.task,
+        tool: request.tool,
+        result: Some(Json(outcome.result)),
+        duration_ms: outcome.duration_ms,
+        effect: outcome.effect.to_owned(),
+        replayed: outcome.replayed,
+        idempotency_key: request.idempotency_key,
+        timestamp: now(Utc::now()),
+    };
+    app.bus.publish(&event, &id).await?;
+    Ok(())
+}
+
+async fn failed(app: &App, request: ToolExecutionRequested, error: &Error) -> Result<(), Error> {
+    warn!(tool = request.tool, execution.id = request.execution_id, code = %error.code(), %error, "tool call failed");
+    let id = id(&request, "ended");
+    let internal = error.code() == Code::Internal;
+    let event = ToolExecutionFailed {
+        execution_id: request.execution_id,
+        task: request.task,
+        tool: request.tool,
+        code: error.code().name().to_owned(),
+        error: if internal { "internal error".to_owned() } else { error.to_string() },
+        idempotency_key: request.idempotency_key,
+        timestamp: now(Utc::now()),
+    };
+    app.bus.publish(&event, &id).await?;
+    Ok(())
+}
+
+/// A call ends once: its two possible ends have one id.
+fn id(request: &ToolExecutionRequested, what: &str) -> MessageId {
+    MessageId::derived([
+        "tool",
+        &request.execution_id,
+        &request.task,
+        &request.idempotency_key,
+        what,
+    ])
+}

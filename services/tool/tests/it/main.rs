@@ -1,0 +1,128 @@
+//! The tool service on a real nats-server.
+#![expect(clippy::unwrap_used, reason = "test helpers")]
+
+mod calls;
+mod commands;
+mod http;
+mod interrupted;
+mod server;
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use muster_bus::{After, Bus, MessageId, Settings};
+use muster_contracts::tool::v1::{
+    CallToolRequest, ListToolsRequest, ToolExecutionCompleted, ToolExecutionFailed,
+    ToolExecutionRequested, ToolResult,
+};
+use muster_contracts::{Addressed, Fault, JsonObject, Message, Stream, subject};
+use muster_runtime::testing::{Running, start};
+use muster_testkit::{NatsServer, eventually};
+use serde_json::Value;
+
+const DEADLINE: Duration = Duration::from_secs(40);
+
+struct World {
+    nats: NatsServer,
+    bus: Bus,
+    service: Option<Running>,
+    allow: String,
+}
+
+impl World {
+    async fn start() -> Self {
+        Self::allowing("").await
+    }
+
+    /// The service with these hosts allowed.
+    async fn allowing(allow: &str) -> Self {
+        let nats = NatsServer::start().await;
+        let bus = connect(&nats, "agent").await;
+        let mut world = Self { nats, bus, service: None, allow: allow.to_owned() };
+        world.serve().await;
+        world
+    }
+
+    async fn serve(&mut self) {
+        let settings = [
+            ("NATS_URL", self.nats.url().to_owned()),
+            ("MUSTER_HTTP_ALLOW", self.allow.clone()),
+            ("MUSTER_TOOL_TIMEOUT_SECONDS", "20".to_owned()),
+        ];
+        self.service = Some(start([muster_tool::service()], &settings));
+        eventually(DEADLINE, "the service serves", || {
+            self.bus.request_within(&NO_NAMES, Duration::from_millis(500))
+        })
+        .await;
+    }
+
+    fn crash(&mut self) {
+        self.service.take().unwrap().crash();
+    }
+
+    async fn call(&self, name: &str, key: &str, arguments: Value) -> Result<ToolResult, Fault> {
+        self.bus.request_within(&call(name, key, arguments), DEADLINE).await
+    }
+
+    async fn result(&self, name: &str, arguments: Value) -> Value {
+        self.call(name, "", arguments).await.unwrap().result.unwrap().0
+    }
+
+    async fn command(&self, tool: &str, key: &str, arguments: Value) {
+        let command = ToolExecutionRequested {
+            execution_id: "e1".into(),
+            task: format!("/do/{key}"),
+            tool: tool.into(),
+            arguments: Some(JsonObject::wrap(arguments)),
+            idempotency_key: key.into(),
+        };
+        self.bus.publish(&command, &MessageId::random()).await.unwrap();
+    }
+
+    /// The ends of so many calls, in the order of their keys.
+    async fn ends(&self, count: usize) -> Vec<End> {
+        let patterns = vec![
+            subject::pattern(ToolExecutionCompleted::SUBJECT),
+            subject::pattern(ToolExecutionFailed::SUBJECT),
+        ];
+        let mut events = Box::pin(self.bus.follow(Stream::Executions, patterns, After(0)));
+        let mut ends = Vec::new();
+        while ends.len() < count {
+            let event = tokio::time::timeout(DEADLINE, events.next()).await.unwrap().unwrap();
+            ends.push(if event.message_type == ToolExecutionCompleted::NAME {
+                let end = event.decode::<ToolExecutionCompleted>().unwrap();
+                End { key: end.idempotency_key, result: Ok(end.result.unwrap_or_default().0) }
+            } else {
+                let end = event.decode::<ToolExecutionFailed>().unwrap();
+                End { key: end.idempotency_key, result: Err((end.code, end.error)) }
+            });
+        }
+        ends.sort_by(|a, b| a.key.cmp(&b.key));
+        ends
+    }
+}
+
+/// How a commanded call ended.
+#[derive(Debug, PartialEq)]
+struct End {
+    key: String,
+    result: Result<Value, (String, String)>,
+}
+
+static NO_NAMES: ListToolsRequest = ListToolsRequest { names: Vec::new() };
+
+async fn connect(nats: &NatsServer, service: &str) -> Bus {
+    let bus = Bus::open(Settings::new(service, nats.url())).await.unwrap();
+    bus.ready().await;
+    bus
+}
+
+fn call(name: &str, key: &str, arguments: Value) -> CallToolRequest {
+    CallToolRequest {
+        name: name.into(),
+        arguments: Some(JsonObject::wrap(arguments)),
+        idempotency_key: key.into(),
+        execution_id: "e1".into(),
+        task: "/do/0".into(),
+    }
+}
