@@ -156,3 +156,30 @@ fn a_wrong_script_is_told_its_turn_and_what_would_be_right() {
         assert!(error.contains(part), "{part}: {error}");
     }
 }
+
+#[test]
+fn the_script_of_the_documentation_does_what_it_says() {
+    let docs = include_str!("../../../../../docs/offline.md");
+    let yaml = docs.split("```yaml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let script: Json = serde_yaml_ng::from_str(yaml).unwrap();
+    let script = script["offline"].clone();
+    let play = |hits: Json| {
+        let input =
+            json!({ "collection": "c", "question": "Why fog?", "aspects": ["sea", "land"] });
+        let mut talk = vec![user(&input.to_string())];
+        let asked = ask(script.clone(), talk.clone()).unwrap().message;
+        assert_eq!(asked.tool_calls.len(), 3);
+        let answers: Vec<_> = asked
+            .tool_calls
+            .iter()
+            .map(|call| result(call, &json!({ "hits": hits.clone() })))
+            .collect();
+        talk.push(asked);
+        talk.extend(answers);
+        ask(script.clone(), talk).unwrap().message.content
+    };
+    assert_eq!(play(json!([])), "Nothing found for Why fog?.");
+    let found = play(json!([{ "text": "Warm air meets cold water." }, { "text": "Fog lifts." }]));
+    let lines: Vec<_> = found.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines, ["# Why fog?", "- Warm air meets cold water. [1]", "- Fog lifts. [2]"]);
+}
