@@ -1,3 +1,26 @@
-//! The agent service.
+#![doc = include_str!("../README.md")]
 
+mod app;
+mod config;
 mod domain;
+mod error;
+mod handlers;
+mod registry;
+mod routes;
+mod runner;
+mod tokenizer;
+
+pub use error::Error;
+use muster_runtime::{Context, Service};
+
+/// The service for [`muster_runtime::main`].
+#[must_use]
+pub fn service() -> Service {
+    Service::new("agent", run)
+}
+
+async fn run(cx: Context) -> anyhow::Result<()> {
+    let config = config::Config::from_env(&cx.env)?;
+    let app = app::App::new(cx.bus.clone(), cx.shutdown.clone());
+    cx.serve(routes::routes(app, &config)).await
+}

@@ -1,0 +1,21 @@
+//! What the handlers share.
+
+use muster_bus::Bus;
+use tokio_util::sync::CancellationToken;
+
+use crate::registry::Registry;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) bus: Bus,
+    pub(crate) registry: Registry,
+    /// A run need not be finished before a stop: its journal is all that it has.
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl App {
+    pub(crate) fn new(bus: Bus, shutdown: CancellationToken) -> Self {
+        Self { registry: Registry::new(&bus), bus, shutdown }
+    }
+}

@@ -1,0 +1,4 @@
+//! One request or event a function, by what they are about.
+
+pub(crate) mod definition;
+pub(crate) mod requested;

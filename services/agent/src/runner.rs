@@ -1,0 +1,136 @@
+//! A run: reads its journal, does what comes next, records it, until it is over.
+
+mod asking;
+mod ending;
+mod starting;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use muster_bus::{AppendError, Journal, MessageId};
+use muster_contracts::agent::v1::{AgentExecutionRequested, RunEntry};
+use muster_contracts::{Json, now, subject, time};
+
+use crate::Error;
+use crate::app::App;
+use crate::domain::fact::Fact;
+use crate::domain::run::{Call, Next, Run};
+
+/// One run in this process. The journal's expected sequence fences it against another that runs elsewhere.
+pub(crate) struct Runner {
+    app: App,
+    command: AgentExecutionRequested,
+    run_id: String,
+    journal: Journal<RunEntry>,
+    run: Run,
+    /// The sequence of the last entry that was read or written.
+    last: u64,
+}
+
+impl Runner {
+    pub(crate) async fn open(app: App, command: AgentExecutionRequested) -> Result<Self, Error> {
+        let run_id = subject::derived_token(&command.task);
+        let address = RunEntry {
+            execution_id: command.execution_id.clone(),
+            run_id: run_id.clone(),
+            task: command.task.clone(),
+            agent: command.agent.clone(),
+            ..Default::default()
+        };
+        let journal = app.bus.journal(&address)?;
+        let mut runner = Self { app, command, run_id, journal, run: Run::default(), last: 0 };
+        runner.catch_up().await?;
+        Ok(runner)
+    }
+
+    /// Goes on until the run is over and everybody knows.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        if self.run.started().is_some() {
+            self.tell_start().await?;
+        }
+        loop {
+            match self.run.next(Utc::now()) {
+                Next::Start => self.start().await?,
+                Next::CallModel(turn) => {
+                    let fact = self.ask_model(turn).await;
+                    self.record(fact).await?;
+                }
+                Next::CallTools(calls) => self.call_tools(calls).await?,
+                Next::Finish(answer) => {
+                    let fact = self.finish(answer).await?;
+                    self.record(fact).await?;
+                }
+                Next::Fail(code, error) => {
+                    self.record(Fact::RunFailed { code, error, usage: self.run.usage() }).await?;
+                }
+                Next::Done => return self.tell_end().await,
+            }
+        }
+    }
+
+    /// Side by side; each result is recorded when it comes, so that a crash repeats only what is still open.
+    async fn call_tools(&mut self, calls: Vec<Call>) -> Result<(), Error> {
+        let caller = self.caller();
+        let mut results: FuturesUnordered<_> =
+            calls.into_iter().map(|call| caller.call_tool(call)).collect();
+        while let Some(returned) = results.next().await {
+            if !self.record(Fact::ToolReturned(returned)).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a fact. False where somebody else was faster: then the run is what the journal says, and what comes next may be something else.
+    async fn record(&mut self, fact: Fact) -> Result<bool, Error> {
+        let at = Utc::now();
+        let fact_json = serde_json::to_value(&fact)
+            .map_err(|error| Error::Damaged(format!("a fact cannot be written: {error}")))?;
+        let entry = RunEntry {
+            execution_id: self.command.execution_id.clone(),
+            run_id: self.run_id.clone(),
+            task: self.command.task.clone(),
+            agent: self.command.agent.clone(),
+            at: now(at),
+            fact: Some(Json(fact_json)),
+        };
+        // Random: two writers with different facts must never be taken for each other. The sequence is the fence.
+        match self.journal.append(&entry, self.last, &MessageId::random()).await {
+            Ok(sequence) => {
+                self.run.apply(fact, at);
+                self.last = sequence;
+                Ok(true)
+            }
+            Err(AppendError::Conflict) => {
+                self.catch_up().await?;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn catch_up(&mut self) -> Result<(), Error> {
+        for (sequence, entry) in self.journal.read_after(self.last).await? {
+            let fact = entry.fact.unwrap_or_default().0;
+            let fact = serde_json::from_value(fact).map_err(|error| {
+                Error::Damaged(format!(
+                    "run {} has a fact that cannot be read: {error}",
+                    self.run_id
+                ))
+            })?;
+            self.run.apply(fact, time(entry.at.as_ref()));
+            self.last = sequence;
+        }
+        Ok(())
+    }
+
+    /// An id that every try of this run shares.
+    fn id(&self, what: &str) -> MessageId {
+        MessageId::derived([what, &self.command.execution_id, &self.command.task])
+    }
+
+    /// The time that is left; the run checks itself when it is over.
+    fn deadline(&self) -> DateTime<Utc> {
+        self.run.deadline().unwrap_or_else(Utc::now)
+    }
+}

@@ -1,0 +1,236 @@
+//! Asking the model and calling tools, with the same key in every try.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use muster_bus::Bus;
+use muster_contracts::agent::v1::AgentDefinition;
+use muster_contracts::llm::v1::{ChatTool, CompleteRequest, Parameters};
+use muster_contracts::tool::v1::CallToolRequest;
+use muster_contracts::{Code, Fault};
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::Runner;
+use crate::domain::definition::provider;
+use crate::domain::fact::{Fact, Replied, Returned};
+use crate::domain::run::Call;
+use crate::tokenizer::{count, counting};
+
+/// The tool whose results count as fetched on demand.
+const FETCH: &str = "fetch_deliverable";
+/// How long a tool may take that does not say it.
+const TOOL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a tool service that is away is asked again.
+const TOOL_PATIENCE: Duration = Duration::from_secs(60);
+/// How often an internal error of the model service is taken for a passing one.
+const INTERNAL_TRIES: u32 = 3;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+impl Runner {
+    /// The model's reply; a failed run where it will not come.
+    pub(super) async fn ask_model(&self, turn: u32) -> Fact {
+        let request = self.question(turn);
+        let (begun, mut tries) = (Instant::now(), 0);
+        loop {
+            tries += 1;
+            let fault =
+                match self.app.bus.request_within(&request, left_until(self.deadline())).await {
+                    Ok(reply) => {
+                        return Fact::ModelReplied(Replied {
+                            turn,
+                            message: reply.message.unwrap_or_default(),
+                            finish_reason: reply.finish_reason,
+                            usage: reply.usage.unwrap_or_default(),
+                            provider: reply.provider,
+                            model: reply.model,
+                            replayed: reply.replayed,
+                            duration_ms: millis(begun),
+                        });
+                    }
+                    Err(fault) => fault,
+                };
+            let passing = match fault.code {
+                Code::Exhausted | Code::Unavailable | Code::Deadline => true,
+                Code::Internal => tries < INTERNAL_TRIES,
+                _ => false,
+            };
+            let pause = pause(tries, &fault);
+            if !passing || left_until(self.deadline()) <= pause {
+                return Fact::RunFailed {
+                    code: fault.code,
+                    error: format!("the model did not answer turn {turn}: {}", fault.message),
+                    usage: self.run.usage(),
+                };
+            }
+            warn!(execution = self.command.execution_id, agent = self.command.agent, turn, error = %fault, "model did not answer, will ask again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// What calls of tools need to know of the run.
+    pub(super) fn caller(&self) -> Caller {
+        let timeouts = self
+            .run
+            .started()
+            .map(|started| {
+                started.tools.iter().map(|tool| (tool.name.clone(), tool.timeout_ms)).collect()
+            })
+            .unwrap_or_default();
+        Caller {
+            bus: self.app.bus.clone(),
+            execution_id: self.command.execution_id.clone(),
+            task: self.command.task.clone(),
+            run_key: self.run_key(),
+            timeouts,
+            deadline: self.deadline(),
+        }
+    }
+
+    fn question(&self, turn: u32) -> CompleteRequest {
+        let default = AgentDefinition::default();
+        let started = self.run.started();
+        let definition = started.map_or(&default, |started| &started.definition);
+        let model = definition.model.clone().unwrap_or_default();
+        let tools = started.map(|started| started.tools.as_slice()).unwrap_or_default().iter();
+        CompleteRequest {
+            provider: provider(definition).to_owned(),
+            model: model.name,
+            messages: self.run.messages().to_vec(),
+            tools: tools
+                .map(|tool| ChatTool {
+                    name: tool.name.clone(),
+                    description: tool.description.clone(),
+                    parameters: tool.parameters.clone(),
+                })
+                .collect(),
+            params: Some(Parameters {
+                temperature: model.temperature,
+                max_tokens: model.max_tokens,
+                response_schema: definition.output_schema.clone(),
+            }),
+            session: self.command.execution_id.clone(),
+            idempotency_key: format!("{}/{turn}", self.run_key()),
+            execution_id: self.command.execution_id.clone(),
+            task: self.command.task.clone(),
+            agent: self.command.agent.clone(),
+            offline: definition.offline.clone(),
+        }
+    }
+
+    fn run_key(&self) -> String {
+        format!("{}/{}", self.command.execution_id, self.run_id)
+    }
+}
+
+/// Calls tools for a run.
+#[derive(Clone)]
+pub(super) struct Caller {
+    bus: Bus,
+    execution_id: String,
+    task: String,
+    run_key: String,
+    timeouts: Vec<(String, u32)>,
+    deadline: DateTime<Utc>,
+}
+
+impl Caller {
+    /// What the call came to. An error is told to the model, which may do better.
+    pub(super) async fn call_tool(&self, call: Call) -> Returned {
+        let begun = Instant::now();
+        let returned = Returned {
+            turn: call.turn,
+            index: call.index,
+            call_id: call.call.id.clone(),
+            name: call.call.name.clone(),
+            ..Default::default()
+        };
+        if let Some(refusal) = call.refusal {
+            return Returned { error: Some(refusal), ..returned };
+        }
+        let request = CallToolRequest {
+            name: call.call.name.clone(),
+            arguments: call.call.arguments.clone(),
+            idempotency_key: format!("{}/{}/{}", self.run_key, call.turn, call.index),
+            execution_id: self.execution_id.clone(),
+            task: self.task.clone(),
+        };
+        match self.ask(&request, begun).await {
+            Ok(result) => {
+                let value = result.result.unwrap_or_default().0;
+                let fetched_tokens =
+                    if call.call.name == FETCH { fetched(&value).await } else { 0 };
+                Returned {
+                    result: Some(value),
+                    replayed: result.replayed,
+                    duration_ms: millis(begun),
+                    fetched_tokens,
+                    ..returned
+                }
+            }
+            Err(fault) => Returned {
+                error: Some(format!("{}: {}", fault.code, fault.message)),
+                duration_ms: millis(begun),
+                ..returned
+            },
+        }
+    }
+
+    async fn ask(
+        &self,
+        request: &CallToolRequest,
+        begun: Instant,
+    ) -> Result<muster_contracts::tool::v1::ToolResult, Fault> {
+        let timeout = self
+            .timeouts
+            .iter()
+            .find(|(name, _)| *name == request.name)
+            .map(|(_, timeout)| u64::from(*timeout))
+            .filter(|timeout| *timeout > 0);
+        // Longer than the tool's own limit, so that the tool service tells how it ended.
+        let timeout = timeout.map_or(TOOL_TIMEOUT, Duration::from_millis) + Duration::from_secs(5);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let fault = match self
+                .bus
+                .request_within(request, timeout.min(left_until(self.deadline)))
+                .await
+            {
+                Ok(result) => return Ok(result),
+                Err(fault) => fault,
+            };
+            let pause = pause(tries, &fault);
+            let passing = matches!(fault.code, Code::Exhausted | Code::Unavailable)
+                && begun.elapsed() < TOOL_PATIENCE
+                && left_until(self.deadline) > pause;
+            if !passing {
+                return Err(fault);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+async fn fetched(result: &Value) -> u32 {
+    let content = result.get("content").and_then(Value::as_str).unwrap_or_default().to_owned();
+    counting(move || count(&content)).await.unwrap_or_default()
+}
+
+fn left_until(deadline: DateTime<Utc>) -> Duration {
+    (deadline - Utc::now()).to_std().unwrap_or_default().max(Duration::from_millis(1))
+}
+
+fn pause(tries: u32, fault: &Fault) -> Duration {
+    let backoff =
+        SHORTEST_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(6)).min(LONGEST_PAUSE);
+    let jitter = Duration::from_millis(rand::random::<u64>() % 100);
+    fault.retry_after_ms.map_or(backoff, Duration::from_millis).min(Duration::from_secs(60))
+        + jitter
+}
+
+fn millis(begun: Instant) -> u32 {
+    u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX)
+}

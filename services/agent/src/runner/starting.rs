@@ -1,0 +1,92 @@
+//! The beginning of a run: the agent, its tools, and what its input saves.
+
+use chrono::Utc;
+use muster_contracts::agent::v1::AgentExecutionStarted;
+use muster_contracts::tool::v1::{ListToolsRequest, ToolDefinition};
+use muster_contracts::{Code, Fault, now};
+use serde_json::Value;
+
+use super::Runner;
+use crate::Error;
+use crate::domain::fact::{Fact, Started};
+use crate::domain::notice;
+use crate::tokenizer::{count, counting};
+
+impl Runner {
+    pub(super) async fn start(&mut self) -> Result<(), Error> {
+        let input = self.command.input.clone().unwrap_or_default().0;
+        let definition = match self.app.registry.get(&self.command.agent).await {
+            Ok(definition) => definition,
+            Err(error @ Error::UnknownAgent { .. }) => {
+                return self.refuse(Code::NotFound, error.to_string()).await;
+            }
+            Err(error) => return Err(error),
+        };
+        let tools = match self.tools(&definition.tools).await {
+            Ok(tools) => tools,
+            Err(fault) if fault.code == Code::NotFound => {
+                return self.refuse(Code::NotFound, fault.message).await;
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        let (pasted_tokens, notice_tokens) = self.savings(&input).await?;
+        if self
+            .record(Fact::RunStarted(Started {
+                definition,
+                tools,
+                input,
+                pasted_tokens,
+                notice_tokens,
+            }))
+            .await?
+        {
+            self.tell_start().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells that the run began; a second time changes nothing.
+    pub(super) async fn tell_start(&self) -> Result<(), Error> {
+        let event = AgentExecutionStarted {
+            execution_id: self.command.execution_id.clone(),
+            task: self.command.task.clone(),
+            agent: self.command.agent.clone(),
+            run_id: self.run_id.clone(),
+            timestamp: now(self.run.started_at().unwrap_or_else(Utc::now)),
+        };
+        self.app.bus.publish(&event, &self.id("started")).await?;
+        Ok(())
+    }
+
+    async fn refuse(&mut self, code: Code, error: String) -> Result<(), Error> {
+        self.record(Fact::RunFailed { code, error, usage: self.run.usage() }).await.map(drop)
+    }
+
+    /// The agent's tools, in the order of its definition: the same prompt for every run.
+    async fn tools(&self, names: &[String]) -> Result<Vec<ToolDefinition>, Fault> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut listed =
+            self.app.bus.request(&ListToolsRequest { names: names.to_vec() }).await?.tools;
+        listed.sort_by_key(|tool| names.iter().position(|name| *name == tool.name));
+        Ok(listed)
+    }
+
+    /// What pasting the deliverables of the input would have cost, and what their notices cost.
+    async fn savings(&self, input: &Value) -> Result<(u32, u32), Error> {
+        let (mut pasted, mut notices) = (0u32, Vec::new());
+        for (address, texts) in notice::scan(input) {
+            if let Some((_, deliverable)) = self.app.bus.latest(&address.message()).await? {
+                let times = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+                pasted = pasted.saturating_add(deliverable.tokens.saturating_mul(times));
+                notices.extend(texts);
+            }
+        }
+        let cost = counting(move || {
+            notices.iter().map(|notice| count(notice)).fold(0, u32::saturating_add)
+        })
+        .await?;
+        Ok((pasted, cost))
+    }
+}
