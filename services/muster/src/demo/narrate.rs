@@ -20,7 +20,7 @@ pub(crate) struct Line {
 impl Line {
     /// The line with its speaker in front.
     pub(crate) fn text(&self, output: &Output) -> String {
-        format!("{} {}", output.paint(self.colour, &format!("{:>12} |", self.who)), self.text)
+        format!("{} {}", output.paint(self.colour, &format!("{:>20} |", self.who)), self.text)
     }
 }
 
@@ -70,6 +70,15 @@ impl Narrator {
         Line { who: who.to_owned(), colour, text }
     }
 
+    /// The agent, and its task where that is called otherwise: one agent may work on several tasks at once.
+    fn who(&self, data: &Value) -> String {
+        let agent = text(data, "agent");
+        match self.tasks.get(text(data, "task")) {
+            Some(task) if task != agent => format!("{agent}/{task}"),
+            _ => agent.to_owned(),
+        }
+    }
+
     fn speaker(&mut self, who: &str) -> usize {
         self.speakers.iter().position(|speaker| speaker == who).unwrap_or_else(|| {
             self.speakers.push(who.to_owned());
@@ -92,7 +101,7 @@ impl Narrator {
         if data.get("finish_reason").is_some() {
             told.push(std::mem::take(&mut reply.line));
         }
-        let who = text(data, "agent").to_owned();
+        let who = self.who(data);
         told.into_iter()
             .filter(|text| !text.trim().is_empty())
             .map(|text| self.line(&who, text))
@@ -100,7 +109,7 @@ impl Narrator {
     }
 
     fn agent(&mut self, data: &Value) -> Vec<Line> {
-        let who = text(data, "agent").to_owned();
+        let who = self.who(data);
         let told = match text(data, "type") {
             "run_started" => Some("* begins".to_owned()),
             "model_replied" => {
@@ -265,7 +274,7 @@ mod tests {
                 ),
                 (
                     "step",
-                    json!({"source": "agent", "type": "model_replied", "agent": "critic", "message": {"tool_calls": [{"name": "search"}]}}),
+                    json!({"source": "agent", "type": "model_replied", "agent": "critic", "task": "/do/0/loop@1", "message": {"tool_calls": [{"name": "search"}]}}),
                 ),
                 (
                     "step",
@@ -278,7 +287,7 @@ mod tests {
             ],
             &[
                 "workflow: rounds: round 1",
-                "critic: > asks for search",
+                "critic/rounds: > asks for search",
                 "critic: < search: 2 hits (4 ms)",
                 "workflow: failed: Timeout: no answer",
             ],

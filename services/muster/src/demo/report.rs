@@ -31,7 +31,8 @@ fn first_address(value: &Value) -> Option<String> {
 /// One line for each task: when it began, how long it took, and a bar that shows both.
 pub(crate) fn timeline(execution: &Value) -> Vec<String> {
     let tasks = execution.get("tasks").and_then(Value::as_array).cloned().unwrap_or_default();
-    let spans: Vec<Span> = tasks.iter().filter_map(Span::of).collect();
+    let keys: Vec<&str> = tasks.iter().filter_map(|task| task.get("task")?.as_str()).collect();
+    let spans: Vec<Span> = tasks.iter().filter_map(|task| Span::of(task, &keys)).collect();
     let begin = spans.iter().map(|span| span.begin).fold(f64::INFINITY, f64::min);
     let end = spans.iter().map(|span| span.end).fold(0.0, f64::max);
     let width = spans.iter().map(|span| span.name.chars().count()).max().unwrap_or(0);
@@ -48,11 +49,11 @@ struct Span {
 }
 
 impl Span {
-    fn of(task: &Value) -> Option<Self> {
+    fn of(task: &Value, keys: &[&str]) -> Option<Self> {
         let text =
             |field: &str| task.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let begin = seconds(&text("started_at"))?;
-        let depth = text("task").matches("/do/").count().saturating_sub(1);
+        let depth = depth(&text("task"), keys);
         Some(Self {
             name: format!("{}{}", "  ".repeat(depth), text("name")),
             kind: text("kind"),
@@ -81,6 +82,13 @@ impl Span {
         .trim_end()
         .to_owned()
     }
+}
+
+/// In how many other tasks a task is: their keys are the beginning of its key.
+fn depth(key: &str, keys: &[&str]) -> usize {
+    let around =
+        |other: &&&str| key.strip_prefix(**other).is_some_and(|rest| rest.starts_with(['/', '[']));
+    keys.iter().filter(around).count()
 }
 
 /// Seconds since the epoch of an RFC 3339 time in UTC.
@@ -214,15 +222,17 @@ mod tests {
     fn the_timeline_shows_when_and_how_long() {
         let task = |key: &str, name: &str, from: &str, to: &str| json!({"task": key, "name": name, "kind": "call", "status": "completed", "started_at": format!("2026-11-21T00:00:{from}Z"), "ended_at": format!("2026-11-21T00:00:{to}Z")});
         let lines = timeline(&json!({"tasks": [
-            task("/do/0/a@1", "a", "00", "01.5"),
-            task("/do/1/b/do/0/c@1", "c", "02", "04"),
-            {"task": "/do/2/d@1", "name": "d", "status": "pending"},
+            task("/do/0/a", "a", "00", "01.5"),
+            task("/do/1/b", "b", "02", "04"),
+            task("/do/1/b[0]/do/0/c", "c", "03", "04"),
+            {"task": "/do/2/d", "name": "d", "status": "pending"},
         ]}));
         assert_eq!(
             lines,
             [
                 "   0.00 s    1.50 s  a    ############                      call",
-                "   2.00 s    2.00 s    c                  ################  call",
+                "   2.00 s    2.00 s  b                    ################  call",
+                "   3.00 s    1.00 s    c                          ########  call",
             ]
         );
     }

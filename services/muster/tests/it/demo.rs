@@ -21,8 +21,8 @@ async fn the_demo_tells_the_story_the_brief_and_what_was_saved() {
     let demo = demo(&[]).await;
     demo.succeeded(&[
         "workflow | started",
-        "researcher |",
-        "critic |",
+        "researcher",
+        "critic",
         "round 1",
         "workflow | completed",
         "The brief",
