@@ -1,6 +1,7 @@
 //! Where requests may go: the hosts that the settings name, and no private address by accident.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+// From `core`, which knows addresses and no network.
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A host, or a host with its port, that requests may go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
