@@ -13,6 +13,7 @@ mod operators;
 mod template;
 mod value;
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,6 +23,15 @@ use serde_json::Value;
 use self::meter::Guarded;
 pub(crate) use self::template::Template;
 use crate::Error;
+
+/// What an expression is evaluated in.
+pub(crate) trait Surroundings {
+    /// The value of a variable, named with its dollar sign.
+    fn variable(&self, name: &str) -> Value;
+
+    /// How many steps all expressions together may still take.
+    fn steps(&self) -> &Cell<u64>;
+}
 
 /// A compiled expression.
 #[derive(Clone)]
@@ -49,18 +59,14 @@ impl Expression {
     pub(crate) fn evaluate(
         &self,
         input: &Value,
-        lookup: &dyn Fn(&str) -> Value,
+        around: &dyn Surroundings,
     ) -> Result<Value, Error> {
-        evaluate::evaluate(&self.0, input, lookup)
+        evaluate::evaluate(&self.0, input, around)
     }
 
     /// Whether the result is neither null nor false, as jq decides.
-    pub(crate) fn test(
-        &self,
-        input: &Value,
-        lookup: &dyn Fn(&str) -> Value,
-    ) -> Result<bool, Error> {
-        let value = self.evaluate(input, lookup)?;
+    pub(crate) fn test(&self, input: &Value, around: &dyn Surroundings) -> Result<bool, Error> {
+        let value = self.evaluate(input, around)?;
         Ok(!matches!(value, Value::Null | Value::Bool(false)))
     }
 }

@@ -13,6 +13,7 @@ mod model;
 mod pointer;
 mod problem;
 mod schema;
+mod size;
 mod stack;
 mod step;
 

@@ -23,6 +23,8 @@ pub const EXPRESSION_DEPTH: usize = 64;
 /// Steps that one evaluation may take. A step is a call, an iteration, an operation, or a share of
 /// the work on a large value. It bounds the time: they are used up in a second or less.
 pub const EXPRESSION_STEPS: u64 = 200_000;
+/// Steps that all evaluations of one step of the workflow may take together.
+pub const TRANSITION_STEPS: u64 = 2_000_000;
 /// Size of a value that an expression makes or reads: bytes of text plus 8 for each value.
 pub const VALUE_SIZE: u64 = 4 * 1024 * 1024;
 /// Depth to which a value that an expression makes or reads may be nested.

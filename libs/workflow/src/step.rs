@@ -6,6 +6,7 @@ mod catch;
 mod end;
 mod input;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 pub use self::input::Input;
 use crate::execution::{Detail, Run};
 use crate::model::{Kind, Node, NodeId, Then};
+use crate::size::size;
 use crate::{Error, ErrorType, Execution, Fact, limits};
 
 /// Decides what follows from `input`, and does so up to the next point where something from
@@ -32,6 +34,7 @@ pub fn step(execution: &Execution, input: &Input, now: DateTime<Utc>) -> Vec<Fac
         now,
         queue: VecDeque::new(),
         size: 0,
+        steps: Cell::new(limits::TRANSITION_STEPS),
     };
     machine.take(input);
     machine.run();
@@ -46,6 +49,8 @@ struct Machine {
     queue: VecDeque<Todo>,
     /// Roughly how large the facts are, in bytes.
     size: u64,
+    /// How many steps the expressions may still take.
+    steps: Cell<u64>,
 }
 
 /// What is still to be done in this step.
@@ -168,14 +173,4 @@ fn weight(fact: &Fact) -> u64 {
         _ => &[],
     };
     200 + values.iter().map(|value| size(value)).sum::<u64>()
-}
-
-/// Bytes of text in a value, and 8 for each value in it.
-fn size(value: &Value) -> u64 {
-    8 + match value {
-        Value::String(text) => text.len() as u64,
-        Value::Array(values) => values.iter().map(size).sum(),
-        Value::Object(map) => map.iter().map(|(key, value)| key.len() as u64 + size(value)).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    }
 }

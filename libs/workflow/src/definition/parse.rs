@@ -34,7 +34,7 @@ pub(super) fn parse(document: &Value) -> Result<(Model, References), Problems> {
     if parser.problems.0.is_empty() {
         // What is checked above has clear messages; the specification's own schema has the last
         // word, so that nothing passes here that another runtime would refuse.
-        conformance::check(document, &mut parser.problems);
+        conformance::check(document, &model.nodes, &mut parser.problems);
     }
     if parser.problems.0.is_empty() { Ok((model, parser.references)) } else { Err(parser.problems) }
 }

@@ -7,9 +7,8 @@ use jaq_json::Val;
 use serde_json::Value;
 
 use super::meter::{Guarded, Meter, Stop};
-use super::{Compiled, value};
-use crate::stack;
-use crate::{Error, ErrorType};
+use super::{Compiled, Surroundings, value};
+use crate::{Error, ErrorType, limits, stack};
 
 /// How far an evaluation on the caller's own stack may grow it, in bytes.
 const CALLER_STACK: usize = 384 * 1024;
@@ -17,18 +16,56 @@ const CALLER_STACK: usize = 384 * 1024;
 pub(super) fn evaluate(
     compiled: &Compiled,
     input: &Value,
-    lookup: &dyn Fn(&str) -> Value,
+    around: &dyn Surroundings,
 ) -> Result<Value, Error> {
-    let variables: Vec<Value> = compiled.variables.iter().map(|name| lookup(name)).collect();
+    let variables: Vec<Value> =
+        compiled.variables.iter().map(|name| around.variable(name)).collect();
+    let bytes = std::iter::once(input).chain(&variables).map(crate::size::size).sum::<u64>();
+    // Going in and out costs as well.
+    let all = around.steps().get().saturating_sub(10 + bytes / 256);
+    let (result, left) = run_where_there_is_room(compiled, input, &variables, all);
+    around.steps().set(left);
+    result.map_err(|failure| match failure {
+        Failure::Stopped(Stop::Steps) if all < limits::EXPRESSION_STEPS => exhausted(),
+        failure => failure.error(compiled),
+    })
+}
+
+/// The result, and how many of `all` steps are left.
+fn run_where_there_is_room(
+    compiled: &Compiled,
+    input: &Value,
+    variables: &[Value],
+    all: u64,
+) -> (Result<Value, Failure>, u64) {
+    let steps = all.min(limits::EXPRESSION_STEPS);
+    let mut rest = steps;
+    let mut result = Err(Failure::Stopped(Stop::Stack));
     if compiled.shallow {
-        match run(compiled, input, &variables, CALLER_STACK) {
-            Err(Failure::Stopped(Stop::Stack)) => {}
-            result => return result.map_err(|failure| failure.error(compiled)),
-        }
+        (result, rest) = run(compiled, input, variables, Means { stack: CALLER_STACK, steps });
     }
-    stack::with_deep_stack(|| run(compiled, input, &variables, stack::USABLE))
-        .unwrap_or_else(|message| Err(Failure::Failed(message)))
-        .map_err(|failure| failure.error(compiled))
+    if matches!(result, Err(Failure::Stopped(Stop::Stack))) {
+        let means = Means { stack: stack::USABLE, steps: rest };
+        (result, rest) = stack::with_deep_stack(|| run(compiled, input, variables, means))
+            .unwrap_or_else(|message| (Err(Failure::Failed(message)), 0));
+    }
+    (result, all - (steps - rest))
+}
+
+fn exhausted() -> Error {
+    let detail = format!(
+        "the expressions of one step of the workflow took more than {} steps",
+        limits::TRANSITION_STEPS
+    );
+    Error::new(ErrorType::Expression, detail)
+}
+
+/// What one evaluation may use.
+#[derive(Clone, Copy)]
+struct Means {
+    /// Bytes of stack.
+    stack: usize,
+    steps: u64,
 }
 
 enum Failure {
@@ -52,22 +89,23 @@ fn run(
     compiled: &Compiled,
     input: &Value,
     variables: &[Value],
-    stack: usize,
-) -> Result<Value, Failure> {
+    means: Means,
+) -> (Result<Value, Failure>, u64) {
+    let meter = Meter::new(&compiled.filter.lut, means.stack, means.steps);
     // jaq may have a bug that panics; that must fault the task and nothing else.
-    catch_unwind(AssertUnwindSafe(|| run_filter(compiled, input, variables, stack)))
-        .unwrap_or_else(|_| Err(Failure::Failed("the expression engine failed".to_owned())))
+    let result = catch_unwind(AssertUnwindSafe(|| run_filter(compiled, input, variables, &meter)));
+    let failed = |_| Err(Failure::Failed("the expression engine failed".to_owned()));
+    (result.unwrap_or_else(failed), meter.left())
 }
 
 fn run_filter(
     compiled: &Compiled,
     input: &Value,
     variables: &[Value],
-    stack: usize,
+    meter: &Meter<'_>,
 ) -> Result<Value, Failure> {
-    let meter = Meter::new(&compiled.filter.lut, stack);
     let variables = Vars::new(variables.iter().map(value::to_val));
-    let context = Ctx::<Guarded>::new(&meter, variables);
+    let context = Ctx::<Guarded>::new(meter, variables);
     let mut results = compiled.filter.id.run((context, value::to_val(input)));
     let mut next = || match results.next() {
         None => Ok(None),

@@ -56,19 +56,21 @@ pub(super) struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    pub(super) fn new(lut: &'a Lut<Guarded>, stack: usize) -> Meter<'a> {
-        Meter {
-            lut,
-            steps: Cell::new(limits::EXPRESSION_STEPS),
-            base: here(),
-            stack,
-            stopped: Cell::new(None),
-        }
+    pub(super) fn new(lut: &'a Lut<Guarded>, stack: usize, steps: u64) -> Meter<'a> {
+        Meter { lut, steps: Cell::new(steps), base: here(), stack, stopped: Cell::new(None) }
     }
 
     /// Why the evaluation was stopped, if it was.
     pub(super) fn stopped(&self) -> Option<Stop> {
         self.stopped.get()
+    }
+
+    /// How many steps are left.
+    pub(super) fn left(&self) -> u64 {
+        match self.stopped.get() {
+            Some(Stop::Steps) => 0,
+            _ => self.steps.get(),
+        }
     }
 
     /// Uses up `steps`.

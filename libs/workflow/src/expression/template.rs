@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Expression, strip};
-use crate::Error;
+use super::{Expression, Surroundings, strip};
+use crate::{Error, ErrorType, limits};
 
 /// A value whose strings may be expressions in `${ }`.
 #[derive(Debug, Clone)]
@@ -82,19 +82,34 @@ impl Template {
     pub(crate) fn evaluate(
         &self,
         input: &Value,
-        lookup: &dyn Fn(&str) -> Value,
+        around: &dyn Surroundings,
+    ) -> Result<Value, Error> {
+        // Each result is bounded by itself; a hundred of them could still be too much.
+        let mut room = limits::VALUE_SIZE;
+        self.fill(input, around, &mut room)
+    }
+
+    fn fill(
+        &self,
+        input: &Value,
+        around: &dyn Surroundings,
+        room: &mut u64,
     ) -> Result<Value, Error> {
         match self {
             Template::Literal(value) => Ok(value.clone()),
-            Template::Expression(expression) => expression.evaluate(input, lookup),
+            Template::Expression(expression) => {
+                let value = expression.evaluate(input, around)?;
+                *room = room.checked_sub(crate::size::size(&value)).ok_or_else(too_large)?;
+                Ok(value)
+            }
             Template::Array(templates) => templates
                 .iter()
-                .map(|template| template.evaluate(input, lookup))
+                .map(|template| template.fill(input, around, room))
                 .collect::<Result<_, _>>()
                 .map(Value::Array),
             Template::Object(templates) => templates
                 .iter()
-                .map(|(key, template)| Ok((key.clone(), template.evaluate(input, lookup)?)))
+                .map(|(key, template)| Ok((key.clone(), template.fill(input, around, room)?)))
                 .collect::<Result<Map<_, _>, _>>()
                 .map(Value::Object),
         }
@@ -103,4 +118,9 @@ impl Template {
     pub(crate) fn is_literal(&self) -> bool {
         matches!(self, Template::Literal(_))
     }
+}
+
+fn too_large() -> Error {
+    let detail = format!("the expressions made more than {} bytes", limits::VALUE_SIZE);
+    Error::new(ErrorType::Expression, detail)
 }

@@ -1,15 +1,28 @@
+use std::cell::Cell;
+
 use serde_json::{Value, json};
 
-use super::{Expression, Template, strip};
+use super::{Expression, Surroundings, Template, strip};
 
 fn run(source: &str, input: &Value) -> Result<Value, String> {
     let variables = ["$context".to_owned(), "$item".to_owned()];
     let expression = Expression::parse(source, &variables)?;
-    let lookup = |name: &str| match name {
-        "$context" => json!({"a": 1, "list": [1, 2, 3]}),
-        _ => json!("an item"),
-    };
-    expression.evaluate(input, &lookup).map_err(|error| error.detail)
+    expression.evaluate(input, &Around(Cell::new(1_000_000))).map_err(|error| error.detail)
+}
+
+struct Around(Cell<u64>);
+
+impl Surroundings for Around {
+    fn variable(&self, name: &str) -> Value {
+        match name {
+            "$context" => json!({"a": 1, "list": [1, 2, 3]}),
+            _ => json!("an item"),
+        }
+    }
+
+    fn steps(&self) -> &Cell<u64> {
+        &self.0
+    }
 }
 
 #[track_caller]
@@ -243,9 +256,27 @@ fn templates_evaluate_only_whole_strings() {
     });
     assert!(problems.iter().all(|problem| problem.starts_with("/set/d/e: ")), "{problems:?}");
     assert_eq!(problems.len(), 1);
-    let result = template.evaluate(&json!({"x": [1]}), &|_| Value::Null).unwrap();
+    let result = template.evaluate(&json!({"x": [1]}), &Around(Cell::new(1_000))).unwrap();
     assert_eq!(result["a"], json!([1]));
     assert_eq!(result["b"], json!(["text", 2]));
     assert_eq!(strip(" ${ .a } "), Some(".a"));
     assert_eq!(strip("text ${ .a }"), None);
+}
+
+#[test]
+fn all_evaluations_together_are_bounded() {
+    let expression = Expression::parse("[range(1000)] | length", &[]).unwrap();
+    let around = Around(Cell::new(10_000));
+    let mut evaluations = 0;
+    let error = loop {
+        match expression.evaluate(&json!(null), &around) {
+            Ok(_) => evaluations += 1,
+            Err(error) => break error.detail,
+        }
+    };
+    assert!((2..10).contains(&evaluations), "{evaluations}");
+    assert!(
+        error.contains("the expressions of one step of the workflow took more than"),
+        "{error}"
+    );
 }

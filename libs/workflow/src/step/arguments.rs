@@ -1,5 +1,6 @@
 //! What the variables of an expression stand for.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::Machine;
 use crate::Error;
 use crate::execution::{Detail, Phase, Run};
+use crate::expression::Surroundings;
 use crate::model::{Kind, Node};
 
 /// The place of an expression in an execution.
@@ -53,19 +55,6 @@ impl<'m> Scope<'m> {
 
     pub(super) fn with_error(self, variable: &str, error: &Error) -> Scope<'m> {
         Scope { error: Some((variable.to_owned(), error_value(error))), ..self }
-    }
-
-    /// The value of a variable; parsing made sure that there is one.
-    pub(super) fn variable(&self, name: &str) -> Value {
-        match name {
-            "$context" => self.machine.state.context.as_ref().clone(),
-            "$input" => self.input.as_ref().clone(),
-            "$output" => self.output.as_deref().cloned().unwrap_or_default(),
-            "$task" => self.task(),
-            "$workflow" => self.machine.workflow(&self.machine.state.input),
-            "$runtime" => runtime(),
-            other => self.surrounding(other),
-        }
     }
 
     /// A variable of a loop or a catch around this place, the innermost first.
@@ -129,16 +118,46 @@ impl<'m> Scope<'m> {
     }
 }
 
-impl Machine {
-    /// A variable of the workflow's own `input.from`.
-    pub(super) fn workflow_variable(&self, name: &str, input: &Value) -> Value {
+impl Surroundings for Scope<'_> {
+    /// Parsing made sure that every variable is one of these.
+    fn variable(&self, name: &str) -> Value {
         match name {
-            "$workflow" => self.workflow(input),
+            "$context" => self.machine.state.context.as_ref().clone(),
+            "$input" => self.input.as_ref().clone(),
+            "$output" => self.output.as_deref().cloned().unwrap_or_default(),
+            "$task" => self.task(),
+            "$workflow" => self.machine.workflow(&self.machine.state.input),
+            "$runtime" => runtime(),
+            other => self.surrounding(other),
+        }
+    }
+
+    fn steps(&self) -> &Cell<u64> {
+        &self.machine.steps
+    }
+}
+
+/// The place of the workflow's own `input.from`, before there is anything else.
+pub(super) struct Outset<'m> {
+    pub(super) machine: &'m Machine,
+    pub(super) input: &'m Value,
+}
+
+impl Surroundings for Outset<'_> {
+    fn variable(&self, name: &str) -> Value {
+        match name {
+            "$workflow" => self.machine.workflow(self.input),
             "$runtime" => runtime(),
             _ => Value::Null,
         }
     }
 
+    fn steps(&self) -> &Cell<u64> {
+        &self.machine.steps
+    }
+}
+
+impl Machine {
     fn workflow(&self, input: &Value) -> Value {
         json!({
             "id": *self.state.id,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::arguments::Scope;
 use super::{Machine, Todo};
 use crate::execution::Detail;
+use crate::expression::Surroundings;
 use crate::model::{Kind, Length, Node, NodeId, Raise, Then};
 use crate::schema::Schema;
 use crate::{Definition, Error, ErrorType, Fact, Purpose, limits};
@@ -46,15 +47,14 @@ impl Machine {
     /// Whether a task runs, and with which input.
     fn admit(&self, task: &Node, parent: usize, raw: &Arc<Value>) -> Result<Admission, Error> {
         let scope = Scope::before(self, parent, task, raw);
-        let lookup = |name: &str| scope.variable(name);
         if let Some(condition) = &task.condition
-            && !condition.test(raw, &lookup)?
+            && !condition.test(raw, &scope)?
         {
             return Ok(Admission::Skip);
         }
         self.check_schema(task.input.schema.as_ref(), raw, "the task's input")?;
         Ok(Admission::Run(match &task.input.template {
-            Some(template) => Arc::new(template.evaluate(raw, &lookup)?),
+            Some(template) => Arc::new(template.evaluate(raw, &scope)?),
             None => raw.clone(),
         }))
     }
@@ -69,23 +69,21 @@ impl Machine {
     fn perform(&mut self, run: usize, task: &Node, definition: &Definition) -> Result<(), Error> {
         let input = self.data(run);
         let scope = Scope::of(self, run);
-        let lookup = |name: &str| scope.variable(name);
         if let Some(timeout) = &task.timeout {
-            let length = length(timeout, &input, &lookup)?;
+            let length = length(timeout, &input, &scope)?;
             self.set_timer(run, Purpose::Timeout, length);
         }
         let scope = Scope::of(self, run);
-        let lookup = |name: &str| scope.variable(name);
         match &task.kind {
             Kind::Set(template) => {
-                let output = Arc::new(template.evaluate(&input, &lookup)?);
+                let output = Arc::new(template.evaluate(&input, &scope)?);
                 self.later(Todo::Finish { run, output, then: task.then.clone() });
             }
             Kind::Switch(cases) => {
                 let mut chosen = cases.iter().find(|case| case.when.is_none());
                 for case in cases {
                     if let Some(when) = &case.when
-                        && when.test(&input, &lookup)?
+                        && when.test(&input, &scope)?
                     {
                         chosen = Some(case);
                         break;
@@ -95,21 +93,21 @@ impl Machine {
                 self.later(Todo::Finish { run, output: input, then });
             }
             Kind::Raise(raise) => {
-                let error = raised(raise, &input, &lookup)?;
+                let error = raised(raise, &input, &scope)?;
                 self.later(Todo::Fault { run, error });
             }
             Kind::Wait(wait) => {
-                let length = length(wait, &input, &lookup)?;
+                let length = length(wait, &input, &scope)?;
                 self.set_timer(run, Purpose::Wait, length);
             }
             Kind::Call { function, arguments } => {
-                let arguments = arguments.evaluate(&input, &lookup)?;
+                let arguments = arguments.evaluate(&input, &scope)?;
                 check_call(*function, &arguments)?;
                 let task = self.key(run);
                 self.emit(Fact::CallRequested { task, function: *function, arguments });
             }
             Kind::For(for_) => {
-                let items = items(for_.items.evaluate(&input, &lookup)?)?;
+                let items = items(for_.items.evaluate(&input, &scope)?)?;
                 self.emit(Fact::LoopStarted { task: self.key(run), items });
                 self.later(Todo::Iterate { run });
             }
@@ -145,10 +143,8 @@ impl Machine {
         if next < items.len() {
             let data = self.data(run);
             let scope = Scope::of(self, run).at_index(run, next);
-            let go_on = for_
-                .condition
-                .as_ref()
-                .map_or(Ok(true), |condition| condition.test(&data, &|name| scope.variable(name)));
+            let go_on =
+                for_.condition.as_ref().map_or(Ok(true), |condition| condition.test(&data, &scope));
             match go_on {
                 Err(error) => return self.later(Todo::Fault { run, error }),
                 Ok(true) => {
@@ -244,14 +240,12 @@ impl Started {
     }
 }
 
-type Lookup<'a> = &'a dyn Fn(&str) -> Value;
-
-fn length(length: &Length, input: &Value, lookup: Lookup<'_>) -> Result<Duration, Error> {
+fn length(length: &Length, input: &Value, around: &dyn Surroundings) -> Result<Duration, Error> {
     let expression = match length {
         Length::Fixed(length) => return Ok(*length),
         Length::Computed(expression) => expression,
     };
-    let parsed = match expression.evaluate(input, lookup)? {
+    let parsed = match expression.evaluate(input, around)? {
         Value::String(text) => crate::duration::from_iso(&text),
         Value::Object(map) => crate::duration::from_map(&map),
         other => Err(format!("{other} is not a duration such as PT30S or {{seconds: 30}}")),
@@ -288,8 +282,8 @@ fn check_call(function: crate::Function, arguments: &Value) -> Result<(), Error>
     }
 }
 
-fn raised(raise: &Raise, input: &Value, lookup: Lookup<'_>) -> Result<Error, Error> {
-    let text = |template: &crate::expression::Template| match template.evaluate(input, lookup)? {
+fn raised(raise: &Raise, input: &Value, around: &dyn Surroundings) -> Result<Error, Error> {
+    let text = |template: &crate::expression::Template| match template.evaluate(input, around)? {
         Value::String(text) => Ok(text),
         other => Ok(other.to_string()),
     };

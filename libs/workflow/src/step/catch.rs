@@ -121,8 +121,7 @@ impl Machine {
     ) -> Result<bool, Error> {
         let Some(input) = self.get(run).map(|run| run.input.clone()) else { return Ok(false) };
         let scope = Scope::of(self, run).with_error(&try_.variable, error);
-        let lookup = |name: &str| scope.variable(name);
-        let test = |expression: &crate::expression::Expression| expression.test(&input, &lookup);
+        let test = |expression: &crate::expression::Expression| expression.test(&input, &scope);
         Ok(when.map_or(Ok(true), test)? && !except.map_or(Ok(false), test)?)
     }
 

@@ -45,7 +45,7 @@ impl Machine {
             None => raw.clone(),
             Some(template) => {
                 let scope = Scope::of(self, run).with_output(raw);
-                Arc::new(template.evaluate(raw, &|name| scope.variable(name))?)
+                Arc::new(template.evaluate(raw, &scope)?)
             }
         };
         self.check_schema(task.output.schema.as_ref(), &output, "the task's output")?;
@@ -53,7 +53,7 @@ impl Machine {
             None => None,
             Some(template) => {
                 let scope = Scope::of(self, run).with_output(&output);
-                Some(template.evaluate(&output, &|name| scope.variable(name))?)
+                Some(template.evaluate(&output, &scope)?)
             }
         };
         let exported = context.as_ref().unwrap_or(&self.state.context);
@@ -151,7 +151,7 @@ impl Machine {
             None => Ok(raw.as_ref().clone()),
             Some(template) => {
                 let scope = Scope::of(self, 0).with_output(raw);
-                template.evaluate(raw, &|name| scope.variable(name))
+                template.evaluate(raw, &scope)
             }
         };
         let checked = output.and_then(|output| {

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Machine, Todo, size};
+use super::arguments::Outset;
+use super::{Machine, Todo};
 use crate::execution::{Detail, Phase, Timer};
 use crate::model::{Kind, Length, Then};
+use crate::size::size;
 use crate::{Error, ErrorType, Fact, Purpose, Status, limits};
 
 /// Something that came from outside.
@@ -72,8 +74,7 @@ impl Machine {
         let transformed = checked.and_then(|()| match &model.input.template {
             None => Ok(None),
             Some(template) => {
-                let value =
-                    template.evaluate(input, &|name| self.workflow_variable(name, input))?;
+                let value = template.evaluate(input, &Outset { machine: self, input })?;
                 Ok((value != *input).then_some(value))
             }
         });

@@ -15,4 +15,5 @@ mod flow;
 mod limits;
 mod problems;
 mod replay;
+mod team;
 mod timers;
