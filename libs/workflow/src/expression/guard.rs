@@ -49,7 +49,9 @@ impl Guard {
                 let entries = entries
                     .into_iter()
                     .map(|(key, value)| (self.term(key), value.map(|value| self.term(value))));
-                pipe(Term::Obj(entries.collect()), call(toll))
+                let large = entries.len() > 16;
+                let object = pipe(Term::Obj(entries.collect()), call(toll));
+                if large { pipe(object, call(LINK)) } else { object }
             }
             Term::Neg(inner) => Term::Neg(Box::new(self.term(*inner))),
             Term::BinOp(left, operator, right) => self.binary(*left, operator, *right),

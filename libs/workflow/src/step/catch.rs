@@ -18,7 +18,6 @@ impl Machine {
         let mut run = run;
         loop {
             self.cancel_inside(run);
-            self.cancel_call(run);
             self.cancel_timers(run);
             if run == 0 {
                 return self.emit(Fact::ExecutionFaulted { error, at: self.now });

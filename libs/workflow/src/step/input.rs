@@ -124,6 +124,7 @@ impl Machine {
                     Some(name) => format!("the task `{name}` took longer than its timeout"),
                     None => "the workflow took longer than its timeout".to_owned(),
                 };
+                self.cancel_call(run);
                 self.later(Todo::Fault { run, error: Error::new(ErrorType::Timeout, detail) });
             }
             Purpose::Wait => {

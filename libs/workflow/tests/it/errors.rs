@@ -128,6 +128,8 @@ fn a_failed_call_is_retried_with_growing_pauses() {
         key = format!("/do/0/careful/try/0/a@{attempt}");
         assert_eq!(driver.called(), [key.as_str()]);
     }
+    let cancelled = |fact: &Fact| matches!(fact, Fact::CallCancelled { .. });
+    assert!(!driver.journal.iter().any(cancelled), "a call that failed is not cancelled");
     let mut exhausted = driver.clone();
     driver.complete(&key, json!("at last"));
     assert_eq!(*driver.output(), json!("at last"));

@@ -8,6 +8,7 @@
 
 mod calls;
 mod cancel;
+mod documents;
 mod driver;
 mod errors;
 mod examples;
