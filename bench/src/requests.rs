@@ -48,7 +48,7 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let raw = serve_raw(&nats).await?;
     let (http, url) = serve_http().await?;
     muster_testkit::eventually(Duration::from_secs(5), "the service answers", || {
-        client.request(&question())
+        over_bus(client.clone())
     })
     .await;
 

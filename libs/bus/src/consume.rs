@@ -4,16 +4,16 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{self, AckKind};
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 use muster_contracts::{Durable, Fault, OnEvent, Stream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::idempotency::Handled;
+use crate::pull::Puller;
 use crate::routes::{Work, durable_name, parse};
 use crate::tasks::Tasks;
 use crate::trace::Trace;
@@ -114,8 +114,6 @@ struct Line {
     handled: Option<Handled>,
 }
 
-/// How long a pull waits for messages.
-const PULL: Duration = Duration::from_secs(2);
 const SHORTEST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
@@ -142,42 +140,37 @@ async fn pull_until_broken(
     tasks: &Tasks,
     shutdown: &CancellationToken,
 ) -> Result<(), async_nats::Error> {
-    let consumer = line.open().await?;
-    while !shutdown.is_cancelled() {
-        // Pull only what can be handled now: a message that waits here without a sign of life would be delivered again.
-        let first = slots.clone().acquire_owned().await?;
-        let more = slots.available_permits();
-        let mut batch = consumer
-            .batch()
-            .max_messages(more + 1)
-            .expires(PULL)
-            .heartbeat(PULL / 4)
-            .messages()
-            .await?;
-        let mut first = Some(first);
-        while let Some(message) = batch.next().await {
-            let message = message?;
-            if shutdown.is_cancelled() {
-                // Another replica shall have it at once.
-                message.ack_with(AckKind::Nak(None)).await?;
-                continue;
-            }
-            let slot = match first.take() {
-                Some(slot) => slot,
-                None => slots.clone().acquire_owned().await?,
-            };
-            let line = line.clone();
-            tasks.spawn(async move {
-                line.take(&message).await;
-                drop(slot);
-            });
-        }
+    let mut link = line.bus.link();
+    let generation = link.borrow_and_update().generation;
+    line.ensure().await?;
+    let stream = line.consumer.stream.name();
+    let mut puller = Puller::open(
+        &line.bus,
+        stream,
+        &line.durable,
+        slots.clone(),
+        line.consumer.settings.concurrency,
+    )
+    .await?;
+    loop {
+        let (message, slot) = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return puller.stop().await,
+            // A new connection: the server has forgotten the pulls.
+            () = async { drop(link.wait_for(|link| link.generation != generation).await) } => return Ok(()),
+            pulled = puller.next() => pulled?,
+        };
+        let line = line.clone();
+        tasks.spawn(async move {
+            line.take(&message).await;
+            drop(slot);
+        });
     }
-    Ok(())
 }
 
 impl Line {
-    async fn open(&self) -> Result<PullConsumer, async_nats::Error> {
+    /// Creates the consumer, or gives it the settings of this version.
+    async fn ensure(&self) -> Result<(), async_nats::Error> {
         let stream = self.bus.jetstream().get_stream_no_info(self.consumer.stream.name()).await?;
         let config = pull::Config {
             durable_name: Some(self.durable.clone()),
@@ -189,7 +182,8 @@ impl Line {
             max_ack_pending: 65_536,
             ..Default::default()
         };
-        Ok(stream.create_consumer(config).await?)
+        stream.create_consumer(config).await?;
+        Ok(())
     }
 
     /// Handles one message and tells the stream what became of it.

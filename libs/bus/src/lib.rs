@@ -13,6 +13,7 @@ mod journal;
 mod kv;
 mod long_request;
 mod publish;
+mod pull;
 mod recorded;
 mod request;
 mod routes;

@@ -248,3 +248,23 @@ async fn consumers_go_on_after_a_restart_of_the_server() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_message_after_a_long_silence_is_handled_at_once() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "tool").await;
+    let seen = Seen::default();
+    let _serving = serve(&bus, Routes::new(seen.clone()).on(note));
+    bus.publish(&command("first"), &id("first")).await.unwrap();
+    eventually(Duration::from_secs(5), "the first is handled", || async {
+        seen.lock().unwrap().len() == 1
+    })
+    .await;
+    // Longer than a pull's first signs of life.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    bus.publish(&command("second"), &id("second")).await.unwrap();
+    eventually(Duration::from_secs(2), "the second is handled", || async {
+        seen.lock().unwrap().len() == 2
+    })
+    .await;
+}

@@ -1,0 +1,139 @@
+//! Pulling: exactly as many messages as can be handled now, on one subscription.
+//!
+//! A message that waited in a buffer without a sign of life would be delivered again, so every requested message has its slot before it is asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::{self, AckKind};
+use async_nats::{StatusCode, Subscriber};
+use futures::StreamExt;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Bus;
+
+/// How long the server keeps a pull open.
+const EXPIRES: Duration = Duration::from_secs(30);
+/// How often the server says that a pull is still open.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A server that is silent for so long has forgotten the pull.
+const SILENCE: Duration = Duration::from_secs(12);
+
+/// The open pulls of one consumer.
+pub(crate) struct Puller {
+    bus: Bus,
+    subject: String,
+    inbox: String,
+    replies: Subscriber,
+    slots: Arc<Semaphore>,
+    size: usize,
+    /// A slot for each message that is asked for and has not come.
+    reserved: Option<OwnedSemaphorePermit>,
+}
+
+/// A message with its slot.
+pub(crate) type Pulled = (jetstream::Message, OwnedSemaphorePermit);
+
+impl Puller {
+    /// `size` is the number of all slots.
+    pub(crate) async fn open(
+        bus: &Bus,
+        stream: &str,
+        consumer: &str,
+        slots: Arc<Semaphore>,
+        size: usize,
+    ) -> Result<Self, async_nats::Error> {
+        let inbox = bus.client().new_inbox();
+        let replies = bus.client().subscribe(inbox.clone()).await?;
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
+        Ok(Self { bus: bus.clone(), subject, inbox, replies, slots, size, reserved: None })
+    }
+
+    /// The next message. Safe to drop: nothing is lost when another branch of a select wins.
+    pub(crate) async fn next(&mut self) -> Result<Pulled, async_nats::Error> {
+        loop {
+            let open = self.open_slots();
+            let free = self.slots.available_permits();
+            if open == 0 {
+                let first = self.slots.clone().acquire_owned().await?;
+                self.ask(first).await?;
+            } else if free > 0 && free >= self.size / 2 {
+                let first = self.slots.clone().try_acquire_owned()?;
+                self.ask(first).await?;
+            }
+            let message = tokio::time::timeout(SILENCE, self.replies.next())
+                .await?
+                .ok_or("the subscription has ended")?;
+            match message.status.unwrap_or(StatusCode::OK) {
+                StatusCode::OK => {
+                    let slot = self.take_slots(1).ok_or("a message came that nobody asked for")?;
+                    let context = self.bus.jetstream().clone();
+                    return Ok((jetstream::Message { message, context }, slot));
+                }
+                StatusCode::IDLE_HEARTBEAT => {}
+                StatusCode::TIMEOUT => {
+                    let pending =
+                        crate::headers::get(message.headers.as_ref(), "Nats-Pending-Messages");
+                    drop(self.take_slots(
+                        pending.and_then(|pending| pending.parse().ok()).unwrap_or(open),
+                    ));
+                }
+                status => {
+                    return Err(format!(
+                        "the pull ended with {status} {}",
+                        message.description.unwrap_or_default()
+                    )
+                    .into());
+                }
+            }
+        }
+    }
+
+    /// Ends the pulls. What was delivered meanwhile goes back, so that another replica has it at once.
+    pub(crate) async fn stop(mut self) -> Result<(), async_nats::Error> {
+        self.replies.drain().await?;
+        while let Ok(Some(message)) =
+            tokio::time::timeout(Duration::from_secs(1), self.replies.next()).await
+        {
+            if message.status.is_none() {
+                let message = jetstream::Message { message, context: self.bus.jetstream().clone() };
+                message.ack_with(AckKind::Nak(None)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for as many messages as there are free slots.
+    async fn ask(&mut self, first: OwnedSemaphorePermit) -> Result<(), async_nats::Error> {
+        let mut slots = first;
+        if let Ok(more) = u32::try_from(self.slots.available_permits())
+            && let Ok(more) = self.slots.clone().try_acquire_many_owned(more)
+        {
+            slots.merge(more);
+        }
+        let pull = json!({ "batch": slots.num_permits(), "expires": EXPIRES.as_nanos() as u64, "idle_heartbeat": HEARTBEAT.as_nanos() as u64 });
+        match &mut self.reserved {
+            Some(reserved) => reserved.merge(slots),
+            none => *none = Some(slots),
+        }
+        self.bus
+            .client()
+            .publish_with_reply(
+                self.subject.clone(),
+                self.inbox.clone(),
+                serde_json::to_vec(&pull)?.into(),
+            )
+            .await?;
+        Ok(())
+    }
+
+    fn open_slots(&self) -> usize {
+        self.reserved.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    fn take_slots(&mut self, count: usize) -> Option<OwnedSemaphorePermit> {
+        let reserved = self.reserved.as_mut()?;
+        reserved.split(count.min(reserved.num_permits())).filter(|slots| slots.num_permits() > 0)
+    }
+}
