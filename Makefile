@@ -7,6 +7,7 @@ ROUNDS ?= 20
 
 MUSTER := $(PYTHON) deploy/local/muster.py
 # rustup installs here; a shell that was open before does not know it yet.
+export PYTHON
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .PHONY: help demo test up down status check bench chaos clean-dev
@@ -29,7 +30,7 @@ down: ## stop the platform and its servers; data stays in .dev/data
 	@$(MUSTER) down
 
 status: ## say what runs
-	@$(MUSTER) status
+	@$(MUSTER) status || true
 
 check: ## format, lints, docs, contracts
 	@$(PYTHON) deploy/local/servers.py doctor

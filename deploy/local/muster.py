@@ -64,9 +64,9 @@ class Platform(Server):
 
 
 def build():
-    """Builds all programs; returns where `muster` is."""
+    """Builds the program that holds all services; returns where it is."""
     tools.check_builders()
-    command = ["cargo", "build", "--workspace", "--bins", "--message-format=json-render-diagnostics"]
+    command = ["cargo", "build", "--package", "muster", "--bin", "muster", "--message-format=json-render-diagnostics"]
     done = subprocess.run(command, cwd=servers.ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise Problem("the build failed, see above")
