@@ -46,7 +46,7 @@ struct Machine {
     state: Execution,
     facts: Vec<Fact>,
     now: DateTime<Utc>,
-    queue: VecDeque<Todo>,
+    queue: VecDeque<Move>,
     /// Roughly how large the facts are, in bytes.
     size: u64,
     /// How many steps the expressions may still take.
@@ -54,7 +54,7 @@ struct Machine {
 }
 
 /// What is still to be done in this step.
-enum Todo {
+enum Move {
     /// Begin a task inside a run.
     Enter { parent: usize, node: NodeId },
     /// Begin the next iteration of a `for`, or end it.
@@ -67,7 +67,7 @@ enum Todo {
 
 impl Machine {
     fn run(&mut self) {
-        while let Some(todo) = self.queue.pop_front() {
+        while let Some(due) = self.queue.pop_front() {
             if self.state.status().is_ended() {
                 return;
             }
@@ -80,20 +80,20 @@ impl Machine {
                 return;
             }
             // Something earlier in the queue may have ended what this is about.
-            let about = match &todo {
-                Todo::Enter { parent: run, .. }
-                | Todo::Iterate { run }
-                | Todo::Finish { run, .. }
-                | Todo::Fault { run, .. } => *run,
+            let about = match &due {
+                Move::Enter { parent: run, .. }
+                | Move::Iterate { run }
+                | Move::Finish { run, .. }
+                | Move::Fault { run, .. } => *run,
             };
             if !self.is_active(about) {
                 continue;
             }
-            match todo {
-                Todo::Enter { parent, node } => self.enter(parent, node),
-                Todo::Iterate { run } => self.iterate(run),
-                Todo::Finish { run, output, then } => self.finish(run, &output, &then),
-                Todo::Fault { run, error } => self.fault(run, error),
+            match due {
+                Move::Enter { parent, node } => self.enter(parent, node),
+                Move::Iterate { run } => self.iterate(run),
+                Move::Finish { run, output, then } => self.finish(run, &output, &then),
+                Move::Fault { run, error } => self.fault(run, error),
             }
         }
     }
@@ -104,8 +104,8 @@ impl Machine {
         self.facts.push(fact);
     }
 
-    fn later(&mut self, todo: Todo) {
-        self.queue.push_back(todo);
+    fn later(&mut self, due: Move) {
+        self.queue.push_back(due);
     }
 
     fn is_active(&self, run: usize) -> bool {

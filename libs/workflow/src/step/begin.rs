@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::arguments::Scope;
-use super::{Machine, Todo};
+use super::{Machine, Move};
 use crate::execution::Detail;
 use crate::expression::Surroundings;
 use crate::model::{Kind, Length, Node, NodeId, Raise, Then};
@@ -34,12 +34,12 @@ impl Machine {
                 let changed = (*input != *raw).then(|| input.as_ref().clone());
                 let run = self.begin(started, task, changed);
                 if let Err(error) = self.perform(run, task, &definition) {
-                    self.later(Todo::Fault { run, error });
+                    self.later(Move::Fault { run, error });
                 }
             }
             Err(error) => {
                 let run = self.begin(started, task, None);
-                self.later(Todo::Fault { run, error });
+                self.later(Move::Fault { run, error });
             }
         }
     }
@@ -77,7 +77,7 @@ impl Machine {
         match &task.kind {
             Kind::Set(template) => {
                 let output = Arc::new(template.evaluate(&input, &scope)?);
-                self.later(Todo::Finish { run, output, then: task.then.clone() });
+                self.later(Move::Finish { run, output, then: task.then.clone() });
             }
             Kind::Switch(cases) => {
                 let mut chosen = cases.iter().find(|case| case.when.is_none());
@@ -90,11 +90,11 @@ impl Machine {
                     }
                 }
                 let then = chosen.map_or(&task.then, |case| &case.then).clone();
-                self.later(Todo::Finish { run, output: input, then });
+                self.later(Move::Finish { run, output: input, then });
             }
             Kind::Raise(raise) => {
                 let error = raised(raise, &input, &scope)?;
-                self.later(Todo::Fault { run, error });
+                self.later(Move::Fault { run, error });
             }
             Kind::Wait(wait) => {
                 let length = length(wait, &input, &scope)?;
@@ -109,7 +109,7 @@ impl Machine {
             Kind::For(for_) => {
                 let items = items(for_.items.evaluate(&input, &scope)?)?;
                 self.emit(Fact::LoopStarted { task: self.key(run), items });
-                self.later(Todo::Iterate { run });
+                self.later(Move::Iterate { run });
             }
             Kind::Do(_) | Kind::Fork { .. } | Kind::Try(_) => self.descend(run, task, definition),
         }
@@ -121,14 +121,14 @@ impl Machine {
         let tasks = self.list(run);
         if tasks.is_empty() {
             let output = self.data(run);
-            return self.later(Todo::Finish { run, output, then: task.then.clone() });
+            return self.later(Move::Finish { run, output, then: task.then.clone() });
         }
         let count = match definition.kind(self.get(run).and_then(|run| run.node)) {
             Some(Kind::Fork { .. }) => tasks.len(),
             _ => 1,
         };
         for node in tasks.into_iter().take(count) {
-            self.later(Todo::Enter { parent: run, node });
+            self.later(Move::Enter { parent: run, node });
         }
     }
 
@@ -146,19 +146,19 @@ impl Machine {
             let go_on =
                 for_.condition.as_ref().map_or(Ok(true), |condition| condition.test(&data, &scope));
             match go_on {
-                Err(error) => return self.later(Todo::Fault { run, error }),
+                Err(error) => return self.later(Move::Fault { run, error }),
                 Ok(true) => {
                     self.emit(Fact::IterationStarted { task: self.key(run), index: next });
                     return match for_.body.first() {
-                        Some(first) => self.later(Todo::Enter { parent: run, node: *first }),
-                        None => self.later(Todo::Iterate { run }),
+                        Some(first) => self.later(Move::Enter { parent: run, node: *first }),
+                        None => self.later(Move::Iterate { run }),
                     };
                 }
                 Ok(false) => {}
             }
         }
         let output = self.data(run);
-        self.later(Todo::Finish { run, output, then: task.then.clone() });
+        self.later(Move::Finish { run, output, then: task.then.clone() });
     }
 
     pub(super) fn set_timer(&mut self, run: usize, purpose: Purpose, length: Duration) {

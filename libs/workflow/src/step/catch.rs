@@ -5,7 +5,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::arguments::Scope;
-use super::{Machine, Todo};
+use super::{Machine, Move};
 use crate::execution::{Detail, Phase, TaskStatus};
 use crate::model::{Backoff, Kind, Retry, Then, Try};
 use crate::{Error, Fact, Handling, Purpose};
@@ -32,7 +32,7 @@ impl Machine {
                         Ok(false) => {}
                         // The catch itself failed: its error is the one to go on with.
                         Err(other) => {
-                            return self.later(Todo::Fault { run: parent, error: other });
+                            return self.later(Move::Fault { run: parent, error: other });
                         }
                     }
                 }
@@ -83,7 +83,7 @@ impl Machine {
             (Some(handler), _) => {
                 self.emit(caught(Handling::Do));
                 match handler.first() {
-                    Some(first) => self.later(Todo::Enter { parent: run, node: *first }),
+                    Some(first) => self.later(Move::Enter { parent: run, node: *first }),
                     None => self.leave(run),
                 }
             }
@@ -100,7 +100,7 @@ impl Machine {
     fn leave(&mut self, run: usize) {
         let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
         let output = self.data(run);
-        self.later(Todo::Finish { run, output, then });
+        self.later(Move::Finish { run, output, then });
     }
 
     fn wanted(&self, run: usize, try_: &Try, error: &Error) -> Result<bool, Error> {

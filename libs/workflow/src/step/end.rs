@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::arguments::Scope;
-use super::{Machine, Todo};
+use super::{Machine, Move};
 use crate::execution::Detail;
 use crate::model::{Kind, NodeId, Then};
 use crate::{Error, Fact};
@@ -78,7 +78,7 @@ impl Machine {
             Then::Exit | Then::End => None,
         };
         match following {
-            Some(node) => self.later(Todo::Enter { parent, node: *node }),
+            Some(node) => self.later(Move::Enter { parent, node: *node }),
             None => self.list_ended(parent, *then == Then::Exit),
         }
     }
@@ -88,11 +88,11 @@ impl Machine {
             return self.complete();
         }
         if !exit && matches!(self.detail(run), Detail::Loop { .. }) {
-            return self.later(Todo::Iterate { run });
+            return self.later(Move::Iterate { run });
         }
         let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
         let output = self.data(run);
-        self.later(Todo::Finish { run, output, then });
+        self.later(Move::Finish { run, output, then });
     }
 
     fn branch_ended(&mut self, fork: usize, node: NodeId, outputs: &[Option<Arc<Value>>]) {
@@ -109,7 +109,7 @@ impl Machine {
             Arc::new(all.iter().map(|output| output.as_ref().clone()).collect())
         };
         let then = self.with_node(fork, |node| node.then.clone()).unwrap_or(Then::Continue);
-        self.later(Todo::Finish { run: fork, output, then });
+        self.later(Move::Finish { run: fork, output, then });
     }
 
     /// The output of the task with which `then: end` ends the workflow.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::arguments::Outset;
-use super::{Machine, Todo};
+use super::{Machine, Move};
 use crate::execution::{Detail, Phase, Timer};
 use crate::model::{Kind, Length, Then};
 use crate::size::size;
@@ -52,7 +52,7 @@ impl Machine {
             Input::Completed { task, output } => self.answered(task, output),
             Input::Failed { task, error } => {
                 let Some(run) = self.waiting_call(task) else { return };
-                self.later(Todo::Fault { run, error: error.clone() });
+                self.later(Move::Fault { run, error: error.clone() });
             }
             Input::TimerFired { timer } => self.fired(timer),
             Input::Cancel { reason } => {
@@ -92,7 +92,7 @@ impl Machine {
             self.set_timer(0, Purpose::Timeout, *length);
         }
         match model.root.first() {
-            Some(first) => self.later(Todo::Enter { parent: 0, node: *first }),
+            Some(first) => self.later(Move::Enter { parent: 0, node: *first }),
             None => self.complete(),
         }
     }
@@ -102,7 +102,7 @@ impl Machine {
         match self.check_size(output, "the result of the call") {
             Ok(()) => {
                 let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
-                self.later(Todo::Finish { run, output: output.clone().into(), then });
+                self.later(Move::Finish { run, output: output.clone().into(), then });
             }
             Err(error) => self.fault(run, error),
         }
@@ -125,12 +125,12 @@ impl Machine {
                     None => "the workflow took longer than its timeout".to_owned(),
                 };
                 self.cancel_call(run);
-                self.later(Todo::Fault { run, error: Error::new(ErrorType::Timeout, detail) });
+                self.later(Move::Fault { run, error: Error::new(ErrorType::Timeout, detail) });
             }
             Purpose::Wait => {
                 let output = self.data(run);
                 let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
-                self.later(Todo::Finish { run, output, then });
+                self.later(Move::Finish { run, output, then });
             }
             Purpose::Retry => self.retry(run),
         }
@@ -145,7 +145,7 @@ impl Machine {
             _ => None,
         });
         if let Some(node) = first.flatten() {
-            self.later(Todo::Enter { parent: run, node });
+            self.later(Move::Enter { parent: run, node });
         }
     }
 
