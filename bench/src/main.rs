@@ -12,6 +12,8 @@ use report::Report;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    // Nobody else can have installed one.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let mut report = Report::default();
     println!("requests: bus, raw async-nats and axum + reqwest in turn …");
     requests::measure(&mut report).await?;

@@ -8,8 +8,10 @@ use tokio::io::AsyncReadExt;
 use crate::Bus;
 
 pub(crate) const STORE: &str = "ARTIFACTS";
+/// Longer than a message that names an object may wait for its consumer.
+pub(crate) const MAX_AGE: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
 
-/// The object store of the platform.
+/// The object store of the platform. Objects are kept for 30 days.
 #[derive(Clone)]
 pub struct Artifacts {
     bus: Bus,

@@ -101,6 +101,7 @@ async fn ensure_object_store(jetstream: &jetstream::Context, replicas: usize) ->
     if jetstream.get_object_store(artifacts::STORE).await.is_err() {
         let config = object_store::Config {
             bucket: artifacts::STORE.to_owned(),
+            max_age: artifacts::MAX_AGE,
             num_replicas: replicas,
             storage: stream::StorageType::File,
             ..Default::default()

@@ -84,10 +84,20 @@ impl Payload {
     /// The body as what its type says it is.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         match self.media {
-            Media::Yaml => serde_yaml_ng::from_str(self.text()?)
-                .map_err(|error| Error::Malformed { format: "YAML", reason: error.to_string() }),
-            Media::Json | Media::Text => serde_json::from_slice(&self.bytes)
-                .map_err(|error| Error::Malformed { format: "JSON", reason: error.to_string() }),
+            Media::Yaml => {
+                let yaml = serde_yaml_ng::Deserializer::from_str(self.text()?);
+                serde_path_to_error::deserialize(yaml).map_err(|error| malformed("YAML", &error))
+            }
+            Media::Json | Media::Text => {
+                let mut json = serde_json::Deserializer::from_slice(&self.bytes);
+                let parsed = serde_path_to_error::deserialize(&mut json)
+                    .map_err(|error| malformed("JSON", &error))?;
+                json.end().map_err(|error| Error::Malformed {
+                    format: "JSON",
+                    reason: error.to_string(),
+                })?;
+                Ok(parsed)
+            }
         }
     }
 
@@ -144,6 +154,17 @@ async fn collect(mut stream: BodyDataStream, limit: usize) -> Result<Bytes, Erro
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
+}
+
+/// Names the field, where the text as such could be read.
+fn malformed<E: std::error::Error>(
+    format: &'static str,
+    error: &serde_path_to_error::Error<E>,
+) -> Error {
+    let (path, reason) = (error.path().to_string(), error.inner().to_string());
+    let reason =
+        if path == "." || reason.contains(&path) { reason } else { format!("`{path}`: {reason}") };
+    Error::Malformed { format, reason }
 }
 
 async fn discard(mut stream: BodyDataStream) {

@@ -123,7 +123,7 @@ async fn log_is_complete(platform: &Platform, id: &str, seed: u64) {
         muster_testkit::eventually(Duration::from_secs(60), "the log has the end", || async {
             let (status, timeline) =
                 platform.get(&format!("/v1/executions/{id}/events?limit=1000")).await;
-            let entries = timeline["entries"].as_array().cloned().unwrap_or_default();
+            let entries = timeline["events"].as_array().cloned().unwrap_or_default();
             let ended = entries.iter().any(|entry| kind(entry) == "ExecutionCompleted");
             if status.is_success() && ended {
                 Ok(entries)

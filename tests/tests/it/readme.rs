@@ -23,7 +23,7 @@ async fn the_first_workflow_of_the_readme_runs() {
     for (language, text) in blocks(&readme) {
         match (language, text.lines().next().unwrap_or_default()) {
             ("yaml", first) if first.starts_with("# file: ") => {
-                std::fs::write(folder.path().join(&first[8..]), text).unwrap()
+                std::fs::write(folder.path().join(&first[8..]), text).unwrap();
             }
             ("sh", _) => script.push_str(&text.replace("http://127.0.0.1:8080", &platform.http)),
             _ => {}
@@ -39,9 +39,6 @@ async fn the_first_workflow_of_the_readme_runs() {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{told}\n{complained}");
     assert!(told.contains("\"words\":") && told.contains("event: done"), "{told}");
-    assert_eq!(
-        told.matches("\"status\":\"completed\"").count(),
-        3,
-        "waited, done, and asked again: {told}"
-    );
+    let results = told.matches("\"output\":{\"words\":").count();
+    assert!(results >= 3, "the result was waited for, streamed, and asked for: {told}");
 }

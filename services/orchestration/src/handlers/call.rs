@@ -65,19 +65,30 @@ async fn search(
 }
 
 async fn model(app: &App, command: &CallRequested, arguments: &JsonObject) -> Result<Value, Fault> {
-    let messages = match arguments.get("messages") {
+    let request = question(command, arguments)?;
+    let reply = app.bus.request_within(&request, MODEL_DEADLINE).await?;
+    Ok(json!({
+        "text": reply.message.unwrap_or_default().content,
+        "finish_reason": reply.finish_reason,
+        "provider": reply.provider,
+        "model": reply.model,
+        "usage": written(&reply.usage.unwrap_or_default())?,
+    }))
+}
+
+fn question(command: &CallRequested, arguments: &JsonObject) -> Result<CompleteRequest, Fault> {
+    let mut messages = match arguments.get("messages") {
         Some(messages) => serde_json::from_value(messages.clone()).map_err(|error| {
             Fault::new(
                 Code::Invalid,
                 format!("`messages` must be a list of {{role, content}}: {error}"),
             )
         })?,
-        None => vec![ChatMessage {
-            role: "user".to_owned(),
-            content: prompt(arguments),
-            ..Default::default()
-        }],
+        None => vec![message("user", arguments.get("prompt"))],
     };
+    if let Some(system) = arguments.get("system") {
+        messages.insert(0, message("system", Some(system)));
+    }
     let params = Parameters {
         temperature: arguments.get("temperature").and_then(Value::as_f64),
         max_tokens: arguments
@@ -85,10 +96,11 @@ async fn model(app: &App, command: &CallRequested, arguments: &JsonObject) -> Re
             .and_then(Value::as_u64)
             .and_then(|tokens| u32::try_from(tokens).ok())
             .unwrap_or_default(),
-        response_schema: arguments.get("schema").cloned().map(JsonObject::wrap),
+        response_schema: arguments.get("response_schema").cloned().map(JsonObject::wrap),
     };
-    let (provider, model) = provider_and_model(&text(arguments, "model"));
-    let request = CompleteRequest {
+    let (provider, model) =
+        provider_and_model(&text(arguments, "provider"), &text(arguments, "model"));
+    Ok(CompleteRequest {
         provider,
         model,
         messages,
@@ -98,32 +110,30 @@ async fn model(app: &App, command: &CallRequested, arguments: &JsonObject) -> Re
         execution_id: command.execution_id.clone(),
         task: command.task.clone(),
         ..Default::default()
+    })
+}
+
+/// `openai/gpt-4o-mini` names both; `default`, `openai` and `offline` name a provider; anything else is a model of the default provider.
+fn provider_and_model(provider: &str, model: &str) -> (String, String) {
+    let (provider, model) = match (provider, model.split_once('/')) {
+        ("", Some((provider @ ("openai" | "offline"), model))) => (provider, model),
+        ("", _) if matches!(model, "offline" | "openai") => (model, ""),
+        ("", _) if matches!(model, "" | "default") => ("default", ""),
+        ("", _) => ("default", model),
+        (provider, _) => {
+            (provider, if model == "default" || model == provider { "" } else { model })
+        }
     };
-    let reply = app.bus.request_within(&request, MODEL_DEADLINE).await?;
-    Ok(json!({
-        "text": reply.message.unwrap_or_default().content,
-        "finish_reason": reply.finish_reason,
-        "model": reply.model,
-        "usage": written(&reply.usage.unwrap_or_default())?,
-    }))
+    (provider.to_owned(), model.to_owned())
 }
 
-/// `openai/gpt-4o-mini` names both; `default` and `offline` name a provider; anything else is a model of the default provider.
-fn provider_and_model(name: &str) -> (String, String) {
-    match name.split_once('/') {
-        Some((provider @ ("openai" | "offline"), model)) => (provider.to_owned(), model.to_owned()),
-        _ if matches!(name, "" | "default") => ("default".to_owned(), String::new()),
-        _ if matches!(name, "offline" | "openai") => (name.to_owned(), String::new()),
-        _ => ("default".to_owned(), name.to_owned()),
-    }
-}
-
-fn prompt(arguments: &JsonObject) -> String {
-    match arguments.get("prompt") {
+fn message(role: &str, content: Option<&Value>) -> ChatMessage {
+    let content = match content {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
         None => String::new(),
-    }
+    };
+    ChatMessage { role: role.to_owned(), content, ..Default::default() }
 }
 
 fn text(arguments: &JsonObject, name: &str) -> String {
@@ -140,12 +150,33 @@ mod tests {
 
     #[test]
     fn a_model_may_name_its_provider() {
-        let check = |name, provider: &str, model: &str| {
-            assert_eq!(provider_and_model(name), (provider.to_owned(), model.to_owned()), "{name}");
+        let check = |provider, model, expected: (&str, &str)| {
+            assert_eq!(
+                provider_and_model(provider, model),
+                (expected.0.to_owned(), expected.1.to_owned()),
+                "{provider} {model}"
+            );
         };
-        check("", "default", "");
-        check("offline", "offline", "");
-        check("openai/gpt-4o", "openai", "gpt-4o");
-        check("meta/llama-3", "default", "meta/llama-3");
+        check("", "", ("default", ""));
+        check("", "offline", ("offline", ""));
+        check("", "openai/gpt-4o", ("openai", "gpt-4o"));
+        check("", "meta/llama-3", ("default", "meta/llama-3"));
+        check("openai", "meta/llama-3", ("openai", "meta/llama-3"));
+        check("offline", "default", ("offline", ""));
+    }
+
+    #[test]
+    fn a_prompt_and_a_system_text_become_messages() {
+        let arguments = JsonObject::wrap(
+            json!({"model": "offline", "system": "Be brief.", "prompt": {"q": 1}, "max_tokens": 9}),
+        );
+        let request = question(&CallRequested::default(), &arguments).unwrap();
+        let told: Vec<(&str, &str)> = request
+            .messages
+            .iter()
+            .map(|message| (message.role.as_str(), message.content.as_str()))
+            .collect();
+        assert_eq!(told, [("system", "Be brief."), ("user", "{\"q\":1}")]);
+        assert_eq!(request.params.unwrap().max_tokens, 9);
     }
 }
