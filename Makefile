@@ -49,4 +49,4 @@ chaos: ## kill services at random for ROUNDS rounds while executions run
 		sh -c 'cargo build --workspace --bins && cargo test -p muster-tests chaos -- --nocapture'
 
 clean-dev: down ## stop everything and delete .dev (servers, data, logs)
-	rm -rf .dev
+	rm -rf "$(or $(MUSTER_DEV_DIR),.dev)"
