@@ -9,6 +9,7 @@
 
 mod chaos;
 mod deploy;
+mod documents;
 mod journey;
 mod platform;
 mod readme;
