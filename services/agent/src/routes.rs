@@ -9,8 +9,9 @@ use crate::handlers::{definition, requested};
 pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
     let runs = Consume {
         concurrency: config.concurrency,
+        // A restart of the service costs a delivery too, and a run may last through many.
+        max_deliver: 1000,
         idempotency: Idempotency::Handler("the run's journal says how far it came"),
-        ..Default::default()
     };
     Routes::new(app)
         .rpc(definition::put)

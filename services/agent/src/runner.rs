@@ -4,12 +4,14 @@ mod asking;
 mod ending;
 mod starting;
 
+pub(crate) use ending::tell_broken;
+
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use muster_bus::{AppendError, Journal, MessageId};
 use muster_contracts::agent::v1::{AgentExecutionRequested, RunEntry};
-use muster_contracts::{Json, now, subject, time};
+use muster_contracts::{Json, OnEvent, now, subject, time};
 
 use crate::Error;
 use crate::app::App;
@@ -83,6 +85,18 @@ impl Runner {
 
     /// Appends a fact. False where somebody else was faster: then the run is what the journal says, and what comes next may be something else.
     async fn record(&mut self, fact: Fact) -> Result<bool, Error> {
+        match self.append(fact).await {
+            // A fact that no journal takes, because it is too large say, would fail in every try.
+            Err(Error::Fault(fault)) if fault.code.on_event() == OnEvent::DeadLetter => {
+                let error = format!("a step of the run cannot be recorded: {}", fault.message);
+                let usage = self.run.usage();
+                self.append(Fact::RunFailed { code: fault.code, error, usage }).await
+            }
+            appended => appended,
+        }
+    }
+
+    async fn append(&mut self, fact: Fact) -> Result<bool, Error> {
         let at = Utc::now();
         let fact_json = serde_json::to_value(&fact)
             .map_err(|error| Error::Damaged(format!("a fact cannot be written: {error}")))?;
@@ -124,13 +138,17 @@ impl Runner {
         Ok(())
     }
 
-    /// An id that every try of this run shares.
     fn id(&self, what: &str) -> MessageId {
-        MessageId::derived([what, &self.command.execution_id, &self.command.task])
+        id(&self.command, what)
     }
 
     /// The time that is left; the run checks itself when it is over.
     fn deadline(&self) -> DateTime<Utc> {
         self.run.deadline().unwrap_or_else(Utc::now)
     }
+}
+
+/// An id that every try of this run shares.
+fn id(command: &AgentExecutionRequested, what: &str) -> MessageId {
+    MessageId::derived([what, &command.execution_id, &command.task])
 }

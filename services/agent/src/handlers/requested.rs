@@ -2,16 +2,41 @@
 
 use muster_bus::Delivery;
 use muster_contracts::agent::v1::AgentExecutionRequested;
+use muster_contracts::{Code, HasCode, OnEvent};
+use tracing::error;
 
 use crate::Error;
 use crate::app::App;
-use crate::runner::Runner;
+use crate::runner::{self, Runner};
+
+/// Deliveries of a run after which an internal error is taken for a lasting one.
+const INTERNAL_DELIVERIES: u32 = 8;
 
 pub(crate) async fn run(app: App, command: Delivery<AgentExecutionRequested>) -> Result<(), Error> {
     let shutdown = app.shutdown.clone();
     tokio::select! {
-        result = async { Runner::open(app, command.message).await?.run().await } => result,
+        result = run_or_fail(app, command) => result,
         // Another replica goes on at once, instead of after the end of a long run here.
         () = shutdown.cancelled() => Err(Error::Stopping),
+    }
+}
+
+/// A task that waits for a run must hear of its end, whatever it is: a dead letter would leave it waiting for ever.
+async fn run_or_fail(app: App, delivery: Delivery<AgentExecutionRequested>) -> Result<(), Error> {
+    let Delivery { message: command, attempt, .. } = delivery;
+    let result = async { Runner::open(app.clone(), command.clone()).await?.run().await }.await;
+    match result {
+        Err(error) if is_lasting(&error, attempt) => {
+            error!(execution = command.execution_id, agent = command.agent, attempt, %error, "run cannot go on");
+            runner::tell_broken(&app.bus, &command, &error).await
+        }
+        result => result,
+    }
+}
+
+fn is_lasting(error: &Error, attempt: u32) -> bool {
+    match error.code() {
+        Code::Internal => attempt >= INTERNAL_DELIVERIES,
+        code => code.on_event() == OnEvent::DeadLetter,
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use muster_bus::Bus;
 use muster_contracts::agent::v1::AgentDefinition;
 use muster_contracts::llm::v1::{ChatTool, CompleteRequest, Parameters};
-use muster_contracts::tool::v1::CallToolRequest;
+use muster_contracts::tool::v1::{CallToolRequest, ToolResult};
 use muster_contracts::{Code, Fault};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ const TOOL_TIMEOUT: Duration = Duration::from_secs(30);
 const TOOL_PATIENCE: Duration = Duration::from_secs(60);
 /// How often an internal error of the model service is taken for a passing one.
 const INTERNAL_TRIES: u32 = 3;
+/// The largest result of a tool that a model is given, in bytes of JSON.
+const MAX_RESULT: usize = 256 * 1024;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -52,22 +54,25 @@ impl Runner {
                     }
                     Err(fault) => fault,
                 };
-            let passing = match fault.code {
-                Code::Exhausted | Code::Unavailable | Code::Deadline => true,
-                Code::Internal => tries < INTERNAL_TRIES,
-                _ => false,
-            };
             let pause = pause(tries, &fault);
-            if !passing || left_until(self.deadline()) <= pause {
-                return Fact::RunFailed {
-                    code: fault.code,
-                    error: format!("the model did not answer turn {turn}: {}", fault.message),
-                    usage: self.run.usage(),
-                };
+            if !is_passing(&fault, tries) {
+                return self.unanswered(turn, &fault, "");
+            }
+            if left_until(self.deadline()) <= pause {
+                return self.unanswered(
+                    turn,
+                    &fault,
+                    " before the run's `limits.seconds` were over",
+                );
             }
             warn!(execution = self.command.execution_id, agent = self.command.agent, turn, error = %fault, "model did not answer, will ask again");
             tokio::time::sleep(pause).await;
         }
+    }
+
+    fn unanswered(&self, turn: u32, fault: &Fault, when: &str) -> Fact {
+        let error = format!("the model did not answer turn {turn}{when}: {}", fault.message);
+        Fact::RunFailed { code: fault.code, error, usage: self.run.usage() }
     }
 
     /// What calls of tools need to know of the run.
@@ -157,7 +162,7 @@ impl Caller {
             execution_id: self.execution_id.clone(),
             task: self.task.clone(),
         };
-        match self.ask(&request, begun).await {
+        match self.ask(&request, begun).await.and_then(not_too_large) {
             Ok(result) => {
                 let value = result.result.unwrap_or_default().0;
                 let fetched_tokens =
@@ -178,11 +183,7 @@ impl Caller {
         }
     }
 
-    async fn ask(
-        &self,
-        request: &CallToolRequest,
-        begun: Instant,
-    ) -> Result<muster_contracts::tool::v1::ToolResult, Fault> {
+    async fn ask(&self, request: &CallToolRequest, begun: Instant) -> Result<ToolResult, Fault> {
         let timeout = self
             .timeouts
             .iter()
@@ -214,16 +215,37 @@ impl Caller {
     }
 }
 
+/// Whether a new try may bring what this one did not.
+pub(super) fn is_passing(fault: &Fault, tries: u32) -> bool {
+    match fault.code {
+        Code::Exhausted | Code::Unavailable | Code::Deadline => true,
+        Code::Internal => tries < INTERNAL_TRIES,
+        _ => false,
+    }
+}
+
+/// The result, unless it would crowd everything else out of what the model reads.
+fn not_too_large(result: ToolResult) -> Result<ToolResult, Fault> {
+    let size = result.result.as_ref().map_or(0, |value| value.0.to_string().len());
+    if size <= MAX_RESULT {
+        return Ok(result);
+    }
+    let error = format!(
+        "the result has {size} bytes; a model can be given at most {MAX_RESULT}. Ask for less: fewer hits, one section, a limit of tokens"
+    );
+    Err(Fault::new(Code::Invalid, error))
+}
+
 async fn fetched(result: &Value) -> u32 {
     let content = result.get("content").and_then(Value::as_str).unwrap_or_default().to_owned();
     counting(move || count(&content)).await.unwrap_or_default()
 }
 
-fn left_until(deadline: DateTime<Utc>) -> Duration {
+pub(super) fn left_until(deadline: DateTime<Utc>) -> Duration {
     (deadline - Utc::now()).to_std().unwrap_or_default().max(Duration::from_millis(1))
 }
 
-fn pause(tries: u32, fault: &Fault) -> Duration {
+pub(super) fn pause(tries: u32, fault: &Fault) -> Duration {
     let backoff =
         SHORTEST_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(6)).min(LONGEST_PAUSE);
     let jitter = Duration::from_millis(rand::random::<u64>() % 100);

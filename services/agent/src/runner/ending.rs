@@ -1,13 +1,15 @@
 //! The end of a run: the deliverable, its notice, and the event that everybody waits for.
 
 use chrono::Utc;
-use muster_bus::MessageId;
-use muster_contracts::agent::v1::{AgentExecutionCompleted, AgentExecutionFailed};
+use muster_bus::{Bus, MessageId};
+use muster_contracts::agent::v1::{
+    AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
+};
 use muster_contracts::deliverable::v1::Deliverable;
-use muster_contracts::{Code, Json, now};
+use muster_contracts::{Code, HasCode, Json, now, subject};
 use sha2::{Digest, Sha256};
 
-use super::Runner;
+use super::{Runner, id};
 use crate::Error;
 use crate::domain::definition::hex;
 use crate::domain::fact::Fact;
@@ -104,4 +106,26 @@ impl Runner {
             timestamp: now(Utc::now()),
         }
     }
+}
+
+/// Tells the end of a run whose journal cannot be read or written any more. The id is that of every end: a run has one.
+pub(crate) async fn tell_broken(
+    bus: &Bus,
+    command: &AgentExecutionRequested,
+    error: &Error,
+) -> Result<(), Error> {
+    let code = error.code();
+    let event = AgentExecutionFailed {
+        execution_id: command.execution_id.clone(),
+        task: command.task.clone(),
+        agent: command.agent.clone(),
+        run_id: subject::derived_token(&command.task),
+        code: code.name().to_owned(),
+        // What is internal stays in the log.
+        error: if code == Code::Internal { "internal error".to_owned() } else { error.to_string() },
+        usage: None,
+        timestamp: now(Utc::now()),
+    };
+    bus.publish(&event, &id(command, "ended")).await?;
+    Ok(())
 }

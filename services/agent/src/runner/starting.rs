@@ -1,13 +1,16 @@
 //! The beginning of a run: the agent, its tools, and what its input saves.
 
-use chrono::Utc;
-use muster_contracts::agent::v1::AgentExecutionStarted;
-use muster_contracts::tool::v1::{ListToolsRequest, ToolDefinition};
+use chrono::{TimeDelta, Utc};
+use muster_contracts::agent::v1::{AgentDefinition, AgentExecutionStarted};
+use muster_contracts::tool::v1::{ListToolsRequest, ToolDefinition, ToolList};
 use muster_contracts::{Code, Fault, now};
 use serde_json::Value;
+use tracing::warn;
 
 use super::Runner;
+use super::asking::{is_passing, left_until, pause};
 use crate::Error;
+use crate::domain::definition::seconds;
 use crate::domain::fact::{Fact, Started};
 use crate::domain::notice;
 use crate::tokenizer::{count, counting};
@@ -22,12 +25,12 @@ impl Runner {
             }
             Err(error) => return Err(error),
         };
-        let tools = match self.tools(&definition.tools).await {
+        let tools = match self.tools(&definition).await {
             Ok(tools) => tools,
-            Err(fault) if fault.code == Code::NotFound => {
-                return self.refuse(Code::NotFound, fault.message).await;
+            Err(fault) => {
+                let error = format!("the tools of agent {:?}: {}", definition.name, fault.message);
+                return self.refuse(fault.code, error).await;
             }
-            Err(fault) => return Err(fault.into()),
         };
         let (pasted_tokens, notice_tokens) = self.savings(&input).await?;
         if self
@@ -62,15 +65,32 @@ impl Runner {
         self.record(Fact::RunFailed { code, error, usage: self.run.usage() }).await.map(drop)
     }
 
-    /// The agent's tools, in the order of its definition: the same prompt for every run.
-    async fn tools(&self, names: &[String]) -> Result<Vec<ToolDefinition>, Fault> {
+    /// The agent's tools, in the order of its definition: the same prompt for every run. A tool service that is away is
+    /// waited for as long as the run may last.
+    async fn tools(&self, definition: &AgentDefinition) -> Result<Vec<ToolDefinition>, Fault> {
+        let names = &definition.tools;
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let mut listed =
-            self.app.bus.request(&ListToolsRequest { names: names.to_vec() }).await?.tools;
-        listed.sort_by_key(|tool| names.iter().position(|name| *name == tool.name));
-        Ok(listed)
+        let patience = TimeDelta::seconds(i64::from(seconds(definition)));
+        let (deadline, mut tries) = (Utc::now() + patience, 0);
+        loop {
+            tries += 1;
+            let asked = self.app.bus.request(&ListToolsRequest { names: names.clone() }).await;
+            let fault = match asked {
+                Ok(ToolList { mut tools }) => {
+                    tools.sort_by_key(|tool| names.iter().position(|name| *name == tool.name));
+                    return Ok(tools);
+                }
+                Err(fault) => fault,
+            };
+            let pause = pause(tries, &fault);
+            if !is_passing(&fault, tries) || left_until(deadline) <= pause {
+                return Err(fault);
+            }
+            warn!(execution = self.command.execution_id, agent = definition.name, error = %fault, "tools were not listed, will ask again");
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// What pasting the deliverables of the input would have cost, and what their notices cost.

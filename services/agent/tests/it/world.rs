@@ -1,0 +1,289 @@
+//! The service under test with its played peers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt;
+use muster_bus::{After, Bus, MessageId, Routes, Settings};
+use muster_contracts::agent::v1::{
+    AgentDefinition, AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
+    GetAgentRequest, PutAgentRequest, RunEntry,
+};
+use muster_contracts::deliverable::v1::Deliverable;
+use muster_contracts::llm::v1::{
+    ChatMessage, CompleteRequest, CompleteResponse, TokenUsage, ToolCall,
+};
+use muster_contracts::tool::v1::{
+    CallToolRequest, ListToolsRequest, ToolDefinition, ToolList, ToolResult,
+};
+use muster_contracts::{Code, Fault, Json, JsonObject, Message, Stream, subject};
+use muster_runtime::testing::{Running, start};
+use muster_testkit::{NatsServer, eventually};
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+const TASK: &str = "/do/0/ask@1";
+
+#[derive(Clone)]
+pub(crate) struct Peers {
+    /// How often each key was asked for.
+    asked: Arc<Mutex<BTreeMap<String, u32>>>,
+    /// Two calls that wait for each other come only side by side.
+    pair: Arc<Barrier>,
+}
+
+pub(crate) struct World {
+    pub(crate) nats: NatsServer,
+    pub(crate) bus: Bus,
+    pub(crate) peers: Peers,
+    pub(crate) service: Option<Running>,
+    _peers: DropGuard,
+}
+
+impl Peers {
+    fn new() -> Self {
+        Self { asked: Arc::default(), pair: Arc::new(Barrier::new(2)) }
+    }
+
+    /// Counts this time; the first is 1.
+    fn ask(&self, key: &str) -> u32 {
+        let mut asked = self.asked.lock().unwrap();
+        let times = asked.entry(key.to_owned()).or_default();
+        *times += 1;
+        *times
+    }
+
+    /// How often each key was asked for.
+    pub(crate) fn asked(&self) -> BTreeMap<String, u32> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn reply(content: &str, tool_calls: Vec<ToolCall>) -> CompleteResponse {
+    CompleteResponse {
+        message: Some(ChatMessage {
+            role: "assistant".into(),
+            content: content.into(),
+            tool_calls,
+            ..Default::default()
+        }),
+        finish_reason: "stop".into(),
+        usage: Some(TokenUsage { input_tokens: 10, output_tokens: 5, estimated: false }),
+        provider: "played".into(),
+        ..Default::default()
+    }
+}
+
+fn call(name: &str, arguments: Value) -> ToolCall {
+    ToolCall {
+        id: String::new(),
+        name: name.into(),
+        arguments: Some(JsonObject::wrap(arguments)),
+        ..Default::default()
+    }
+}
+
+/// Plays a model. The agent's instructions say which part.
+async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteResponse, Fault> {
+    let times = peers.ask(&request.idempotency_key);
+    let part = request.messages[0].content.split_whitespace().next().unwrap_or_default().to_owned();
+    let last = request.messages.last().unwrap();
+    let turn = request.messages.iter().filter(|message| message.role == "assistant").count();
+    match part.as_str() {
+        "silent" => std::future::pending().await,
+        // Each question is answered only when it is asked again.
+        "deaf" if times == 1 => std::future::pending().await,
+        "deaf" if turn < 2 => Ok(reply("", vec![call("double", json!({ "n": turn }))])),
+        "deaf" => Ok(reply(&format!("after {turn} turns"), vec![])),
+        "pair" if turn == 0 => {
+            let calls = ["a", "b"].map(|_name| call("double", json!({"together": true})));
+            Ok(reply("", calls.to_vec()))
+        }
+        "large" if turn == 0 => Ok(reply("", vec![call("double", json!({"large": true}))])),
+        "large" => Ok(reply(&last.content, vec![])),
+        "tools" if turn == 0 => Ok(reply(
+            "",
+            vec![
+                call("double", json!({"n": 1})),
+                call("fail", json!({})),
+                call("unknown", json!({})),
+            ],
+        )),
+        "tools" => Ok(reply(
+            &request
+                .messages
+                .iter()
+                .filter(|message| message.role == "tool")
+                .map(|message| message.content.clone())
+                .collect::<Vec<_>>()
+                .join("\n"),
+            vec![],
+        )),
+        "busy" if times == 1 => {
+            Err(Fault::new(Code::Exhausted, "rate limit").with_retry_after_ms(300))
+        }
+        "refuse" => Err(Fault::new(Code::Denied, "no such key")),
+        "endless" => Ok(reply("", vec![call("double", json!({"n": 1}))])),
+        "schema" if turn == 0 => Ok(reply("not json", vec![])),
+        "schema" => Ok(reply("{\"content\": true}", vec![])),
+        "never-json" => Ok(reply("not json", vec![])),
+        _ => Ok(reply(
+            &format!(
+                "You said: {}. {}",
+                last.content,
+                "A long report has many sentences. ".repeat(400)
+            ),
+            vec![],
+        )),
+    }
+}
+
+async fn tool(peers: Peers, request: CallToolRequest) -> Result<ToolResult, Fault> {
+    peers.ask(&request.idempotency_key);
+    if request.name == "fail" {
+        return Err(Fault::new(Code::Invalid, "argument `x` is missing"));
+    }
+    let arguments = request.arguments.unwrap_or_default();
+    if arguments.contains_key("together") {
+        peers.pair.wait().await;
+    }
+    if arguments.contains_key("large") {
+        let result = Some(Json(json!("x".repeat(300_000))));
+        return Ok(ToolResult { result, ..Default::default() });
+    }
+    let n = arguments.get("n").and_then(Value::as_i64).unwrap_or_default();
+    Ok(ToolResult { result: Some(Json(json!({ "doubled": n * 2 }))), ..Default::default() })
+}
+
+async fn tools(peers: Peers, request: ListToolsRequest) -> Result<ToolList, Fault> {
+    // It is there when the agent is registered, and away afterwards.
+    if request.names.iter().any(|name| name == "lost") && peers.ask("lost") > 1 {
+        return Err(Fault::new(Code::Unavailable, "nobody serves tool.registry.list"));
+    }
+    if let Some(unknown) = request.names.iter().find(|name| *name == "nothing") {
+        return Err(Fault::new(Code::NotFound, format!("there is no tool {unknown:?}")));
+    }
+    Ok(ToolList {
+        tools: request
+            .names
+            .into_iter()
+            .map(|name| ToolDefinition { name, ..Default::default() })
+            .collect(),
+    })
+}
+
+pub(crate) fn serve(nats: &NatsServer) -> Running {
+    start([muster_agent::service()], &[("NATS_URL", nats.url()), ("MUSTER_ACK_WAIT", "1")])
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let nats = NatsServer::start().await;
+        let bus = Bus::open(Settings::new("peers", nats.url())).await.unwrap();
+        bus.ready().await;
+        let (peers, stop) = (Peers::new(), CancellationToken::new());
+        let routes = Routes::new(peers.clone()).rpc(model).rpc(tool).rpc(tools);
+        tokio::spawn({
+            let (bus, stop) = (bus.clone(), stop.clone());
+            async move { routes.serve(&bus, stop).await }
+        });
+        let service = Some(serve(&nats));
+        let world = Self { nats, bus, peers, service, _peers: stop.drop_guard() };
+        eventually(LONG, "agent and its peers answer", || async {
+            let unknown = world.bus.request(&GetAgentRequest { name: "x".into() }).await;
+            let listed = world.bus.request(&ListToolsRequest::default()).await;
+            unknown.is_err_and(|fault| fault.code == Code::NotFound) && listed.is_ok()
+        })
+        .await;
+        world
+    }
+
+    pub(crate) async fn put(&self, definition: AgentDefinition) -> Result<AgentDefinition, Fault> {
+        self.bus.request(&PutAgentRequest { definition: Some(definition) }).await
+    }
+
+    /// Registers an agent that plays this part, and asks it.
+    pub(crate) async fn ask(&self, part: &str, input: Value) {
+        let definition =
+            AgentDefinition { tools: vec!["double".into(), "fail".into()], ..agent(part) };
+        self.put(definition).await.unwrap();
+        self.request(part, "e1", input).await;
+    }
+
+    pub(crate) async fn request(&self, agent: &str, execution: &str, input: Value) {
+        let command = AgentExecutionRequested {
+            execution_id: execution.into(),
+            task: TASK.into(),
+            agent: agent.into(),
+            input: Some(Json(input)),
+        };
+        self.bus.publish(&command, &MessageId::random()).await.unwrap();
+    }
+
+    /// The types of what the run's journal holds.
+    pub(crate) async fn facts(&self, agent: &str) -> Vec<String> {
+        let address = RunEntry {
+            execution_id: "e1".into(),
+            run_id: subject::derived_token(TASK),
+            task: TASK.into(),
+            agent: agent.into(),
+            ..Default::default()
+        };
+        let entries = self.bus.journal(&address).unwrap().read().await.unwrap();
+        entries
+            .into_iter()
+            .map(|(_, entry)| entry.fact.unwrap()["type"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// How many ends the run has told, once everything that it could tell is there.
+    pub(crate) async fn ends(&self) -> usize {
+        self.put(agent("talk")).await.unwrap();
+        self.request("talk", "sentinel", json!("hello")).await;
+        let ends = vec!["agent.execution.completed".into(), "agent.execution.failed".into()];
+        let before_sentinel = self
+            .bus
+            .follow(Stream::Executions, ends, After(0))
+            .take_while(|event| std::future::ready(event.execution_id != "sentinel"))
+            .count();
+        tokio::time::timeout(LONG, before_sentinel).await.unwrap()
+    }
+
+    /// The first event of this subject, after at most `LONG`.
+    pub(crate) async fn first<M: Message>(&self, pattern: &str) -> M {
+        let mut events =
+            Box::pin(self.bus.follow(Stream::Executions, vec![pattern.to_owned()], After(0)));
+        tokio::time::timeout(LONG, events.next()).await.unwrap().unwrap().decode().unwrap()
+    }
+
+    pub(crate) async fn completed(&self) -> AgentExecutionCompleted {
+        self.first("agent.execution.completed").await
+    }
+
+    pub(crate) async fn failed(&self) -> AgentExecutionFailed {
+        self.first("agent.execution.failed").await
+    }
+
+    /// The deliverable that a notice tells of.
+    pub(crate) async fn deliverable(&self, notice: &Value) -> Deliverable {
+        let address: Vec<&str> = notice["deliverable"].as_str().unwrap().split('/').collect();
+        let address = Deliverable {
+            agent: address[1].into(),
+            r#type: address[2].into(),
+            feature: address[3].into(),
+            ..Default::default()
+        };
+        self.bus.latest(&address).await.unwrap().unwrap().1
+    }
+}
+
+pub(crate) fn agent(part: &str) -> AgentDefinition {
+    AgentDefinition {
+        name: part.into(),
+        instructions: format!("{part} is your part."),
+        ..Default::default()
+    }
+}
