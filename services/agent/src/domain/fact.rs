@@ -19,6 +19,11 @@ pub(crate) enum Fact {
     ModelReplied(Replied),
     /// A tool answered one call, or could not.
     ToolReturned(Returned),
+    /// The model's answer cannot be passed on; the model may mend it, once.
+    AnswerRefused {
+        /// What it must mend.
+        flaw: String,
+    },
     /// The run ended well.
     RunCompleted {
         /// The notice of the deliverable.

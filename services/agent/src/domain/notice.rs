@@ -80,7 +80,7 @@ fn address_of(map: &Map<String, Value>) -> Option<Address> {
 /// A notice that cannot be made small enough.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "the structured answer makes a notice of {tokens} tokens; at most {MAX_TOKENS} travel to the next agent. Let `output_schema` hold only what decides, and leave the rest to the text"
+    "it makes a notice of {tokens} tokens, and at most {MAX_TOKENS} travel to the next agent; let it hold only what decides, in fewer and shorter values"
 )]
 pub(crate) struct TooLarge {
     tokens: u32,

@@ -94,6 +94,7 @@ impl Run {
             Fact::RunStarted(started) => self.start(started, at),
             Fact::ModelReplied(replied) => self.reply(replied),
             Fact::ToolReturned(returned) => self.return_call(returned),
+            Fact::AnswerRefused { flaw } => self.refuse(&flaw),
             Fact::RunCompleted { output, usage } => {
                 self.usage = usage;
                 self.end = Some((End::Completed(output), at));
@@ -184,18 +185,23 @@ impl Run {
         let judged = self.calls.is_empty().then(|| self.judge(&message.content, &finish_reason));
         self.messages.push(message);
         match judged {
-            Some(Err(flaw)) if !self.repaired => {
-                self.repaired = true;
-                self.messages.push(conversation::repair(&flaw));
-            }
-            Some(Err(flaw)) => {
-                let error = format!(
-                    "the answer cannot be used, not even after it was asked to be mended: {flaw}"
-                );
-                self.verdict = Some(Verdict::Fail(Code::Invalid, error));
-            }
+            Some(Err(flaw)) => self.refuse(&flaw),
             Some(Ok(verdict)) => self.verdict = Some(verdict),
             None => {}
+        }
+    }
+
+    /// Asks the model to mend its answer; the second flawed answer is the last.
+    fn refuse(&mut self, flaw: &str) {
+        if self.repaired {
+            let error = format!(
+                "the answer cannot be used, not even after it was asked to be mended: {flaw}"
+            );
+            self.verdict = Some(Verdict::Fail(Code::Invalid, error));
+        } else {
+            self.repaired = true;
+            self.verdict = None;
+            self.messages.push(conversation::repair(flaw));
         }
     }
 

@@ -45,9 +45,7 @@ impl Runner {
                 self.app.bus.publish(&deliverable, &self.id("deliverable")).await?;
                 Ok(Fact::RunCompleted { output, usage })
             }
-            Err(error) => {
-                Ok(Fact::RunFailed { code: Code::Invalid, error: error.to_string(), usage })
-            }
+            Err(error) => Ok(Fact::AnswerRefused { flaw: error.to_string() }),
         }
     }
 

@@ -95,6 +95,17 @@ async fn a_structured_answer_is_mended_once_and_is_data_of_the_notice() {
 }
 
 #[tokio::test]
+async fn a_structured_answer_that_makes_too_large_a_notice_is_mended_once() {
+    let world = World::new().await;
+    let output_schema = Some(JsonObject::wrap(json!({"type": "array"})));
+    world.put(AgentDefinition { output_schema, ..agent("wordy") }).await.unwrap();
+    world.request("wordy", "e1", json!("judge")).await;
+    let event = world.completed().await;
+    assert_eq!(event.output.unwrap()["data"], json!(["short"]));
+    assert_eq!(event.usage.unwrap().model_calls, 2);
+}
+
+#[tokio::test]
 async fn an_unknown_agent_fails_the_task_and_names_those_that_are_there() {
     let world = World::new().await;
     world.put(agent("talk")).await.unwrap();

@@ -129,6 +129,8 @@ async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteRespons
         "endless" => Ok(reply("", vec![call("double", json!({"n": 1}))])),
         "schema" if turn == 0 => Ok(reply("not json", vec![])),
         "schema" => Ok(reply("{\"content\": true}", vec![])),
+        "wordy" if last.content.contains("at most 200") => Ok(reply("[\"short\"]", vec![])),
+        "wordy" => Ok(reply(&json!(vec!["a long word"; 100]).to_string(), vec![])),
         "never-json" => Ok(reply("not json", vec![])),
         _ => Ok(reply(
             &format!(

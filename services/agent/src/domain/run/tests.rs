@@ -135,6 +135,12 @@ fn an_answer_is_mended_once() {
         [start(), says("Yes."), says(r#"{"content":1}"#)],
         "fail INVALID the answer cannot be used",
     );
+    let refused = || Fact::AnswerRefused { flaw: "it is too large".into() };
+    let good = || says(r#"{"content":true}"#);
+    check([start(), good(), refused()], "model 2");
+    check([start(), good(), refused(), good()], "finish");
+    check([start(), good(), refused(), good(), refused()], "fail INVALID");
+    check([start(), says("Yes."), good(), refused()], "fail INVALID");
     let run = fold([start(), says("Yes.")]);
     let last = run.messages().last().unwrap();
     assert!(last.role == "user" && last.content.contains("not one JSON value"), "{last:?}");
@@ -195,6 +201,7 @@ fn facts_survive_their_json() {
         calls(&["search"]),
         returns(1, 0, json!({"hits": [9_007_199_254_740_993_u64]})),
         says("Yes."),
+        Fact::AnswerRefused { flaw: "it is too large".into() },
         Fact::RunCompleted { output: json!({"tokens": 3}), usage: Usage::default() },
         error,
     ] {
