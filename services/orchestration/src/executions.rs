@@ -119,6 +119,12 @@ impl Executions {
             }
             let facts = step(&hot.execution, input, Utc::now());
             if facts.is_empty() {
+                // It may matter to what another replica has appended since: only the journal knows.
+                let known = hot.last;
+                self.catch_up(execution_id, &journal, &mut guard).await?;
+                if guard.as_ref().is_some_and(|hot| hot.last != known) {
+                    continue;
+                }
                 return Ok(());
             }
             let entry = entry(hot, input_id, &facts)?;
