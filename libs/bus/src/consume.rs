@@ -265,7 +265,8 @@ enum Handling {
 fn delay(attempt: u32, fault: &Fault) -> Duration {
     let backoff =
         SHORTEST_DELAY.saturating_mul(1 << attempt.saturating_sub(1).min(7)).min(LONGEST_DELAY);
-    fault.retry_after_ms.map_or(backoff, |wait| Duration::from_millis(wait).max(SHORTEST_DELAY))
+    // The fault's own wait is the least: whoever stays away is asked less and less often.
+    fault.retry_after_ms.map_or(backoff, |wait| Duration::from_millis(wait).max(backoff))
 }
 
 /// A message of a worker in another language may have no id; then its place in the stream is its id.
