@@ -240,7 +240,12 @@ impl Started {
     }
 }
 
-fn length(length: &Length, input: &Value, around: &dyn Surroundings) -> Result<Duration, Error> {
+/// The length of a wait or a timeout.
+pub(super) fn length(
+    length: &Length,
+    input: &Value,
+    around: &dyn Surroundings,
+) -> Result<Duration, Error> {
     let expression = match length {
         Length::Fixed(length) => return Ok(*length),
         Length::Computed(expression) => expression,

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::arguments::Outset;
+use super::arguments::{Outset, Scope};
+use super::begin::length;
 use super::{Machine, Move};
 use crate::execution::{Detail, Phase, Timer};
-use crate::model::{Kind, Length, Then};
+use crate::model::{Kind, Then};
 use crate::size::size;
 use crate::{Error, ErrorType, Fact, Purpose, Status, limits};
 
@@ -88,8 +89,11 @@ impl Machine {
         if let Some(error) = error {
             return self.fail(error);
         }
-        if let Some(Length::Fixed(length)) = &model.timeout {
-            self.set_timer(0, Purpose::Timeout, *length);
+        if let Some(timeout) = &model.timeout {
+            match length(timeout, &self.data(0), &Scope::of(self, 0)) {
+                Ok(length) => self.set_timer(0, Purpose::Timeout, length),
+                Err(error) => return self.fail(error.or_instance("/timeout")),
+            }
         }
         match model.root.first() {
             Some(first) => self.later(Move::Enter { parent: 0, node: *first }),

@@ -83,3 +83,34 @@ do: [a: {call: tool, with: {tool: t}}]
     driver.complete("/do/0/a", json!(1));
     assert!(driver.timers.is_empty());
 }
+
+#[test]
+fn the_timeout_of_the_workflow_may_follow_from_its_input() {
+    let document = |timeout: &str| {
+        format!(
+            "
+document: {{dsl: 1.0.3, namespace: tests, name: example, version: 1.0.0}}
+use: {{timeouts: {{asked: {{after: '${{ \"PT\\($input.seconds)S\" }}'}}}}}}
+input: {{from: '${{ {{seconds: .limit}} }}'}}
+timeout: {timeout}
+do: [a: {{call: tool, with: {{tool: t}}}}]
+"
+        )
+    };
+    for timeout in [
+        "asked",
+        "{after: '${ {seconds: .seconds} }'}",
+        "{after: '${ {seconds: $workflow.input.limit} }'}",
+    ] {
+        let mut driver = Driver::start_document(&document(timeout), json!({"limit": 20}));
+        assert_eq!(driver.pause(), 20.0, "{timeout}");
+        assert_eq!(driver.fire(), "#timeout");
+        assert_eq!(driver.error().status, 408);
+    }
+
+    let wrong = document("{after: '${ .seconds }'}");
+    let driver = Driver::start_document(&wrong, json!({"limit": 20}));
+    assert!(driver.error().detail.contains("20 is not a duration"), "{}", driver.error());
+    assert_eq!(driver.error().instance, "/timeout");
+    assert!(driver.calls.is_empty() && driver.timers.is_empty());
+}

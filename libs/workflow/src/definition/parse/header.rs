@@ -7,6 +7,8 @@ use crate::model::Model;
 
 /// Variables of the workflow's own `input.from`.
 const INPUT_VARIABLES: [&str; 2] = ["$workflow", "$runtime"];
+/// Variables of the workflow's own `timeout`, which is known when the input is.
+const TIMEOUT_VARIABLES: [&str; 3] = ["$input", "$workflow", "$runtime"];
 /// Variables of the workflow's own `output.as`.
 const OUTPUT_VARIABLES: [&str; 5] = ["$context", "$input", "$output", "$workflow", "$runtime"];
 
@@ -21,12 +23,11 @@ impl Parser<'_> {
         if let Some(reusable) = root.get("use") {
             self.reusable(reusable);
         }
-        let owned = |names: &[&str]| -> Vec<String> {
-            names.iter().map(|name| (*name).to_owned()).collect()
-        };
         let input = self.transform(root, "", "input", &owned(&INPUT_VARIABLES));
         let output = self.transform(root, "", "output", &owned(&OUTPUT_VARIABLES));
-        let timeout = root.get("timeout").and_then(|value| self.timeout(value, "/timeout", &[]));
+        let variables = owned(&TIMEOUT_VARIABLES);
+        let timeout =
+            root.get("timeout").and_then(|value| self.timeout(value, "/timeout", &variables));
         let tasks = match root.get("do") {
             Some(tasks) => self.list(tasks, "", "/do"),
             None => {
@@ -93,11 +94,15 @@ impl Parser<'_> {
                 match section {
                     "errors" => drop(self.error(entry, &pointer)),
                     "retries" => drop(self.retry_policy(entry, &pointer)),
-                    _ => drop(self.timeout_definition(entry, &pointer, &[])),
+                    _ => drop(self.timeout_definition(entry, &pointer, &owned(&TIMEOUT_VARIABLES))),
                 }
             }
         }
     }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// Whether a text may be a namespace or a name.
