@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::idempotency::Handled;
+use crate::incoming::Incoming;
 use crate::pull::Puller;
 use crate::routes::{Work, durable_name, parse};
 use crate::tasks::Tasks;
@@ -81,18 +82,13 @@ impl<M> Deref for Delivery<M> {
 }
 
 impl<M: Durable> Delivery<M> {
-    pub(crate) fn parse(message: &jetstream::Message) -> Result<Self, Fault> {
-        let info = message
-            .info()
-            .map_err(|error| Fault::new(muster_contracts::Code::Invalid, error.to_string()))?;
+    pub(crate) fn parse(incoming: &Incoming) -> Result<Self, Fault> {
         Ok(Self {
-            message: parse(&message.subject, &message.payload)?,
-            id: id_of(message, info.stream_sequence),
-            sequence: info.stream_sequence,
-            time: DateTime::from_timestamp_nanos(
-                i64::try_from(info.published.unix_timestamp_nanos()).unwrap_or_default(),
-            ),
-            attempt: u32::try_from(info.delivered).unwrap_or(u32::MAX),
+            message: parse(&incoming.subject, &incoming.body)?,
+            id: incoming.id(),
+            sequence: incoming.sequence,
+            time: incoming.time,
+            attempt: incoming.attempt,
         })
     }
 }
@@ -103,7 +99,7 @@ pub(crate) struct Consumer {
     pub(crate) stream: Stream,
     pub(crate) patterns: Vec<String>,
     pub(crate) settings: Consume,
-    pub(crate) handle: Arc<dyn Fn(&jetstream::Message) -> Work + Send + Sync>,
+    pub(crate) handle: Arc<dyn Fn(Incoming) -> Work + Send + Sync>,
 }
 
 /// What every message of one consumer shares.
@@ -188,12 +184,16 @@ impl Line {
 
     /// Handles one message and tells the stream what became of it.
     async fn take(&self, message: &jetstream::Message) {
-        let (attempt, sequence) = message
-            .info()
-            .map(|info| (u32::try_from(info.delivered).unwrap_or(u32::MAX), info.stream_sequence))
-            .unwrap_or((1, 0));
-        let trace = Trace::continued(headers::get(message.headers.as_ref(), headers::TRACEPARENT));
-        let settled = match trace.run(self.handle(message, sequence)).await {
+        let incoming = match Incoming::from_message(message) {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                warn!(consumer = self.durable, subject = %message.subject, %error, "not a message of a stream");
+                return;
+            }
+        };
+        let (attempt, sequence) = (incoming.attempt, incoming.sequence);
+        let trace = Trace::continued(incoming.header(headers::TRACEPARENT));
+        let settled = match trace.run(self.handle(message, incoming)).await {
             Ok(Handling::Done) => message.double_ack().await,
             Ok(Handling::Elsewhere) => message.ack_with(AckKind::Nak(Some(SHORTEST_DELAY))).await,
             Err(fault) => self.failed(message, attempt, &fault).await,
@@ -203,21 +203,28 @@ impl Line {
         }
     }
 
-    async fn handle(&self, message: &jetstream::Message, sequence: u64) -> Result<Handling, Fault> {
-        let Some(handled) = &self.handled else { return self.work(message).await };
-        let id = id_of(message, sequence);
-        let Some(claim) = handled.claim(&id) else { return Ok(Handling::Elsewhere) };
+    async fn handle(
+        &self,
+        message: &jetstream::Message,
+        incoming: Incoming,
+    ) -> Result<Handling, Fault> {
+        let Some(handled) = &self.handled else { return self.work(message, incoming).await };
+        let Some(claim) = handled.claim(&incoming.id()) else { return Ok(Handling::Elsewhere) };
         if claim.is_done().await? {
             return Ok(Handling::Done);
         }
-        let handling = self.work(message).await?;
+        let handling = self.work(message, incoming).await?;
         claim.done().await?;
         Ok(handling)
     }
 
     /// Runs the handler and tells the stream meanwhile that somebody works.
-    async fn work(&self, message: &jetstream::Message) -> Result<Handling, Fault> {
-        let mut work = (self.consumer.handle)(message);
+    async fn work(
+        &self,
+        message: &jetstream::Message,
+        incoming: Incoming,
+    ) -> Result<Handling, Fault> {
+        let mut work = (self.consumer.handle)(incoming);
         let every = self.bus.inner.settings.ack_wait / 3;
         let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         loop {
@@ -267,13 +274,6 @@ fn delay(attempt: u32, fault: &Fault) -> Duration {
         SHORTEST_DELAY.saturating_mul(1 << attempt.saturating_sub(1).min(7)).min(LONGEST_DELAY);
     // The fault's own wait is the least: whoever stays away is asked less and less often.
     fault.retry_after_ms.map_or(backoff, |wait| Duration::from_millis(wait).max(backoff))
-}
-
-/// A message of a worker in another language may have no id; then its place in the stream is its id.
-fn id_of(message: &jetstream::Message, sequence: u64) -> String {
-    headers::get(message.headers.as_ref(), headers::CE_ID)
-        .or_else(|| headers::get(message.headers.as_ref(), "Nats-Msg-Id"))
-        .map_or_else(|| format!("seq-{sequence}"), str::to_owned)
 }
 
 #[cfg(test)]

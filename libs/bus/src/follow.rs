@@ -9,6 +9,7 @@ use futures::{Stream as Items, StreamExt};
 use muster_contracts::{Addressed, Fault, Message, Stream, subject};
 use tracing::debug;
 
+use crate::incoming::Incoming;
 use crate::publish::decode;
 use crate::{Bus, headers};
 
@@ -45,23 +46,21 @@ impl Recorded {
     pub fn decode<M: Message>(&self) -> Result<M, Fault> {
         decode(&self.body)
     }
+}
 
-    pub(crate) fn from_message(message: &async_nats::jetstream::Message) -> Option<Self> {
-        let info = message.info().ok()?;
-        let header =
-            |name| headers::get(message.headers.as_ref(), name).unwrap_or_default().to_owned();
-        Some(Self {
-            subject: message.subject.to_string(),
-            sequence: info.stream_sequence,
+impl From<Incoming> for Recorded {
+    fn from(incoming: Incoming) -> Self {
+        let header = |name| incoming.header(name).unwrap_or_default().to_owned();
+        Self {
             id: header(headers::CE_ID),
             message_type: header(headers::CE_TYPE),
             source: header(headers::CE_SOURCE),
-            time: DateTime::from_timestamp_nanos(
-                i64::try_from(info.published.unix_timestamp_nanos()).unwrap_or_default(),
-            ),
             execution_id: header(headers::EXECUTION),
-            body: message.payload.clone(),
-        })
+            sequence: incoming.sequence,
+            time: incoming.time,
+            subject: incoming.subject,
+            body: incoming.body,
+        }
     }
 }
 
@@ -89,7 +88,8 @@ impl Bus {
                                 _ = link.wait_for(|link| link.generation != generation) => None,
                             };
                             let Some(Ok(message)) = message else { break };
-                            let Some(recorded) = Recorded::from_message(&message) else { continue };
+                            let Ok(incoming) = Incoming::from_message(&message) else { continue };
+                            let recorded = Recorded::from(incoming);
                             last = recorded.sequence;
                             yield recorded;
                         }

@@ -9,6 +9,7 @@ mod follow;
 mod headers;
 mod id;
 mod idempotency;
+mod incoming;
 mod journal;
 mod kv;
 mod long_request;

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use async_nats::jetstream;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::consume::{self, Consume, Consumer, Delivery, Feed};
+use crate::incoming::Incoming;
 use crate::publish::decode;
 use crate::rpc::{self, Endpoint};
 use crate::tasks::Tasks;
@@ -84,8 +84,8 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         E: HasCode,
     {
         let app = self.app.clone();
-        let handle = move |message: &jetstream::Message| -> Work {
-            match Delivery::<M>::parse(message) {
+        let handle = move |incoming: Incoming| -> Work {
+            match Delivery::<M>::parse(&incoming) {
                 Ok(delivery) => guarded(M::NAME, handler(app.clone(), delivery)),
                 Err(fault) => std::future::ready(Err(fault)).boxed(),
             }
@@ -110,15 +110,8 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         E: HasCode,
     {
         let app = self.app.clone();
-        let handle = move |message: &jetstream::Message| -> Work {
-            match Recorded::from_message(message) {
-                Some(recorded) => guarded("feed", handler(app.clone(), recorded)),
-                None => std::future::ready(Err(Fault::new(
-                    Code::Invalid,
-                    "the message does not come from a stream",
-                )))
-                .boxed(),
-            }
+        let handle = move |incoming: Incoming| -> Work {
+            guarded("feed", handler(app.clone(), Recorded::from(incoming)))
         };
         self.consumers.push(Consumer {
             name: feed.name.to_owned(),
