@@ -8,10 +8,11 @@ use muster_contracts::vector::v1::SearchRequest;
 use muster_contracts::workflow::v1::{CallCompleted, CallRequested};
 use muster_contracts::{Code, Fault, Json, JsonObject, OnEvent};
 use muster_workflow::Function;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Error;
 use crate::app::App;
+use crate::domain::answer;
 use crate::domain::command::idempotency_key;
 use crate::domain::fault::standard_error;
 use crate::domain::state::error_object;
@@ -61,19 +62,12 @@ async fn search(
         filter: arguments.get("filter").cloned().map(JsonObject::wrap),
         execution_id: command.execution_id.clone(),
     };
-    written(&app.bus.request(&request).await?)
+    Ok(answer::found(app.bus.request(&request).await?))
 }
 
 async fn model(app: &App, command: &CallRequested, arguments: &JsonObject) -> Result<Value, Fault> {
     let request = question(command, arguments)?;
-    let reply = app.bus.request_within(&request, MODEL_DEADLINE).await?;
-    Ok(json!({
-        "text": reply.message.unwrap_or_default().content,
-        "finish_reason": reply.finish_reason,
-        "provider": reply.provider,
-        "model": reply.model,
-        "usage": written(&reply.usage.unwrap_or_default())?,
-    }))
+    Ok(answer::said(app.bus.request_within(&request, MODEL_DEADLINE).await?))
 }
 
 fn question(command: &CallRequested, arguments: &JsonObject) -> Result<CompleteRequest, Fault> {
@@ -140,12 +134,10 @@ fn text(arguments: &JsonObject, name: &str) -> String {
     arguments.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn written(reply: &impl serde::Serialize) -> Result<Value, Fault> {
-    serde_json::to_value(reply).map_err(|error| Fault::new(Code::Internal, error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

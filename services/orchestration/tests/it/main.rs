@@ -218,19 +218,21 @@ async fn a_workflow_runs_through_agents_tools_and_expressions() {
 async fn search_is_asked_and_its_error_can_be_caught() {
     let world = World::new().await;
     let tasks = "
-- found: {call: search, with: {collection: c, query: '${ .q }'}, output: {as: '${ {text: .hits[0].text} }'}}
+- found: {call: search, with: {collection: c, query: '${ .q }'}, export: {as: '${ .hits[0] | {text, chunk} }'}}
 - tried:
     try:
     - missing: {call: search, with: {collection: none, query: x}}
     catch:
       as: error
       do:
-      - told: {set: {status: '${ $error.status }', detail: '${ $error.detail }'}}
+      - told: {set: {status: '${ $error.status }', detail: '${ $error.detail }', found: '${ $context }'}}
 ";
     let state = world.run(tasks, json!({"q": "hello"})).await;
     assert_eq!(
         state.output,
-        Some(Json(json!({"status": 404, "detail": "collection \"none\" is not there"}))),
+        Some(Json(json!({
+            "status": 404, "detail": "collection \"none\" is not there", "found": {"text": "hello", "chunk": 0}
+        }))),
         "{state:?}"
     );
 }
