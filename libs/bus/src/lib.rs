@@ -34,5 +34,6 @@ pub use journal::{AppendError, Journal};
 pub use kv::{Bucket, Kv, KvError, Versioned};
 pub use publish::Published;
 pub use recorded::{RecordedCalls, Repeat};
+pub use request::Unanswered;
 pub use routes::Routes;
 pub use settings::{Settings, SettingsError};

@@ -14,6 +14,16 @@ use crate::{Bus, headers};
 /// The deadline of [`Bus::request`].
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// A request that nobody answered.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{fault}")]
+pub struct Unanswered {
+    /// Why: UNAVAILABLE where nobody serves it or its server ended, DEADLINE where no reply came in time.
+    pub fault: Fault,
+    /// Whether a server may have got it, so that nobody knows what was done.
+    pub sent: bool,
+}
+
 impl Bus {
     /// Asks with a deadline of 30 s.
     ///
@@ -32,6 +42,30 @@ impl Bus {
         request: &R,
         deadline: Duration,
     ) -> Result<R::Reply, Fault> {
+        self.send(request, deadline).await.and_then(|message| reply::<R>(&message))
+    }
+
+    /// Asks as [`Bus::request_within`], and tells what the server answered from what nobody answered: then the work may be done or not.
+    ///
+    /// # Errors
+    /// [`Unanswered`] where no reply came; the inner fault is one that the server answered, or INVALID for a reply that is none.
+    pub async fn ask<R: Request>(
+        &self,
+        request: &R,
+        deadline: Duration,
+    ) -> Result<Result<R::Reply, Fault>, Unanswered> {
+        let message = self.send(request, deadline).await.map_err(|fault| {
+            let kept_here = fault.code == Code::Invalid
+                || request.subject().is_ok_and(|subject| fault == nobody_serves(&subject));
+            Unanswered { fault, sent: !kept_here }
+        })?;
+        Ok(match fault_of(&message) {
+            Some(fault) => Err(fault),
+            None => decode::<R::Reply>(&message.payload),
+        })
+    }
+
+    async fn send<R: Request>(&self, request: &R, deadline: Duration) -> Result<Message, Fault> {
         let subject = subject_of(request)?;
         let body = encode(request)?;
         let limit = self.client().max_payload();
@@ -54,8 +88,7 @@ impl Bus {
                     deadline,
                     R::RECORDED,
                 ))
-                .await
-                .and_then(|message| reply::<R>(&message));
+                .await;
         }
         let mut question = async_nats::Request::new().payload(body).timeout(Some(deadline));
         if !headers.is_empty() {
@@ -72,7 +105,7 @@ impl Bus {
                 }
             })
         };
-        reply::<R>(&self.unless_down(operation).await?)
+        self.unless_down(operation).await
     }
 }
 
