@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![expect(clippy::panic, reason = "a test helper's answer to a missing server is to fail the test")]
 
+mod cluster;
 mod database;
 mod dev;
 mod eventually;
@@ -10,6 +11,7 @@ mod process;
 mod proxy;
 mod signal;
 
+pub use cluster::Cluster;
 pub use database::Database;
 pub use eventually::{Outcome, eventually};
 pub use model::{Answer, RecordedRequest, ScriptedModel};

@@ -1,6 +1,7 @@
 //! The testkit's own promises, on real servers.
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
+mod cluster;
 mod database;
 mod eventually;
 mod model;
