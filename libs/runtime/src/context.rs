@@ -7,7 +7,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Env, Readiness, database};
+use crate::{Database, Env, Readiness};
 
 /// What a running service gets. Cheap to clone.
 #[derive(Clone)]
@@ -51,10 +51,10 @@ impl Context {
     /// The service's own schema in Postgres, under a role of its own. Waits for a server that is not there yet.
     ///
     /// # Errors
-    /// Where `DATABASE_URL` is absent or malformed, or the service has to stop while it waits.
-    pub async fn database(&self, schema: &str) -> anyhow::Result<PgPool> {
+    /// Where the service has to stop while it waits.
+    pub async fn database(&self, settings: &Database, schema: &str) -> anyhow::Result<PgPool> {
         let pool = tokio::select! {
-            pool = database::open(&self.env, self.service, schema) => pool?,
+            pool = settings.open(self.service, schema) => pool?,
             () = self.shutdown.cancelled() => anyhow::bail!("stopped before Postgres was there"),
         };
         let probe = pool.clone();

@@ -1,5 +1,6 @@
 //! Postgres: a schema and a role for each service, so that none can read another's tables.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,23 +11,76 @@ use tracing::warn;
 
 use crate::Env;
 
+/// What an address looks like.
+const ADDRESS: &str = "a Postgres address like postgres://user:password@127.0.0.1:5432/muster";
+/// Classes of errors that pass: connection, resources, operator intervention, transaction rollback.
+const AWAY: [&str; 4] = ["08", "53", "57P", "40"];
 /// Connections of one service.
 const CONNECTIONS: u32 = 8;
 
-pub(crate) async fn open(env: &Env, service: &str, schema: &str) -> anyhow::Result<PgPool> {
-    let own = format!("DATABASE_URL_{}", service.to_ascii_uppercase().replace('-', "_"));
-    let url = match env.get(&own) {
-        Some(url) => url,
-        None => env.require(
-            "DATABASE_URL",
-            "a Postgres address like postgres://user:password@127.0.0.1:5432/muster",
-        )?,
-    };
+/// Where Postgres is.
+#[derive(Clone)]
+pub struct Database {
+    options: PgConnectOptions,
+}
+
+impl Database {
+    /// `DATABASE_URL_<SERVICE>`, or `DATABASE_URL` where a service has none of its own.
+    ///
+    /// # Errors
+    /// Where both are absent, or the address is malformed. The error does not show it: it may hold a password.
+    pub fn from_env(env: &Env, service: &str) -> anyhow::Result<Self> {
+        let own = format!("DATABASE_URL_{}", service.to_ascii_uppercase().replace('-', "_"));
+        let (name, url) = match env.get(&own) {
+            Some(url) => (own.as_str(), url),
+            None => ("DATABASE_URL", env.require("DATABASE_URL", ADDRESS)?),
+        };
+        let known = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        anyhow::ensure!(known, "{name} cannot be used: it must be {ADDRESS}");
+        let options = PgConnectOptions::from_str(url)
+            .with_context(|| format!("{name} cannot be used: it must be {ADDRESS}"))?;
+        Ok(Self { options: options.application_name(service) })
+    }
+
+    pub(crate) async fn open(&self, service: &str, schema: &str) -> anyhow::Result<PgPool> {
+        open(self.options.clone(), service, schema).await
+    }
+}
+
+impl fmt::Debug for Database {
+    /// Without the options: they hold the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, port) = (self.options.get_host(), self.options.get_port());
+        f.debug_struct("Database").field("host", &host).field("port", &port).finish()
+    }
+}
+
+/// Whether a new try may help: the connection broke, none was free, or the server starts, stops or is full.
+#[must_use]
+pub fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => AWAY.iter().any(|class| has_class(error, class)),
+    }
+}
+
+/// Whether the server refused a statement with an error of this class: the first letters of its SQLSTATE.
+#[must_use]
+pub fn has_class(error: &sqlx::Error, class: &str) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.starts_with(class))
+}
+
+async fn open(options: PgConnectOptions, service: &str, schema: &str) -> anyhow::Result<PgPool> {
     anyhow::ensure!(
         schema.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
         "schema {schema:?} must have lower-case letters and _ only"
     );
-    let options = PgConnectOptions::from_str(url).context("DATABASE_URL is not a Postgres address like postgres://user:password@host:5432/database")?.application_name(service);
     let role = format!("muster_{schema}");
     let mut pause = Duration::from_millis(100);
     while let Err(error) = prepare(&options, schema, &role).await {

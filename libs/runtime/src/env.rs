@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -66,6 +67,32 @@ impl Env {
         })
     }
 
+    /// The same for a number that must be in `range`.
+    ///
+    /// # Errors
+    /// Where it cannot be parsed or is outside; the error names the variable, its value and the range.
+    pub fn within<T>(
+        &self,
+        name: &str,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> Result<T, SettingError>
+    where
+        T: FromStr + Display + PartialOrd,
+        T::Err: Display,
+    {
+        let (first, last) = (range.start(), range.end());
+        let reason = format!("it must be {first} to {last}");
+        let malformed = |reason| SettingError::Malformed {
+            name: name.to_owned(),
+            value: self.get(name).unwrap_or_default().to_owned(),
+            reason,
+        };
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let value = value.parse().map_err(|error| malformed(format!("{error}; {reason}")))?;
+        if range.contains(&value) { Ok(value) } else { Err(malformed(reason)) }
+    }
+
     /// The value of a variable that must be there.
     ///
     /// # Errors
@@ -108,6 +135,20 @@ mod tests {
             error.to_string(),
             "MUSTER_X is \"many\", which cannot be used: invalid digit found in string"
         );
+    }
+
+    #[test]
+    fn a_number_outside_its_range_is_named_with_the_range() {
+        let env = Env::from_iter([("MUSTER_X", "0"), ("MUSTER_Y", "x")]);
+        let check = |name, expected: &str| {
+            assert_eq!(env.within(name, 1_u32, 1..=9).unwrap_err().to_string(), expected);
+        };
+        check("MUSTER_X", "MUSTER_X is \"0\", which cannot be used: it must be 1 to 9");
+        check(
+            "MUSTER_Y",
+            "MUSTER_Y is \"x\", which cannot be used: invalid digit found in string; it must be 1 to 9",
+        );
+        assert_eq!(env.within("MUSTER_Z", 7, 1..=9), Ok(7));
     }
 
     #[test]

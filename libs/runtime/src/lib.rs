@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod context;
-mod database;
+pub mod database;
 mod env;
 mod health;
 mod logs;
@@ -10,6 +10,7 @@ mod service;
 pub mod testing;
 
 pub use context::Context;
+pub use database::Database;
 pub use env::{Env, SettingError};
 pub use health::Readiness;
 pub use process::{Stop, main, run};

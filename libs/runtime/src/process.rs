@@ -1,5 +1,6 @@
 //! A process that runs services until it is told to stop.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::service::Prepared;
 use crate::{Context, Env, Readiness, Service, health, logs};
 
 /// Bad settings: EX_USAGE of sysexits.h.
@@ -91,39 +93,70 @@ pub(crate) struct Running {
     limit: Duration,
 }
 
+/// Reads every setting before anything is opened, so that one look at the errors is enough to mend them all.
+fn prepare(services: &[Service], env: &Env) -> anyhow::Result<Vec<(Prepared, Settings)>> {
+    let mut problems = Vec::new();
+    let mut prepared = Vec::new();
+    for service in services {
+        let settings = Settings::from_variables(service.name(), |name| env.get(name));
+        match (service.prepare(env), settings) {
+            (Ok(service), Ok(settings)) => prepared.push((service, settings)),
+            (service, settings) => {
+                let errors = [service.err(), settings.err().map(anyhow::Error::from)];
+                problems.extend(errors.into_iter().flatten().map(|error| format!("{error:#}")));
+            }
+        }
+    }
+    problems.sort();
+    problems.dedup();
+    anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
+    Ok(prepared)
+}
+
 pub(crate) async fn start_all(
     services: Vec<Service>,
     env: &Env,
     stop: &Stop,
 ) -> anyhow::Result<Running> {
     let limit = Duration::from_secs(env.parse("MUSTER_STOP_TIMEOUT", 30)?);
+    let health = health_address(env)?;
+    let prepared = prepare(&services, env)?;
     let mut tasks = JoinSet::new();
     let mut readiness = Vec::new();
-    for service in services {
-        let cx = context(&service, env, stop)
+    for (service, (prepared, settings)) in services.into_iter().zip(prepared) {
+        let cx = context(&service, settings, env, stop)
             .await
             .with_context(|| format!("service {}", service.name()))?;
         readiness.push((service.name(), cx.readiness.clone()));
         tasks.spawn(async move {
             let others = cx.tasks.clone();
-            let result = service.run(cx).await;
+            let result = prepared.run(cx).await;
             others.close();
             others.wait().await;
             (service.name(), result)
         });
     }
-    if let Some(address) = env.get("MUSTER_HEALTH_ADDR") {
-        let address = address.parse().with_context(|| {
-            format!("MUSTER_HEALTH_ADDR is {address:?}, but must be an address like 0.0.0.0:8081")
-        })?;
+    if let Some(address) = health {
         let shutdown = stop.token.clone();
         tasks.spawn(async move { ("health", health::serve(address, readiness, shutdown).await) });
     }
     Ok(Running { tasks, limit })
 }
 
-async fn context(service: &Service, env: &Env, stop: &Stop) -> anyhow::Result<Context> {
-    let settings = Settings::from_variables(service.name(), |name| env.get(name))?;
+fn health_address(env: &Env) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(address) = env.get("MUSTER_HEALTH_ADDR") else { return Ok(None) };
+    let address = address.parse().with_context(|| {
+        format!("MUSTER_HEALTH_ADDR is {address:?}, but must be an address like 0.0.0.0:8081")
+    })?;
+    Ok(Some(address))
+}
+
+async fn context(
+    service: &Service,
+    settings: Settings,
+    env: &Env,
+    stop: &Stop,
+) -> anyhow::Result<Context> {
     let bus = Bus::open(settings).await?;
     let readiness = Readiness::default();
     let probe = bus.clone();
@@ -190,5 +223,29 @@ impl Running {
             );
         }
         code
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_bad_setting_is_told_before_anything_is_opened() {
+        let read = |env: &Env| env.parse::<u32>("MUSTER_X", 1);
+        let service = Service::with_settings("x", read, |_cx, _settings| async { Ok(()) });
+        let other = Service::with_settings(
+            "y",
+            |env: &Env| env.require("MUSTER_Y", "a word").map(str::to_owned),
+            |_cx, _settings| async { Ok(()) },
+        );
+        let env = Env::from_iter([("MUSTER_X", "many"), ("NATS_PING_INTERVAL", "soon")]);
+        let error = start_all(vec![service, other], &env, &Stop::default()).await.err();
+        assert_eq!(
+            error.map(|error| error.to_string()).unwrap_or_default(),
+            "MUSTER_X is \"many\", which cannot be used: invalid digit found in string; \
+             MUSTER_Y is not set: a word; \
+             NATS_PING_INTERVAL is \"soon\", but must be seconds from 0.1 to 3600"
+        );
     }
 }

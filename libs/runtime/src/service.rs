@@ -1,31 +1,50 @@
-//! A service: a name and a future.
+//! A service: a name, its settings, and a future.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::Context;
+use crate::{Context, Env};
 
-type Run = dyn Fn(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync;
+type Run = Box<dyn FnOnce(Context) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
+type Prepare = dyn Fn(&Env) -> anyhow::Result<Run> + Send + Sync;
 
 /// A service that a process can run.
 #[derive(Clone)]
 pub struct Service {
     name: &'static str,
     waits_for_bus: bool,
-    run: Arc<Run>,
+    prepare: Arc<Prepare>,
 }
 
 impl Service {
-    /// A service with this name, which starts when the bus is there. `run` returns when its context's `shutdown` is cancelled and everything is finished.
+    /// A service with this name and without settings of its own, which starts when the bus is there. `run` returns when its context's `shutdown` is cancelled and everything is finished.
     pub fn new<H, F>(name: &'static str, run: H) -> Self
     where
-        H: Fn(Context) -> F + Send + Sync + 'static,
+        H: Fn(Context) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        Self { name, waits_for_bus: true, run: Arc::new(move |cx| run(cx).boxed()) }
+        Self::with_settings(name, |_env| Ok::<_, Infallible>(()), move |cx, ()| run(cx))
+    }
+
+    /// The same with settings. They are read before anything else: a process with a setting that cannot be used ends at once, whether NATS is there or not.
+    pub fn with_settings<S, E, R, H, F>(name: &'static str, read: R, run: H) -> Self
+    where
+        S: Send + 'static,
+        E: Into<anyhow::Error>,
+        R: Fn(&Env) -> Result<S, E> + Send + Sync + 'static,
+        H: Fn(Context, S) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let prepare = move |env: &Env| -> anyhow::Result<Run> {
+            let settings = read(env).map_err(Into::into)?;
+            let run = run.clone();
+            Ok(Box::new(move |cx| run(cx, settings).boxed()))
+        };
+        Self { name, waits_for_bus: true, prepare: Arc::new(prepare) }
     }
 
     /// The same, but it starts without the bus and has to say itself that it is not ready.
@@ -40,7 +59,20 @@ impl Service {
         self.name
     }
 
-    pub(crate) async fn run(&self, cx: Context) -> anyhow::Result<()> {
+    /// Reads the settings.
+    pub(crate) fn prepare(&self, env: &Env) -> anyhow::Result<Prepared> {
+        Ok(Prepared { waits_for_bus: self.waits_for_bus, run: (self.prepare)(env)? })
+    }
+}
+
+/// A service that has its settings.
+pub(crate) struct Prepared {
+    waits_for_bus: bool,
+    run: Run,
+}
+
+impl Prepared {
+    pub(crate) async fn run(self, cx: Context) -> anyhow::Result<()> {
         if self.waits_for_bus {
             tokio::select! {
                 () = cx.bus.ready() => {}

@@ -8,6 +8,6 @@ pub(crate) struct Config {
 
 impl Config {
     pub(crate) fn from_env(env: &Env) -> Result<Self, SettingError> {
-        Ok(Self { concurrency: env.parse("MUSTER_AGENT_CONCURRENCY", 64)? })
+        Ok(Self { concurrency: env.within("MUSTER_AGENT_CONCURRENCY", 64, 1..=4_096)? })
     }
 }

@@ -16,11 +16,10 @@ use muster_runtime::{Context, Service};
 /// The service for [`muster_runtime::main`].
 #[must_use]
 pub fn service() -> Service {
-    Service::new("agent", run)
+    Service::with_settings("agent", config::Config::from_env, run)
 }
 
-async fn run(cx: Context) -> anyhow::Result<()> {
-    let config = config::Config::from_env(&cx.env)?;
+async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
     let app = app::App::new(cx.bus.clone(), cx.shutdown.clone());
     cx.serve(routes::routes(app, &config)).await
 }

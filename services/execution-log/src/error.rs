@@ -1,6 +1,7 @@
 //! The service's errors.
 
 use muster_contracts::{Code, Fault, HasCode};
+use muster_runtime::database::{has_class, is_away};
 
 use crate::domain::MAX_PAGE;
 
@@ -33,7 +34,7 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if is_away(&error) {
             Self::DatabaseAway(error)
-        } else if has_class(&error, &["22"]) {
+        } else if has_class(&error, "22") {
             Self::Unstorable(error)
         } else {
             Self::Database(error)
@@ -58,23 +59,4 @@ impl HasCode for Error {
             _ => None,
         }
     }
-}
-
-/// Whether a new try may help: the connection broke, none was free, or the server starts, stops or is full.
-fn is_away(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        _ => has_class(error, &["08", "53", "57P", "40"]),
-    }
-}
-
-/// Whether it is of one of these classes of SQLSTATE.
-fn has_class(error: &sqlx::Error, classes: &[&str]) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
 }

@@ -7,7 +7,7 @@ mod handlers;
 mod routes;
 mod store;
 
-use muster_runtime::{Context, Service};
+use muster_runtime::{Context, Database, Service};
 
 use crate::app::App;
 use crate::store::Store;
@@ -15,11 +15,11 @@ use crate::store::Store;
 /// The execution-log service.
 #[must_use]
 pub fn service() -> Service {
-    Service::new("execution-log", run)
+    Service::with_settings("execution-log", |env| Database::from_env(env, "execution-log"), run)
 }
 
-async fn run(cx: Context) -> anyhow::Result<()> {
-    let store = Store::new(cx.database("execution_log").await?);
+async fn run(cx: Context, database: Database) -> anyhow::Result<()> {
+    let store = Store::new(cx.database(&database, "execution_log").await?);
     tokio::select! {
         prepared = store.prepare() => prepared?,
         () = cx.shutdown.cancelled() => return Ok(()),

@@ -17,7 +17,7 @@ impl Config {
     pub(crate) fn from_env(env: &Env) -> anyhow::Result<Self> {
         Ok(Self {
             http_addr: env.parse("MUSTER_HTTP_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080)))?,
-            max_streams: env.parse("MUSTER_MAX_STREAMS", 1024)?,
+            max_streams: env.within("MUSTER_MAX_STREAMS", 1024, 1..=1_000_000)?,
         })
     }
 }

@@ -29,11 +29,10 @@ use crate::{app::App, config::Config};
 /// It starts without the bus: clients are told that the platform is not ready, and by which name.
 #[must_use]
 pub fn service() -> Service {
-    Service::new("gateway", run).starts_without_bus()
+    Service::with_settings("gateway", Config::from_env, run).starts_without_bus()
 }
 
-async fn run(cx: Context) -> anyhow::Result<()> {
-    let config = Config::from_env(&cx.env)?;
+async fn run(cx: Context, config: Config) -> anyhow::Result<()> {
     let app = App::new(&cx, &config);
     let listener = TcpListener::bind(config.http_addr)
         .await

@@ -32,13 +32,8 @@ pub(crate) struct OpenAiSettings {
 
 impl Config {
     pub(crate) fn from_env(env: &Env) -> anyhow::Result<Self> {
-        let delay: u64 = env.parse("MUSTER_OFFLINE_DELAY_MS", 0)?;
-        ensure!(delay <= 1_000, "MUSTER_OFFLINE_DELAY_MS is {delay}, but must be 0 to 1000");
-        let concurrency = env.parse("MUSTER_MODEL_CONCURRENCY", 64)?;
-        ensure!(
-            (1..=1_024).contains(&concurrency),
-            "MUSTER_MODEL_CONCURRENCY is {concurrency}, but must be 1 to 1024"
-        );
+        let delay = env.within("MUSTER_OFFLINE_DELAY_MS", 0, 0..=1_000)?;
+        let concurrency = env.within("MUSTER_MODEL_CONCURRENCY", 64, 1..=1_024)?;
         let offline_delay = Duration::from_millis(delay);
         Ok(Self { openai: OpenAiSettings::from_env(env)?, offline_delay, concurrency })
     }
@@ -50,11 +45,7 @@ impl OpenAiSettings {
         if address.is_none() && key.is_none() {
             return Ok(None);
         }
-        let idle: u64 = env.parse("MUSTER_MODEL_IDLE_SECONDS", 60)?;
-        ensure!(
-            (1..=3_600).contains(&idle),
-            "MUSTER_MODEL_IDLE_SECONDS is {idle}, but must be 1 to 3600"
-        );
+        let idle = env.within("MUSTER_MODEL_IDLE_SECONDS", 60, 1..=3_600)?;
         Ok(Some(Self {
             base_url: BaseUrl::parse(address.unwrap_or(OPENAI))?,
             key: key.map(|key| Secret(key.trim().to_owned())),

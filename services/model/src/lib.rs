@@ -13,11 +13,10 @@ use muster_runtime::{Context, Service};
 /// The model service.
 #[must_use]
 pub fn service() -> Service {
-    Service::new("model", run)
+    Service::with_settings("model", config::Config::from_env, run)
 }
 
-async fn run(cx: Context) -> anyhow::Result<()> {
-    let config = config::Config::from_env(&cx.env)?;
+async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
     tracing::info!(
         openai = config.openai.as_ref().map(|openai| openai.base_url.shown()),
         default = if config.openai.is_some() { "openai" } else { "offline" },

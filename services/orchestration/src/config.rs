@@ -10,8 +10,8 @@ pub(crate) struct Config {
 impl Config {
     pub(crate) fn from_env(env: &Env) -> Result<Self, SettingError> {
         Ok(Self {
-            concurrency: env.parse("MUSTER_ORCHESTRATION_CONCURRENCY", 256)?,
-            hot: env.parse("MUSTER_ORCHESTRATION_HOT", 10_000)?,
+            concurrency: env.within("MUSTER_ORCHESTRATION_CONCURRENCY", 256, 1..=4_096)?,
+            hot: env.within("MUSTER_ORCHESTRATION_HOT", 10_000, 1..=10_000_000)?,
         })
     }
 }

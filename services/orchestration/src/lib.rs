@@ -16,10 +16,9 @@ use muster_runtime::{Context, Service};
 /// The service for [`muster_runtime::main`].
 #[must_use]
 pub fn service() -> Service {
-    Service::new("orchestration", run)
+    Service::with_settings("orchestration", config::Config::from_env, run)
 }
 
-async fn run(cx: Context) -> anyhow::Result<()> {
-    let config = config::Config::from_env(&cx.env)?;
+async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
     cx.serve(routes::routes(app::App::new(cx.bus.clone(), &config), &config)).await
 }

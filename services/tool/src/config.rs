@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{anyhow, ensure};
+use anyhow::anyhow;
 use muster_runtime::Env;
 
 use crate::domain::egress::Egress;
@@ -21,16 +21,8 @@ impl Config {
     pub(crate) fn from_env(env: &Env) -> anyhow::Result<Self> {
         let egress = Egress::parse(env.get("MUSTER_HTTP_ALLOW").unwrap_or_default())
             .map_err(|problem| anyhow!(problem))?;
-        let seconds: u64 = env.parse("MUSTER_TOOL_TIMEOUT_SECONDS", 30)?;
-        ensure!(
-            (1..=600).contains(&seconds),
-            "MUSTER_TOOL_TIMEOUT_SECONDS is {seconds}, but must be 1 to 600"
-        );
-        let concurrency = env.parse("MUSTER_TOOL_CONCURRENCY", 64)?;
-        ensure!(
-            (1..=4_096).contains(&concurrency),
-            "MUSTER_TOOL_CONCURRENCY is {concurrency}, but must be 1 to 4096"
-        );
+        let seconds = env.within("MUSTER_TOOL_TIMEOUT_SECONDS", 30, 1..=600)?;
+        let concurrency = env.within("MUSTER_TOOL_CONCURRENCY", 64, 1..=4_096)?;
         Ok(Self { egress, timeout: Duration::from_secs(seconds), concurrency })
     }
 }

@@ -14,11 +14,10 @@ use muster_runtime::{Context, Service};
 /// The tool service.
 #[must_use]
 pub fn service() -> Service {
-    Service::new("tool", run)
+    Service::with_settings("tool", config::Config::from_env, run)
 }
 
-async fn run(cx: Context) -> anyhow::Result<()> {
-    let config = config::Config::from_env(&cx.env)?;
+async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
     let app = app::App::new(cx.bus.clone(), &config)?;
     cx.serve(routes::routes(app)?).await
 }

@@ -1,6 +1,7 @@
 //! The service's errors.
 
 use muster_contracts::{Code, Fault, HasCode};
+use muster_runtime::database::is_away;
 
 use crate::domain::Problem;
 use crate::providers;
@@ -79,22 +80,5 @@ impl HasCode for Error {
             Self::Bus(fault) => fault.retry_after_ms,
             _ => None,
         }
-    }
-}
-
-/// Whether a new try may help: the connection broke, none was free, or the server starts, stops or is full
-/// (SQLSTATE classes 08, 53, 57P and 40).
-fn is_away(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57P", "40"].iter().any(|class| code.starts_with(class))
-        }),
-        _ => false,
     }
 }

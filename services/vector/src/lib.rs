@@ -19,13 +19,13 @@ use crate::store::Store;
 /// The vector service.
 #[must_use]
 pub fn service() -> Service {
-    Service::new("vector", run)
+    Service::with_settings("vector", Config::from_env, run)
 }
 
-async fn run(cx: Context) -> anyhow::Result<()> {
-    let embedder = Config::from_env(&cx.env)?.embedder()?;
+async fn run(cx: Context, config: Config) -> anyhow::Result<()> {
+    let store = Store::new(cx.database(&config.database, "vector").await?);
+    let embedder = config.embedder()?;
     info!(embedder = embedder.name(), "embedding");
-    let store = Store::new(cx.database("vector").await?);
     tokio::select! {
         prepared = store.prepare() => prepared?,
         () = cx.shutdown.cancelled() => return Ok(()),

@@ -39,6 +39,27 @@ async fn some_services_run_until_they_are_asked_to_stop() {
 }
 
 #[tokio::test]
+async fn bad_settings_are_told_at_once_and_together_also_where_nats_is_away() {
+    let nowhere = format!("nats://127.0.0.1:{}", free_port());
+    let bad = program(&["up"])
+        .env("NATS_URL", &nowhere)
+        .env("MUSTER_AGENT_CONCURRENCY", "many")
+        .env("MUSTER_TOOL_TIMEOUT_SECONDS", "0")
+        .env("DATABASE_URL_VECTOR", "mysql://me:hush@localhost/x");
+    let bad = Muster::run_for(bad, PATIENCE).await;
+    bad.failed(
+        64,
+        &[
+            "MUSTER_AGENT_CONCURRENCY is \"many\"",
+            "MUSTER_TOOL_TIMEOUT_SECONDS is \"0\", which cannot be used: it must be 1 to 600",
+            "DATABASE_URL_VECTOR cannot be used: it must be a Postgres address",
+            "DATABASE_URL is not set: a Postgres address",
+        ],
+    );
+    assert!(!bad.log.contains("hush"), "{}", bad.log);
+}
+
+#[tokio::test]
 async fn a_platform_that_is_not_there_is_named() {
     let folder = folder_with(&[("workflow.yaml", WORKFLOW)]);
     let (here, server) =
