@@ -118,6 +118,7 @@ impl Narrator {
                 asked_for(data)
             }
             "tool_returned" => Some(returned(data)),
+            "answer_refused" => Some(format!("! must mend its answer: {}", text(data, "flaw"))),
             "run_completed" => {
                 self.runs += 1;
                 let output = data.get("output").unwrap_or(&Value::Null);
@@ -282,6 +283,10 @@ mod tests {
                 ),
                 (
                     "step",
+                    json!({"source": "agent", "type": "answer_refused", "agent": "critic", "flaw": "it is no JSON"}),
+                ),
+                (
+                    "step",
                     json!({"source": "workflow", "type": "execution_faulted", "error": {"title": "Timeout", "detail": "no answer"}}),
                 ),
             ],
@@ -289,6 +294,7 @@ mod tests {
                 "workflow: rounds: round 1",
                 "critic/rounds: > asks for search",
                 "critic: < search: 2 hits (4 ms)",
+                "critic: ! must mend its answer: it is no JSON",
                 "workflow: failed: Timeout: no answer",
             ],
         );
