@@ -2,8 +2,12 @@
 
 #[path = "build/options.rs"]
 mod options;
+#[path = "build/streams.rs"]
+mod streams;
 #[path = "build/traits.rs"]
 mod traits;
+#[path = "build/words.rs"]
+mod words;
 
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -38,7 +42,10 @@ fn main() -> anyhow::Result<()> {
         .build(&packages)?;
 
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
-    std::fs::write(out.join("traits.rs"), traits::generate(&pool)?)?;
+    let tables = streams::generate(&pool)? + &traits::generate(&pool)?;
+    std::fs::write(out.join("traits.rs"), tables)?;
+    // With comments: documents are made from it.
+    std::fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set())?;
     Ok(())
 }
 

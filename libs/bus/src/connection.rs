@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, kv, object_store};
 use async_nats::{Client, ConnectOptions, Event};
-use muster_contracts::{Code, Fault};
+use muster_contracts::{Bucket, Code, Fault};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::{Bucket, Settings, ensure};
+use crate::{Settings, ensure};
 
 /// The one door to NATS. Cheap to clone.
 #[derive(Clone)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::{self, kv, object_store, stream};
-use muster_contracts::{Code, Fault, Storage, Stream};
+use muster_contracts::{Bucket, Code, Discard, Fault, Retention, Storage, Stream, StreamSettings};
 
-use crate::{Bucket, Settings, artifacts};
+use crate::{Settings, artifacts};
 
 /// The oldest server that can do what the bus needs: cron schedules came with 2.14.
 const OLDEST_SERVER: (i64, i64) = (2, 14);
@@ -34,7 +34,7 @@ pub(crate) async fn all(
             .map_err(|error| failed("stream", stream.name(), &error))?;
     }
     for bucket in Bucket::ALL {
-        ensure_bucket(jetstream, bucket, settings.replicas).await?;
+        ensure_bucket(jetstream, *bucket, settings.replicas).await?;
     }
     ensure_object_store(jetstream, settings.replicas).await
 }
@@ -44,17 +44,19 @@ fn stream_config(stream: Stream, replicas: usize) -> stream::Config {
     stream::Config {
         name: stream.name().to_owned(),
         subjects: stream.subjects(),
-        storage: match settings.storage {
-            Storage::File => stream::StorageType::File,
-            Storage::Memory => stream::StorageType::Memory,
+        storage: storage(settings.storage),
+        retention: match settings.retention {
+            Retention::Limits => stream::RetentionPolicy::Limits,
+            Retention::WorkQueue => stream::RetentionPolicy::WorkQueue,
+        },
+        discard: match settings.discard {
+            Discard::Old => stream::DiscardPolicy::Old,
+            Discard::New => stream::DiscardPolicy::New,
         },
         num_replicas: replicas,
         max_age: Duration::from_secs(settings.max_age_s),
-        max_bytes: if settings.max_bytes == 0 {
-            -1
-        } else {
-            i64::try_from(settings.max_bytes).unwrap_or(i64::MAX)
-        },
+        max_messages: limit(settings.max_messages),
+        max_bytes: limit(settings.max_bytes),
         max_message_size: if settings.max_message_bytes == 0 {
             -1
         } else {
@@ -64,7 +66,9 @@ fn stream_config(stream: Stream, replicas: usize) -> stream::Config {
         allow_direct: settings.allow_direct,
         allow_message_ttl: settings.allow_ttl,
         allow_message_schedules: settings.allow_schedules,
+        allow_atomic_publish: settings.allow_atomic,
         no_ack: settings.no_ack,
+        sources: sources(&settings),
         republish: settings.republish.map(|(source, destination)| stream::Republish {
             source: source.to_owned(),
             destination: destination.to_owned(),
@@ -75,16 +79,39 @@ fn stream_config(stream: Stream, replicas: usize) -> stream::Config {
     }
 }
 
+fn sources(settings: &StreamSettings) -> Option<Vec<stream::Source>> {
+    let sources = settings.sources.iter().map(|(source, filter)| stream::Source {
+        name: source.name().to_owned(),
+        filter_subject: Some((*filter).to_owned()),
+        ..Default::default()
+    });
+    (!settings.sources.is_empty()).then(|| sources.collect())
+}
+
+const fn storage(storage: Storage) -> stream::StorageType {
+    match storage {
+        Storage::File => stream::StorageType::File,
+        Storage::Memory => stream::StorageType::Memory,
+    }
+}
+
+/// The server knows no limit as -1.
+fn limit(limit: u64) -> i64 {
+    if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(i64::MAX) }
+}
+
 async fn ensure_bucket(
     jetstream: &jetstream::Context,
     bucket: Bucket,
     replicas: usize,
 ) -> Result<(), Fault> {
+    let settings = bucket.settings();
     let config = kv::Config {
         bucket: bucket.name().to_owned(),
         history: 1,
-        max_age: bucket.max_age(),
-        storage: stream::StorageType::File,
+        max_age: Duration::from_secs(settings.max_age_s),
+        max_bytes: limit(settings.max_bytes),
+        storage: storage(settings.storage),
         num_replicas: replicas,
         ..Default::default()
     };

@@ -1,45 +1,14 @@
 //! Typed key-value buckets with compare-and-set.
 
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use async_nats::jetstream::kv::{self, CreateErrorKind, Store, UpdateErrorKind};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use muster_contracts::{Code, Fault};
+use muster_contracts::{Bucket, Code, Fault};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::Bus;
-
-/// The buckets of the platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bucket {
-    /// Definitions of workflows and agents. Kept.
-    Registry,
-    /// What was handled already. 24 hours.
-    Idempotency,
-    /// Results of calls that must not be made twice. 24 hours.
-    Results,
-}
-
-impl Bucket {
-    pub(crate) const ALL: [Self; 3] = [Self::Registry, Self::Idempotency, Self::Results];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Registry => "REGISTRY",
-            Self::Idempotency => "IDEMPOTENCY",
-            Self::Results => "RESULTS",
-        }
-    }
-
-    pub(crate) const fn max_age(self) -> Duration {
-        match self {
-            Self::Registry => Duration::ZERO,
-            Self::Idempotency | Self::Results => Duration::from_secs(24 * 3600),
-        }
-    }
-}
 
 /// A value with the revision that [`Kv::update`] expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,12 +151,11 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
     }
 
     async fn store(&self) -> Result<&Store, Fault> {
-        let [registry, idempotency, results] = &self.bus.inner.stores;
-        let cell = match self.bucket {
-            Bucket::Registry => registry,
-            Bucket::Idempotency => idempotency,
-            Bucket::Results => results,
-        };
+        let stores = self.bus.inner.stores.iter().zip(Bucket::ALL);
+        let mut cells = stores.filter(|(_, bucket)| **bucket == self.bucket);
+        let (cell, _) = cells.next().ok_or_else(|| {
+            Fault::new(Code::Internal, format!("there is no bucket {}", self.bucket.name()))
+        })?;
         cell.get_or_try_init(|| self.bus.jetstream().get_key_value(self.bucket.name()))
             .await
             .map_err(|error| self.failed("", &error))

@@ -2,19 +2,22 @@
 
 use anyhow::{Context, bail};
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumValueDescriptor, MessageDescriptor, MethodDescriptor,
-    ReflectMessage, Value,
+    DescriptorPool, DynamicMessage, EnumValueDescriptor, FieldDescriptor, FileDescriptor,
+    MessageDescriptor, MethodDescriptor, ReflectMessage, Value,
 };
 
 /// `muster.options.v1.Bus`.
 pub(crate) struct Bus {
     pub(crate) subject: String,
     pub(crate) kind: String,
-    pub(crate) stream: String,
+    /// The streams that share the message, each with the value of the subject's first token; a single one without a value.
+    pub(crate) streams: Vec<(String, String)>,
     pub(crate) version: u32,
     pub(crate) producers: Vec<String>,
     pub(crate) consumers: Vec<String>,
     pub(crate) schedule: String,
+    pub(crate) alias: String,
+    pub(crate) republished: String,
 }
 
 /// `muster.options.v1.Rpc`.
@@ -24,6 +27,7 @@ pub(crate) struct Rpc {
     pub(crate) server: String,
     pub(crate) long: bool,
     pub(crate) recorded: Option<String>,
+    pub(crate) peers: Vec<String>,
 }
 
 pub(crate) fn bus(message: &MessageDescriptor) -> anyhow::Result<Option<Bus>> {
@@ -35,11 +39,13 @@ pub(crate) fn bus(message: &MessageDescriptor) -> anyhow::Result<Option<Bus>> {
     let bus = Bus {
         subject: text(&options, "subject"),
         kind: variant(&options, "kind", "KIND_")?,
-        stream: variant(&options, "stream", "STREAM_")?,
+        streams: streams_of(&options)?,
         version: number(&options, "version") as u32,
         producers: texts(&options, "producers"),
         consumers: texts(&options, "consumers"),
         schedule: text(&options, "schedule"),
+        alias: text(&options, "alias"),
+        republished: text(&options, "republished"),
     };
     if bus.version == 0 {
         bail!("{}: version must be at least 1", message.full_name());
@@ -62,18 +68,64 @@ pub(crate) fn rpc(method: &MethodDescriptor) -> anyhow::Result<Rpc> {
         } else {
             Some(variant(&options, "recorded", "STREAM_")?)
         },
+        peers: texts(&options, "peers"),
     })
 }
 
-pub(crate) fn required(field: &prost_reflect::FieldDescriptor) -> bool {
-    let pool = field.parent_message().parent_pool().clone();
-    pool.get_extension_by_name("muster.options.v1.required").is_some_and(|extension| {
-        field.options().get_extension(&extension).as_bool().unwrap_or(false)
-    })
+/// Whether a field has the option `muster.options.v1.<name>`.
+pub(crate) fn field_flag(field: &FieldDescriptor, name: &str) -> bool {
+    set(field.parent_message().parent_pool(), name, &field.options())
 }
 
-pub(crate) fn stream(value: &EnumValueDescriptor) -> anyhow::Result<Option<DynamicMessage>> {
-    extension(value.parent_enum().parent_pool(), "muster.options.v1.stream", &value.options())
+/// Whether a message has the option `muster.options.v1.<name>`.
+pub(crate) fn message_flag(message: &MessageDescriptor, name: &str) -> bool {
+    set(message.parent_pool(), name, &message.options())
+}
+
+/// The settings `muster.options.v1.<name>` of a value that names a stream, a bucket or a store.
+pub(crate) fn settings(value: &EnumValueDescriptor, name: &str) -> anyhow::Result<DynamicMessage> {
+    let name = format!("muster.options.v1.{name}");
+    extension(value.parent_enum().parent_pool(), &name, &value.options())?
+        .with_context(|| format!("{}: needs ({name})", value.full_name()))
+}
+
+/// The comment of a descriptor with this path in its file, on one line.
+pub(crate) fn comment(file: &FileDescriptor, path: &[i32]) -> String {
+    let locations = file.file_descriptor_proto().source_code_info.iter();
+    locations
+        .flat_map(|info| &info.location)
+        .find(|location| location.path == path)
+        .map(|location| {
+            location.leading_comments().split_whitespace().collect::<Vec<_>>().join(" ")
+        })
+        .unwrap_or_default()
+}
+
+fn streams_of(options: &DynamicMessage) -> anyhow::Result<Vec<(String, String)>> {
+    let partitions = messages(options, "partitions");
+    if partitions.is_empty() {
+        return Ok(vec![(String::new(), variant(options, "stream", "STREAM_")?)]);
+    }
+    partitions
+        .iter()
+        .map(|partition| Ok((text(partition, "value"), variant(partition, "stream", "STREAM_")?)))
+        .collect()
+}
+
+fn set(pool: &DescriptorPool, name: &str, options: &DynamicMessage) -> bool {
+    pool.get_extension_by_name(&format!("muster.options.v1.{name}"))
+        .is_some_and(|extension| options.get_extension(&extension).as_bool().unwrap_or(false))
+}
+
+pub(crate) fn messages(message: &DynamicMessage, field: &str) -> Vec<DynamicMessage> {
+    message
+        .get_field_by_name(field)
+        .and_then(|value| {
+            value
+                .as_list()
+                .map(|list| list.iter().filter_map(|item| item.as_message().cloned()).collect())
+        })
+        .unwrap_or_default()
 }
 
 pub(crate) fn text(message: &DynamicMessage, field: &str) -> String {
@@ -127,7 +179,7 @@ pub(crate) fn camel(name: &str) -> String {
         .collect()
 }
 
-fn texts(message: &DynamicMessage, field: &str) -> Vec<String> {
+pub(crate) fn texts(message: &DynamicMessage, field: &str) -> Vec<String> {
     message
         .get_field_by_name(field)
         .and_then(|value| {

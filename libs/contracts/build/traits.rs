@@ -1,27 +1,28 @@
-//! Writes the trait implementations and the tables of `CATALOGUE` and `Stream`.
+//! Writes the trait implementations and the table of `CATALOGUE`.
 
 use std::fmt::Write;
 
 use anyhow::{Context, bail};
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
-use crate::options::{self, camel, flag, number, text, variant};
+use crate::options;
+use crate::words::Words;
 
 pub(crate) fn generate(pool: &DescriptorPool) -> anyhow::Result<String> {
     let mut code = String::new();
-    streams(pool, &mut code)?;
+    let words = Words::of(pool)?;
     let mut entries = Vec::new();
     for message in pool.all_messages().filter(ours) {
         write_message(&message, &mut code)?;
         if let Some(bus) = options::bus(&message)? {
-            write_durable(&message, &bus, &mut code)?;
-            entries.push(durable_entry(&message, &bus));
+            write_durable(&message, &bus, &words, &mut code)?;
+            entries.extend(durable_entries(&message, &bus));
         }
     }
     for service in pool.services() {
         for method in service.methods() {
             let rpc = options::rpc(&method)?;
-            write_request(&method, &rpc, &mut code)?;
+            write_request(&method, &rpc, &words, &mut code)?;
             entries.push(request_entry(&method, &rpc));
         }
     }
@@ -47,7 +48,7 @@ fn write_message(message: &MessageDescriptor, code: &mut String) -> anyhow::Resu
         let nested = matches!(field.kind(), Kind::Message(ref inner) if ours(inner))
             && !field.is_list()
             && !field.is_map();
-        if options::required(&field) {
+        if options::field_flag(&field, "required") {
             writeln!(
                 missing,
                 "if {} {{ return Some({:?}.to_owned()); }}",
@@ -75,13 +76,33 @@ fn write_message(message: &MessageDescriptor, code: &mut String) -> anyhow::Resu
         code,
         "impl crate::Message for {path} {{
             const NAME: &'static str = {full:?};
+            const SEALED: &'static [&'static str] = &{sealed:?};
             fn missing(&self) -> Option<String> {{ {missing} None }}
             fn execution_id(&self) -> &str {{ {execution} }}
         }}",
         path = path(message),
         full = message.full_name(),
+        sealed = sealed(message)?,
     )?;
     Ok(())
+}
+
+/// The names of the fields that the bus encrypts.
+fn sealed(message: &MessageDescriptor) -> anyhow::Result<Vec<String>> {
+    let subject = options::bus(message)?.map(|bus| bus.subject).unwrap_or_default();
+    let whole = options::message_flag(message, "sealed_message");
+    let mut names = Vec::new();
+    for field in message.fields() {
+        let token = subject.split('.').any(|token| token_field(token) == Some(field.name()));
+        let marked = options::field_flag(&field, "sealed");
+        if marked && token {
+            bail!("{}: a token of the subject cannot be sealed", field.full_name());
+        }
+        if marked || (whole && !token) {
+            names.push(field.name().to_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn empty(field: &FieldDescriptor, name: &str) -> anyhow::Result<String> {
@@ -98,19 +119,22 @@ fn empty(field: &FieldDescriptor, name: &str) -> anyhow::Result<String> {
 fn write_durable(
     message: &MessageDescriptor,
     bus: &options::Bus,
+    words: &Words,
     code: &mut String,
 ) -> anyhow::Result<()> {
     let path = path(message);
-    write_addressed(message, &bus.subject, code)?;
+    write_addressed(message, &address_of(bus), words, code)?;
+    let streams: Vec<String> =
+        bus.streams.iter().map(|(_, stream)| format!("Stream::{stream}")).collect();
     writeln!(
         code,
         "impl crate::Durable for {path} {{
-            const STREAM: Stream = Stream::{stream};
+            const STREAMS: &'static [Stream] = &[{streams}];
             const KIND: crate::Kind = crate::Kind::{kind};
             const VERSION: u32 = {version};
         }}
         impl crate::{kind} for {path} {{}}",
-        stream = bus.stream,
+        streams = streams.join(", "),
         kind = bus.kind,
         version = bus.version,
     )?;
@@ -120,17 +144,36 @@ fn write_durable(
             "impl crate::Timer for {path} {{
                 fn schedule(&self) -> Result<String, crate::SubjectError> {{ {} }}
             }}",
-            fill_template(message, &bus.schedule)?
+            fill_template(message, &bus.schedule, &[], words)?
         )?;
     }
     Ok(())
 }
 
+/// Where a message is found.
+struct Address<'a> {
+    template: &'a str,
+    alias: &'a str,
+    /// The values that the template's first token may have; empty: any.
+    values: Vec<&'a str>,
+}
+
+fn address_of(bus: &options::Bus) -> Address<'_> {
+    let values = bus.streams.iter().map(|(value, _)| value.as_str());
+    Address {
+        template: &bus.subject,
+        alias: &bus.alias,
+        values: values.filter(|value| !value.is_empty()).collect(),
+    }
+}
+
 fn write_addressed(
     message: &MessageDescriptor,
-    template: &str,
+    address: &Address<'_>,
+    words: &Words,
     code: &mut String,
 ) -> anyhow::Result<()> {
+    let Address { template, alias, .. } = address;
     let mut take = String::new();
     for (index, token) in template.split('.').enumerate() {
         if let Some(field) = token_field(token) {
@@ -141,41 +184,72 @@ fn write_addressed(
             )?;
         }
     }
+    let tokens = |template: &str| {
+        let tokens = template.split('.').enumerate();
+        tokens
+            .filter_map(|(place, token)| Some((place, token_field(token)?.to_owned())))
+            .collect::<Vec<_>>()
+    };
+    if !alias.is_empty() && tokens(alias) != tokens(template) {
+        bail!(
+            "{}: {alias:?} must have its tokens where {template:?} has them",
+            message.full_name()
+        );
+    }
     let argument = if take.is_empty() { "_subject" } else { "subject" };
     writeln!(
         code,
         "impl crate::Addressed for {path} {{
             const SUBJECT: &'static str = {template:?};
+            const ALIAS: &'static str = {alias:?};
             fn subject(&self) -> Result<String, crate::SubjectError> {{ {fill} }}
             fn take_from_subject(&mut self, {argument}: &str) {{ {take} }}
         }}",
         path = path(message),
-        fill = fill_template(message, template)?,
+        fill = fill_template(message, template, &address.values, words)?,
     )?;
     Ok(())
 }
 
-fn fill_template(message: &MessageDescriptor, template: &str) -> anyhow::Result<String> {
-    let fields: Vec<&str> = template.split('.').filter_map(token_field).collect();
-    for field in &fields {
+fn fill_template(
+    message: &MessageDescriptor,
+    template: &str,
+    values: &[&str],
+    words: &Words,
+) -> anyhow::Result<String> {
+    let mut arguments = Vec::new();
+    for (place, field) in template
+        .split('.')
+        .enumerate()
+        .filter_map(|(place, token)| Some((place, token_field(token)?)))
+    {
         let found = message.get_field_by_name(field).with_context(|| {
             format!("{}: {{{field}}} of {template:?} is not a field", message.full_name())
         })?;
         if found.kind() != Kind::String {
             bail!("{}: {{{field}}} of {template:?} must be a string", message.full_name());
         }
+        let id = options::field_flag(&found, "id");
+        let check = match (values, id) {
+            ([_, ..], _) if arguments.is_empty() => {
+                format!("one_of({field:?}, &self.{}, &{values:?})", ident(field))
+            }
+            (_, true) => format!(
+                "id({field:?}, &self.{}, &{:?})",
+                ident(field),
+                words.beside_id(template, place)
+            ),
+            (_, false) => format!(
+                "token_beside({field:?}, &self.{}, &{:?})",
+                ident(field),
+                words.beside(template, place)
+            ),
+        };
+        arguments.push(format!("crate::subject::{check}?"));
     }
-    if fields.is_empty() {
+    if arguments.is_empty() {
         return Ok(format!("Ok({template:?}.to_owned())"));
     }
-    let arguments: Vec<String> = fields
-        .iter()
-        .map(|field| {
-            format!("{}: crate::subject::token({field:?}, &self.{})?", "", ident(field))
-                .trim_start_matches(": ")
-                .to_owned()
-        })
-        .collect();
     let format = template
         .split('.')
         .map(|token| if token_field(token).is_some() { "{}" } else { token })
@@ -187,10 +261,12 @@ fn fill_template(message: &MessageDescriptor, template: &str) -> anyhow::Result<
 fn write_request(
     method: &prost_reflect::MethodDescriptor,
     rpc: &options::Rpc,
+    words: &Words,
     code: &mut String,
 ) -> anyhow::Result<()> {
     let input = method.input();
-    write_addressed(&input, &rpc.subject, code)?;
+    let address = Address { template: &rpc.subject, alias: "", values: Vec::new() };
+    write_addressed(&input, &address, words, code)?;
     writeln!(
         code,
         "impl crate::Request for {path} {{
@@ -208,18 +284,36 @@ fn write_request(
     Ok(())
 }
 
-fn durable_entry(message: &MessageDescriptor, bus: &options::Bus) -> String {
-    format!(
-        "Entry {{ subject: {:?}, kind: crate::Kind::{}, message: {:?}, reply: None, stream: Some(Stream::{}), version: {}, producers: &{:?}, consumers: &{:?}, schedule: {:?} }}",
-        bus.subject,
-        bus.kind,
-        message.full_name(),
-        bus.stream,
-        bus.version,
-        bus.producers,
-        bus.consumers,
-        bus.schedule
-    )
+/// An entry for each subject: one for each partition, the alias, and where the broker sends it again.
+fn durable_entries(message: &MessageDescriptor, bus: &options::Bus) -> Vec<String> {
+    let entry = |subject: &str, stream: Option<&str>, producers: &[String]| {
+        let stream = stream.map(|stream| format!("Stream::{stream}"));
+        format!(
+            "Entry {{ subject: {subject:?}, kind: crate::Kind::{}, message: {:?}, reply: None, stream: {}, version: {}, producers: &{producers:?}, consumers: &{:?}, schedule: {:?} }}",
+            bus.kind,
+            message.full_name(),
+            stream.map_or_else(|| "None".to_owned(), |stream| format!("Some({stream})")),
+            bus.version,
+            bus.consumers,
+            bus.schedule
+        )
+    };
+    let mut entries = Vec::new();
+    for (value, stream) in &bus.streams {
+        let first = bus.subject.split('.').find(|token| token_field(token).is_some());
+        let subject = match first {
+            Some(first) if !value.is_empty() => bus.subject.replacen(first, value, 1),
+            _ => bus.subject.clone(),
+        };
+        entries.push(entry(&subject, Some(stream), &bus.producers));
+        if !bus.alias.is_empty() {
+            entries.push(entry(&bus.alias, Some(stream), &bus.producers));
+        }
+    }
+    if !bus.republished.is_empty() {
+        entries.push(entry(&bus.republished, None, &[]));
+    }
+    entries
 }
 
 fn request_entry(method: &prost_reflect::MethodDescriptor, rpc: &options::Rpc) -> String {
@@ -233,63 +327,11 @@ fn request_entry(method: &prost_reflect::MethodDescriptor, rpc: &options::Rpc) -
         method.input().full_name(),
         method.output().full_name(),
         rpc.callers,
-        [&rpc.server]
+        std::iter::once(&rpc.server).chain(&rpc.peers).collect::<Vec<_>>()
     )
 }
 
-fn streams(pool: &DescriptorPool, code: &mut String) -> anyhow::Result<()> {
-    let streams = pool
-        .get_enum_by_name("muster.options.v1.Stream")
-        .context("muster.options.v1.Stream is not declared")?;
-    let (mut variants, mut names, mut settings, mut all) =
-        (String::new(), String::new(), String::new(), String::new());
-    for value in streams.values().filter(|value| value.number() != 0) {
-        let wire = value.name().trim_start_matches("STREAM_");
-        let name = camel(wire);
-        let option = options::stream(&value)?.with_context(|| {
-            format!("{}: a stream needs (muster.options.v1.stream)", value.full_name())
-        })?;
-        writeln!(variants, "/// The stream `{wire}`.\n{name},")?;
-        writeln!(names, "Self::{name} => {wire:?},")?;
-        writeln!(all, "Self::{name},")?;
-        writeln!(
-            settings,
-            "Self::{name} => StreamSettings {{ storage: crate::Storage::{}, max_age_s: {}, max_bytes: {}, max_message_bytes: {}, duplicate_window_s: {}, allow_direct: {}, allow_schedules: {}, allow_ttl: {}, no_ack: {}, republish: {}, advisories: {} }},",
-            variant(&option, "storage", "STORAGE_")?,
-            number(&option, "max_age_s"),
-            number(&option, "max_bytes"),
-            number(&option, "max_message_bytes"),
-            number(&option, "duplicate_window_s"),
-            flag(&option, "allow_direct"),
-            flag(&option, "allow_schedules"),
-            flag(&option, "allow_ttl"),
-            flag(&option, "no_ack"),
-            match text(&option, "republish_source").as_str() {
-                "" => "None".to_owned(),
-                source =>
-                    format!("Some(({source:?}, {:?}))", text(&option, "republish_destination")),
-            },
-            flag(&option, "advisories"),
-        )?;
-    }
-    writeln!(
-        code,
-        "/// The JetStream streams of the contract.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Stream {{ {variants} }}
-        impl Stream {{
-            /// Every stream.
-            pub const ALL: &'static [Self] = &[{all}];
-            /// The stream's name on the server.
-            pub const fn name(self) -> &'static str {{ match self {{ {names} }} }}
-            /// How the stream keeps its messages.
-            pub const fn settings(self) -> StreamSettings {{ match self {{ {settings} }} }}
-        }}"
-    )?;
-    Ok(())
-}
-
-fn token_field(token: &str) -> Option<&str> {
+pub(crate) fn token_field(token: &str) -> Option<&str> {
     token.strip_prefix('{')?.strip_suffix('}')
 }
 

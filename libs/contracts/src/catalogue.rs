@@ -27,14 +27,40 @@ pub enum Storage {
     Memory,
 }
 
+/// When a stream removes a message that is within its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Never.
+    Limits,
+    /// When it is acknowledged: each message is for one consumer.
+    WorkQueue,
+}
+
+/// What a full stream does with a new message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// It removes the oldest.
+    Old,
+    /// It refuses the new one.
+    New,
+}
+
 /// The settings of a stream; units and meaning as in `proto/muster/options/v1/options.proto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamSettings {
+    /// Subjects that are kept whether or not a message of the contract has them. [`Stream::subjects`] has these and all others.
+    pub subjects: &'static [&'static str],
     /// Where messages are kept.
     pub storage: Storage,
-    /// Seconds until a message is removed.
+    /// When a message within the limits is removed.
+    pub retention: Retention,
+    /// What becomes of a new message when the stream is full.
+    pub discard: Discard,
+    /// Seconds until a message is removed; 0 is never.
     pub max_age_s: u64,
-    /// Bytes above which the oldest messages are removed; 0 is no limit.
+    /// Messages above which the oldest are removed; 0 is no limit.
+    pub max_messages: u64,
+    /// Bytes above which the oldest messages are removed; 0 is no limit. The server reserves them.
     pub max_bytes: u64,
     /// The largest message in bytes; 0 is the server's limit.
     pub max_message_bytes: u64,
@@ -46,12 +72,31 @@ pub struct StreamSettings {
     pub allow_schedules: bool,
     /// Messages can carry their own time to live.
     pub allow_ttl: bool,
-    /// The stream does not acknowledge.
+    /// Several messages can be published as one.
+    pub allow_atomic: bool,
+    /// The stream does not acknowledge: whoever publishes to it must not wait.
     pub no_ack: bool,
     /// Source and destination of messages that the broker sends again.
     pub republish: Option<(&'static str, &'static str)>,
+    /// The streams that it copies, each with the subjects that it wants of them.
+    pub sources: &'static [(Stream, &'static str)],
     /// The stream also keeps advisories about messages that ran out of tries.
     pub advisories: bool,
+}
+
+/// The settings of a key-value bucket or an object store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BucketSettings {
+    /// Where values are kept.
+    pub storage: Storage,
+    /// Seconds until a value is removed; 0 is never.
+    pub max_age_s: u64,
+    /// Bytes above which new values are refused; 0 is no limit. The server reserves them.
+    pub max_bytes: u64,
+    /// The services that may change values; `*` is every service.
+    pub writers: &'static [&'static str],
+    /// The services that may read values; `*` is every service.
+    pub readers: &'static [&'static str],
 }
 
 /// One subject of the contract.
@@ -69,16 +114,16 @@ pub struct Entry {
     pub stream: Option<Stream>,
     /// The schema's version.
     pub version: u32,
-    /// The services that send it; `*` is every service.
+    /// The services that send it; `*` is every service. None where the broker sends it.
     pub producers: &'static [&'static str],
-    /// The services that read or answer it.
+    /// The services that read or answer it; `*` is every service.
     pub consumers: &'static [&'static str],
     /// The template of the schedule that fires it; empty for all but timers.
     pub schedule: &'static str,
 }
 
 impl Stream {
-    /// The subjects that the stream keeps: those of its messages, none inside another.
+    /// The subjects that the stream keeps: those of its settings and of its messages, none inside another.
     #[must_use]
     pub fn subjects(self) -> Vec<String> {
         let mut all: Vec<String> = CATALOGUE
@@ -87,6 +132,7 @@ impl Stream {
             .flat_map(|entry| [entry.subject, entry.schedule])
             .filter(|template| !template.is_empty())
             .map(pattern)
+            .chain(self.settings().subjects.iter().map(|subject| (*subject).to_owned()))
             .collect();
         if self.settings().advisories {
             all.extend(

@@ -6,17 +6,20 @@ mod json;
 pub mod subject;
 mod traits;
 
-pub use catalogue::{Entry, Kind, Storage, StreamSettings};
+pub use catalogue::{BucketSettings, Discard, Entry, Kind, Retention, Storage, StreamSettings};
 pub use fault::{Code, Fault, HasCode, OnEvent};
-pub use generated::{CATALOGUE, Stream};
+pub use generated::{Bucket, CATALOGUE, ObjectStore, Stream};
 pub use json::{Json, JsonObject, now, time};
 pub use pbjson_types::Timestamp;
 pub use subject::SubjectError;
 pub use traits::{Addressed, Command, Durable, Event, Journal, Message, Request, Timer, Token};
 
+/// The contract itself: a `google.protobuf.FileDescriptorSet` with comments. Documents are made from it.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
+
 /// The tables and trait implementations that `build.rs` writes from the options in `proto/`.
 mod generated {
-    use crate::{Entry, StreamSettings};
+    use crate::{BucketSettings, Entry, StreamSettings};
 
     include!(concat!(env!("OUT_DIR"), "/traits.rs"));
 }

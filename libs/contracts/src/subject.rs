@@ -3,14 +3,44 @@
 /// The longest token, in bytes.
 pub const MAX_TOKEN: usize = 128;
 
+/// The longest id, in bytes.
+pub const MAX_ID: usize = 63;
+
 /// A value that cannot be a token of a subject.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "`{field}` is {value:?}, but a token of a subject has 1 to {MAX_TOKEN} bytes and none of `.`, `*`, `>`, white space and control characters"
-)]
+#[error("`{field}` is {value:?}, but {expected}")]
 pub struct SubjectError {
     field: &'static str,
     value: String,
+    expected: Expected,
+}
+
+/// What would be right.
+#[derive(Debug, PartialEq, Eq)]
+enum Expected {
+    Token,
+    Id,
+    NoFixedWord,
+    OneOf(&'static [&'static str]),
+}
+
+impl std::fmt::Display for Expected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Token => write!(
+                f,
+                "a token of a subject has 1 to {MAX_TOKEN} bytes and none of `.`, `*`, `>`, white space and control characters"
+            ),
+            Self::Id => write!(
+                f,
+                "an id has 1 to {MAX_ID} of a-z, 0-9, `_` and `-`, and begins with a letter or digit"
+            ),
+            Self::NoFixedWord => {
+                f.write_str("that is a fixed word of the contract at this place: choose another")
+            }
+            Self::OneOf(values) => write!(f, "it must be one of {}", values.join(", ")),
+        }
+    }
 }
 
 /// Checks that `value` can be a token of a subject.
@@ -23,11 +53,58 @@ pub fn token<'a>(field: &'static str, value: &'a str) -> Result<&'a str, Subject
         && !value
             .chars()
             .any(|c| matches!(c, '.' | '*' | '>') || c.is_whitespace() || c.is_control());
-    if good {
-        Ok(value)
-    } else {
-        Err(SubjectError { field, value: value.chars().take(64).collect() })
+    if good { Ok(value) } else { refuse(field, value, Expected::Token) }
+}
+
+/// Checks that `value` is an id: `^[a-z0-9][a-z0-9_-]{0,62}$` and none of the `fixed` words.
+///
+/// # Errors
+/// Where it is not.
+pub fn id<'a>(
+    field: &'static str,
+    value: &'a str,
+    fixed: &[&str],
+) -> Result<&'a str, SubjectError> {
+    let good = value.len() <= MAX_ID
+        && value.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
+    if !good {
+        return refuse(field, value, Expected::Id);
     }
+    token_beside(field, value, fixed)
+}
+
+/// Checks that `value` can be a token of a subject and is none of the `fixed` words, which would make it the subject of another message.
+///
+/// # Errors
+/// Where it is not, or is.
+pub fn token_beside<'a>(
+    field: &'static str,
+    value: &'a str,
+    fixed: &[&str],
+) -> Result<&'a str, SubjectError> {
+    if fixed.contains(&value) {
+        return refuse(field, value, Expected::NoFixedWord);
+    }
+    token(field, value)
+}
+
+/// Checks that `value` is one of these.
+///
+/// # Errors
+/// Where it is another.
+pub fn one_of<'a>(
+    field: &'static str,
+    value: &'a str,
+    values: &'static [&'static str],
+) -> Result<&'a str, SubjectError> {
+    if values.contains(&value) { Ok(value) } else { refuse(field, value, Expected::OneOf(values)) }
+}
+
+fn refuse<T>(field: &'static str, value: &str, expected: Expected) -> Result<T, SubjectError> {
+    Err(SubjectError { field, value: value.chars().take(64).collect(), expected })
 }
 
 /// The pattern that fits every subject of a template: `agent.{id}.inbox` is `agent.*.inbox`.
@@ -58,6 +135,16 @@ pub fn address<M: crate::Addressed>(
         });
     }
     Ok(tokens.join("."))
+}
+
+/// The patterns of a message: of its subject, and of its alias where it has one.
+#[must_use]
+pub fn patterns<M: crate::Addressed>() -> Vec<String> {
+    [M::SUBJECT, M::ALIAS]
+        .into_iter()
+        .filter(|template| !template.is_empty())
+        .map(pattern)
+        .collect()
 }
 
 /// Whether every subject that fits `pattern` also fits `wider`.

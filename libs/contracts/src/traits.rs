@@ -11,6 +11,9 @@ pub trait Message:
     /// The full name, which is also the CloudEvents type: `muster.agent.v1.AgentExecutionRequested`.
     const NAME: &'static str;
 
+    /// The fields that the bus encrypts end to end.
+    const SEALED: &'static [&'static str];
+
     /// The path of the first required field that is absent or empty.
     fn missing(&self) -> Option<String>;
 
@@ -22,11 +25,13 @@ pub trait Message:
 pub trait Addressed: Message {
     /// The subject's template: words and `{field}` tokens.
     const SUBJECT: &'static str;
+    /// Another template with the same tokens, on which it may come as well; empty: none.
+    const ALIAS: &'static str;
 
     /// The subject of this message.
     ///
     /// # Errors
-    /// Where the value of a field cannot be a token of a subject.
+    /// Where the value of a field cannot be a token of a subject, or is a fixed word of the contract at that place.
     fn subject(&self) -> Result<String, SubjectError>;
 
     /// Sets those empty fields that are tokens of the subject.
@@ -35,8 +40,13 @@ pub trait Addressed: Message {
 
 /// A message that a stream keeps.
 pub trait Durable: Addressed {
-    /// The stream.
-    const STREAM: Stream;
+    /// The streams that share it: one, but for messages with partitions.
+    const STREAMS: &'static [Stream];
+    /// The stream; of a message with partitions the first.
+    const STREAM: Stream = match Self::STREAMS {
+        [first, ..] => *first,
+        [] => panic!("the generator gives every durable message a stream"),
+    };
     /// How it travels.
     const KIND: Kind;
     /// The schema's version.
