@@ -18,6 +18,7 @@ pub(crate) struct Bus {
     pub(crate) schedule: String,
     pub(crate) alias: String,
     pub(crate) republished: String,
+    pub(crate) planned: bool,
 }
 
 /// `muster.options.v1.Rpc`.
@@ -28,6 +29,7 @@ pub(crate) struct Rpc {
     pub(crate) long: bool,
     pub(crate) recorded: Option<String>,
     pub(crate) peers: Vec<String>,
+    pub(crate) planned: bool,
 }
 
 pub(crate) fn bus(message: &MessageDescriptor) -> anyhow::Result<Option<Bus>> {
@@ -46,6 +48,7 @@ pub(crate) fn bus(message: &MessageDescriptor) -> anyhow::Result<Option<Bus>> {
         schedule: text(&options, "schedule"),
         alias: text(&options, "alias"),
         republished: text(&options, "republished"),
+        planned: flag(&options, "planned"),
     };
     if bus.version == 0 {
         bail!("{}: version must be at least 1", message.full_name());
@@ -69,6 +72,7 @@ pub(crate) fn rpc(method: &MethodDescriptor) -> anyhow::Result<Rpc> {
             Some(variant(&options, "recorded", "STREAM_")?)
         },
         peers: texts(&options, "peers"),
+        planned: flag(&options, "planned"),
     })
 }
 

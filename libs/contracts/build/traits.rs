@@ -289,13 +289,14 @@ fn durable_entries(message: &MessageDescriptor, bus: &options::Bus) -> Vec<Strin
     let entry = |subject: &str, stream: Option<&str>, producers: &[String]| {
         let stream = stream.map(|stream| format!("Stream::{stream}"));
         format!(
-            "Entry {{ subject: {subject:?}, kind: crate::Kind::{}, message: {:?}, reply: None, stream: {}, version: {}, producers: &{producers:?}, consumers: &{:?}, schedule: {:?} }}",
+            "Entry {{ subject: {subject:?}, kind: crate::Kind::{}, message: {:?}, reply: None, stream: {}, version: {}, producers: &{producers:?}, consumers: &{:?}, schedule: {:?}, planned: {} }}",
             bus.kind,
             message.full_name(),
             stream.map_or_else(|| "None".to_owned(), |stream| format!("Some({stream})")),
             bus.version,
             bus.consumers,
-            bus.schedule
+            bus.schedule,
+            bus.planned
         )
     };
     let mut entries = Vec::new();
@@ -322,12 +323,13 @@ fn request_entry(method: &prost_reflect::MethodDescriptor, rpc: &options::Rpc) -
         .as_ref()
         .map_or_else(|| "None".to_owned(), |stream| format!("Some(Stream::{stream})"));
     format!(
-        "Entry {{ subject: {:?}, kind: crate::Kind::Request, message: {:?}, reply: Some({:?}), stream: {stream}, version: 1, producers: &{:?}, consumers: &{:?}, schedule: \"\" }}",
+        "Entry {{ subject: {:?}, kind: crate::Kind::Request, message: {:?}, reply: Some({:?}), stream: {stream}, version: 1, producers: &{:?}, consumers: &{:?}, schedule: \"\", planned: {} }}",
         rpc.subject,
         method.input().full_name(),
         method.output().full_name(),
         rpc.callers,
-        std::iter::once(&rpc.server).chain(&rpc.peers).collect::<Vec<_>>()
+        std::iter::once(&rpc.server).chain(&rpc.peers).collect::<Vec<_>>(),
+        rpc.planned
     )
 }
 
@@ -343,7 +345,7 @@ fn path(message: &MessageDescriptor) -> String {
 
 fn ident(field: &str) -> String {
     match field {
-        "type" => "r#type".to_owned(),
+        "ref" | "type" => format!("r#{field}"),
         other => other.to_owned(),
     }
 }

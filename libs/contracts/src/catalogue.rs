@@ -82,6 +82,8 @@ pub struct StreamSettings {
     pub sources: &'static [(Stream, &'static str)],
     /// The stream also keeps advisories about messages that ran out of tries.
     pub advisories: bool,
+    /// The services that get everything they read of the stream through one consumer.
+    pub feeds: &'static [&'static str],
 }
 
 /// The settings of a key-value bucket or an object store.
@@ -120,6 +122,8 @@ pub struct Entry {
     pub consumers: &'static [&'static str],
     /// The template of the schedule that fires it; empty for all but timers.
     pub schedule: &'static str,
+    /// No service of this version sends or answers it yet.
+    pub planned: bool,
 }
 
 impl Stream {
