@@ -19,7 +19,7 @@ const ACK_WAIT: Duration = Duration::from_secs(3);
 /// Where a message was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// Its place in the stream.
+    /// Its place in the stream; 0 where the stream does not acknowledge.
     pub sequence: u64,
     /// A message with this id was there already; nothing was stored.
     pub duplicate: bool,
@@ -36,6 +36,8 @@ pub(crate) enum Refused {
 impl Bus {
     /// Publishes an event or a command. When it returns, the stream has it; a second message with this id changes nothing.
     ///
+    /// A stream that does not acknowledge (`no_ack` in the contract: it records, and loses what comes while it is away) is not waited for.
+    ///
     /// # Errors
     /// INVALID where a field cannot be a token of the subject, UNAVAILABLE where the stream does not acknowledge.
     pub async fn publish<M: Durable>(
@@ -45,7 +47,11 @@ impl Bus {
     ) -> Result<Published, Fault> {
         let subject = subject_of(message)?;
         let headers = headers::durable(self.service(), message, id);
-        self.publish_raw(subject, headers, encode(message)?).await
+        let body = encode(message)?;
+        if M::STREAM.settings().no_ack {
+            return self.publish_unacknowledged(subject, headers, body).await;
+        }
+        self.publish_raw(subject, headers, body).await
     }
 
     /// Publishes a token without waiting for anything: a lost token is cosmetic, the whole reply travels on the durable way.
@@ -59,6 +65,21 @@ impl Bus {
             self.client().publish(subject, body).await.map_err(|error| unavailable(&error))
         })
         .await
+    }
+
+    /// A wait for the acknowledgement would end by the deadline, each time.
+    async fn publish_unacknowledged(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Published, Fault> {
+        let sent = async {
+            let sent = self.client().publish_with_headers(subject, headers, body).await;
+            sent.map_err(|error| unavailable(&error))
+        };
+        self.unless_down(sent).await?;
+        Ok(Published { sequence: 0, duplicate: false })
     }
 
     pub(crate) async fn publish_raw(

@@ -83,6 +83,12 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: HasCode,
     {
+        const {
+            assert!(
+                M::STREAMS.len() == 1,
+                "a message of several streams needs a feed for each of them"
+            );
+        }
         let app = self.app.clone();
         let handle = move |incoming: Incoming| -> Work {
             match Delivery::<M>::parse(&incoming) {
@@ -94,7 +100,7 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         self.consumers.push(Consumer {
             name: kebab(name),
             stream: M::STREAM,
-            patterns: vec![subject::pattern(M::SUBJECT)],
+            patterns: subject::patterns::<M>(),
             settings,
             handle: Arc::new(handle),
         });
