@@ -3,6 +3,7 @@
 mod catalogue;
 mod fault;
 mod json;
+pub mod permissions;
 pub mod subject;
 mod traits;
 
