@@ -11,9 +11,10 @@ use crate::words::Words;
 pub(crate) fn generate(pool: &DescriptorPool) -> anyhow::Result<String> {
     let mut code = String::new();
     let words = Words::of(pool)?;
-    let mut entries = Vec::new();
+    let (mut entries, mut types) = (Vec::new(), Vec::new());
     for message in pool.all_messages().filter(ours) {
         write_message(&message, &mut code)?;
+        types.push(format!("crate::MessageType::of::<{}>()", path(&message)));
         if let Some(bus) = options::bus(&message)? {
             write_durable(&message, &bus, &words, &mut code)?;
             entries.extend(durable_entries(&message, &bus));
@@ -27,10 +28,15 @@ pub(crate) fn generate(pool: &DescriptorPool) -> anyhow::Result<String> {
         }
     }
     entries.sort();
+    types.sort();
     writeln!(
         code,
-        "/// Every subject of the contract, in the order of their subjects.\npub static CATALOGUE: &[Entry] = &[{}];",
-        entries.join(",\n")
+        "/// Every subject of the contract, in the order of their subjects.
+        pub static CATALOGUE: &[Entry] = &[{}];
+        /// Every message of the contract, in the order of their names.
+        pub static MESSAGES: &[crate::MessageType] = &[{}];",
+        entries.join(",\n"),
+        types.join(",\n")
     )?;
     Ok(code)
 }

@@ -9,11 +9,13 @@ mod traits;
 
 pub use catalogue::{BucketSettings, Discard, Entry, Kind, Retention, Storage, StreamSettings};
 pub use fault::{Code, Fault, HasCode, OnEvent};
-pub use generated::{Bucket, CATALOGUE, ObjectStore, Stream};
+pub use generated::{Bucket, CATALOGUE, MESSAGES, ObjectStore, Stream};
 pub use json::{Json, JsonObject, now, time};
 pub use pbjson_types::Timestamp;
 pub use subject::SubjectError;
-pub use traits::{Addressed, Command, Durable, Event, Journal, Message, Request, Timer, Token};
+pub use traits::{
+    Addressed, Command, Durable, Event, Journal, Message, MessageType, Request, Timer, Token,
+};
 
 /// The contract itself: a `google.protobuf.FileDescriptorSet` with comments. Documents are made from it.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));

@@ -1,6 +1,7 @@
 //! What a message of the contract can do. Implemented by generated code only.
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{Kind, Stream, SubjectError};
 
@@ -84,4 +85,48 @@ pub trait Request: Addressed {
     const LONG: bool;
     /// A stream records the request, so nobody is told at once when no server is there.
     const RECORDED: bool;
+}
+
+/// A message of the contract by its name, for programs that see messages of every kind.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageType {
+    /// The full name.
+    pub name: &'static str,
+    /// The fields that the bus encrypts end to end.
+    pub sealed: &'static [&'static str],
+    canonical: fn(&[u8]) -> Result<Value, serde_json::Error>,
+    missing: fn(&[u8]) -> Result<Option<String>, serde_json::Error>,
+}
+
+impl MessageType {
+    pub(crate) const fn of<M: Message>() -> Self {
+        Self {
+            name: M::NAME,
+            sealed: M::SEALED,
+            canonical: |body| serde_json::to_value(serde_json::from_slice::<M>(body)?),
+            missing: |body| Ok(serde_json::from_slice::<M>(body)?.missing()),
+        }
+    }
+
+    /// The type with this full name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        crate::MESSAGES.iter().find(|message| message.name == name)
+    }
+
+    /// The body as a service would write it after reading it: without what this version does not know.
+    ///
+    /// # Errors
+    /// Where the body is no such message.
+    pub fn canonical(&self, body: &[u8]) -> Result<Value, serde_json::Error> {
+        (self.canonical)(body)
+    }
+
+    /// The path of the first required field that is absent or empty.
+    ///
+    /// # Errors
+    /// Where the body is no such message.
+    pub fn missing(&self, body: &[u8]) -> Result<Option<String>, serde_json::Error> {
+        (self.missing)(body)
+    }
 }
