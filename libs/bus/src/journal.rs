@@ -1,9 +1,9 @@
 //! Journals: one subject, appended only by who has read its end.
 
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use muster_contracts::{Code, Fault};
+use muster_contracts::Fault;
 
-use crate::publish::{Refused, decode, encode, subject_of};
+pub(crate) use crate::leader::unreadable;
+use crate::publish::{Refused, subject_of};
 use crate::{Bus, MessageId, headers};
 
 /// One journal.
@@ -47,19 +47,13 @@ impl Bus {
         address: &M,
     ) -> Result<Option<(u64, M)>, Fault> {
         let subject = subject_of(address)?;
-        let operation = async {
-            let stream = self
-                .jetstream()
-                .get_stream_no_info(M::STREAM.name())
-                .await
-                .map_err(|error| unreadable(M::STREAM.name(), &error))?;
-            match stream.get_last_raw_message_by_subject(&subject).await {
-                Ok(message) => Ok(Some((message.sequence, decode(&message.payload)?))),
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-                Err(error) => Err(unreadable(M::STREAM.name(), &error)),
+        match self.last_message(M::STREAM.name(), &subject).await? {
+            Some(message) => {
+                let newest = self.read(Some(&message.headers), message.payload).await?;
+                Ok(Some((message.sequence, newest)))
             }
-        };
-        self.unless_down(operation).await
+            None => Ok(None),
+        }
     }
 }
 
@@ -77,7 +71,16 @@ impl<J: muster_contracts::Journal> Journal<J> {
     /// # Errors
     /// UNAVAILABLE where the stream cannot be read.
     pub async fn read_after(&self, sequence: u64) -> Result<Vec<(u64, J)>, Fault> {
-        self.bus.unless_down(self.read_entries(sequence)).await
+        let mut entries = Vec::new();
+        let mut from = sequence + 1;
+        while let Some(message) =
+            self.bus.next_message(J::STREAM.name(), &self.subject, from).await?
+        {
+            from = message.sequence + 1;
+            let entry = self.bus.read(Some(&message.headers), message.payload).await?;
+            entries.push((message.sequence, entry));
+        }
+        Ok(entries)
     }
 
     /// Appends an entry where the last one has the sequence `expected` (0: there is none). Returns the entry's sequence.
@@ -103,39 +106,4 @@ impl<J: muster_contracts::Journal> Journal<J> {
             Err(Refused::Fault(fault)) => Err(AppendError::Fault(fault)),
         }
     }
-
-    async fn read_entries(&self, after: u64) -> Result<Vec<(u64, J)>, Fault> {
-        let name = J::STREAM.name();
-        let stream = self
-            .bus
-            .jetstream()
-            .get_stream_no_info(name)
-            .await
-            .map_err(|error| unreadable(name, &error))?;
-        let mut entries = Vec::new();
-        let mut from = after + 1;
-        loop {
-            match stream
-                .raw_message_builder()
-                .sequence(from)
-                .next_by_subject(self.subject.as_str())
-                .send()
-                .await
-            {
-                Ok(message) => {
-                    from = message.sequence + 1;
-                    entries.push((message.sequence, decode(&message.payload)?));
-                }
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
-                    return Ok(entries);
-                }
-                Err(error) => return Err(unreadable(name, &error)),
-            }
-        }
-    }
-}
-
-pub(crate) fn unreadable(stream: &str, error: &dyn std::error::Error) -> Fault {
-    Fault::new(Code::Unavailable, format!("stream {stream} cannot be read: {error}"))
-        .with_retry_after_ms(500)
 }

@@ -2,13 +2,20 @@
 
 use std::marker::PhantomData;
 
-use async_nats::jetstream::kv::{self, CreateErrorKind, Store, UpdateErrorKind};
+use async_nats::HeaderMap;
+use async_nats::jetstream::kv::Store;
+use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use muster_contracts::permissions::key_prefix;
 use muster_contracts::{Bucket, Code, Fault};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Bus;
+use crate::publish::Refused;
+use crate::{Bus, MessageId};
+
+/// The header of an entry that removes its key.
+const OPERATION: &str = "KV-Operation";
 
 /// A value with the revision that [`Kv::update`] expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +46,7 @@ pub struct Kv<T> {
 }
 
 impl Bus {
-    /// A bucket with values of this type. A key has letters, digits and `-/_=.` only.
+    /// A bucket with values of this type. In a bucket that several services write, each has a space of its own. A key has letters, digits and `-/_=.` only.
     #[must_use]
     pub fn kv<T: Serialize + DeserializeOwned>(&self, bucket: Bucket) -> Kv<T> {
         Kv { bus: self.clone(), bucket, value: PhantomData }
@@ -47,21 +54,15 @@ impl Bus {
 }
 
 impl<T: Serialize + DeserializeOwned> Kv<T> {
-    /// The value of a key.
+    /// The value of a key, as the bucket's leader has it: what was written is read.
     ///
     /// # Errors
-    /// UNAVAILABLE where the bucket cannot be read, INTERNAL where the value is of another type.
+    /// INVALID where the key has other characters than it may, UNAVAILABLE where the bucket cannot be read, INTERNAL where the value is of another type.
     pub async fn get(&self, key: &str) -> Result<Option<Versioned<T>>, Fault> {
-        let entry = self
-            .bus
-            .unless_down(async {
-                self.store().await?.entry(key).await.map_err(|error| self.failed(key, &error))
-            })
-            .await?;
-        match entry {
-            Some(entry) if entry.operation == kv::Operation::Put => Ok(Some(Versioned {
-                value: self.decode(key, &entry.value)?,
-                revision: entry.revision,
+        match self.entry(key).await? {
+            Some(entry) if !is_gone(&entry) => Ok(Some(Versioned {
+                value: self.decode(key, &entry.payload)?,
+                revision: entry.sequence,
             })),
             _ => Ok(None),
         }
@@ -70,14 +71,10 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
     /// Sets a key, whatever it was. Returns its revision.
     ///
     /// # Errors
-    /// UNAVAILABLE where the bucket cannot be written.
+    /// INVALID where the key has other characters than it may, UNAVAILABLE where the bucket cannot be written.
     pub async fn put(&self, key: &str, value: &T) -> Result<u64, Fault> {
         let body = self.encode(key, value)?;
-        self.bus
-            .unless_down(async {
-                self.store().await?.put(key, body).await.map_err(|error| self.failed(key, &error))
-            })
-            .await
+        self.write(key, body, None).await.map_err(|error| self.fault_of(key, error))
     }
 
     /// Sets a key that is not there. Returns its revision.
@@ -86,16 +83,14 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
     /// [`KvError::Conflict`] where it is there.
     pub async fn create(&self, key: &str, value: &T) -> Result<u64, KvError> {
         let body = self.encode(key, value)?;
-        let operation = async {
-            Ok(match self.store().await?.create(key, body).await {
-                Ok(revision) => Ok(revision),
-                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
-                    Err(KvError::Conflict)
-                }
-                Err(error) => Err(KvError::Fault(self.failed(key, &error))),
-            })
-        };
-        self.bus.unless_down(operation).await?
+        match self.write(key, body.clone(), Some(0)).await {
+            // A key that was removed is not there, but has a revision.
+            Err(KvError::Conflict) => match self.entry(key).await? {
+                Some(entry) if is_gone(&entry) => self.write(key, body, Some(entry.sequence)).await,
+                _ => Err(KvError::Conflict),
+            },
+            written => written,
+        }
     }
 
     /// Sets a key that has this revision. Returns the new one.
@@ -104,31 +99,18 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
     /// [`KvError::Conflict`] where it has another.
     pub async fn update(&self, key: &str, value: &T, revision: u64) -> Result<u64, KvError> {
         let body = self.encode(key, value)?;
-        let operation = async {
-            Ok(match self.store().await?.update(key, body, revision).await {
-                Ok(revision) => Ok(revision),
-                Err(error)
-                    if error.kind() == UpdateErrorKind::WrongLastRevision
-                        || error.to_string().contains("10164") =>
-                {
-                    Err(KvError::Conflict)
-                }
-                Err(error) => Err(KvError::Fault(self.failed(key, &error))),
-            })
-        };
-        self.bus.unless_down(operation).await?
+        self.write(key, body, Some(revision)).await
     }
 
     /// Removes a key.
     ///
     /// # Errors
-    /// UNAVAILABLE where the bucket cannot be written.
+    /// INVALID where the key has other characters than it may, UNAVAILABLE where the bucket cannot be written.
     pub async fn delete(&self, key: &str) -> Result<(), Fault> {
-        self.bus
-            .unless_down(async {
-                self.store().await?.delete(key).await.map_err(|error| self.failed(key, &error))
-            })
-            .await
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, "DEL");
+        let written = self.write_with(key, headers, Bytes::new(), None).await;
+        written.map(drop).map_err(|error| self.fault_of(key, error))
     }
 
     /// The keys that begin with `prefix`, in their order.
@@ -136,10 +118,13 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
     /// # Errors
     /// UNAVAILABLE where the bucket cannot be read.
     pub async fn keys(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        let space = key_prefix(self.bucket, self.bus.service());
         let operation = async {
             let keys =
                 self.store().await?.keys().await.map_err(|error| self.failed(prefix, &error))?;
-            keys.try_filter(|key| std::future::ready(key.starts_with(prefix)))
+            let own = |key: String| key.strip_prefix(&space).map(str::to_owned);
+            keys.try_filter_map(|key| std::future::ready(Ok(own(key))))
+                .try_filter(|key| std::future::ready(key.starts_with(prefix)))
                 .boxed()
                 .try_collect::<Vec<_>>()
                 .await
@@ -148,6 +133,53 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
         let mut keys = self.bus.unless_down(operation).await?;
         keys.sort();
         Ok(keys)
+    }
+
+    async fn entry(&self, key: &str) -> Result<Option<StreamMessage>, Fault> {
+        self.bus.last_message(&format!("KV_{}", self.bucket.name()), &self.subject(key)?).await
+    }
+
+    async fn write(&self, key: &str, body: Bytes, expected: Option<u64>) -> Result<u64, KvError> {
+        self.write_with(key, HeaderMap::new(), body, expected).await
+    }
+
+    /// Each write has an id of its own: it is tried over an election, and one whose acknowledgement was lost is not taken for somebody else's.
+    async fn write_with(
+        &self,
+        key: &str,
+        mut headers: HeaderMap,
+        body: Bytes,
+        expected: Option<u64>,
+    ) -> Result<u64, KvError> {
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, MessageId::random().as_str());
+        let subject = self.subject(key)?;
+        match self.bus.publish_expecting(subject, headers, body, expected).await {
+            Ok(published) => Ok(published.sequence),
+            Err(Refused::WrongLastSequence) => Err(KvError::Conflict),
+            Err(Refused::Fault(fault)) => Err(KvError::Fault(fault)),
+        }
+    }
+
+    fn subject(&self, key: &str) -> Result<String, Fault> {
+        let allowed = |letter: u8| letter.is_ascii_alphanumeric() || b"-/_=.".contains(&letter);
+        if key.is_empty() || key.starts_with('.') || key.ends_with('.') || !key.bytes().all(allowed)
+        {
+            let right = "letters, digits and -/_=. only, and no dot at its ends";
+            return Err(Fault::new(
+                Code::Invalid,
+                format!("the key {key:?} of {} must have {right}", self.bucket.name()),
+            ));
+        }
+        let space = key_prefix(self.bucket, self.bus.service());
+        Ok(format!("$KV.{}.{space}{key}", self.bucket.name()))
+    }
+
+    /// A write that expects nothing is never a conflict.
+    fn fault_of(&self, key: &str, error: KvError) -> Fault {
+        match error {
+            KvError::Fault(fault) => fault,
+            KvError::Conflict => self.failed(key, &error),
+        }
     }
 
     async fn store(&self) -> Result<&Store, Fault> {
@@ -186,4 +218,9 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
         )
         .with_retry_after_ms(500)
     }
+}
+
+/// Whether the entry says that its key was removed, by a caller or by its age.
+fn is_gone(entry: &StreamMessage) -> bool {
+    entry.headers.get(OPERATION).is_some() || entry.headers.get("Nats-Marker-Reason").is_some()
 }

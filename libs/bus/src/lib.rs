@@ -12,6 +12,7 @@ mod idempotency;
 mod incoming;
 mod journal;
 mod kv;
+mod leader;
 mod long_request;
 mod publish;
 mod pull;

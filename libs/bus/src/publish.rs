@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use muster_contracts::{Code, Durable, Fault, Token};
@@ -15,6 +15,10 @@ use crate::{Bus, MessageId, headers};
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);
 /// How long one try waits for the acknowledgement.
 const ACK_WAIT: Duration = Duration::from_secs(3);
+/// The error code where another append to the subject is in flight; clusters only.
+const IN_FLIGHT: u32 = 10164;
+/// Error codes of what passes: the system is temporarily unavailable, the servers have no leader, a message with this id is in process.
+const PASSING: [u32; 3] = [10008, 10009, 10158];
 
 /// Where a message was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,11 +153,13 @@ impl Bus {
             match error.kind() {
                 PublishErrorKind::WrongLastSequence => return Err(Refused::WrongLastSequence),
                 // A cluster also refuses while another append to the subject is in flight (10164), without a kind of its own.
-                PublishErrorKind::Other
-                    if expected.is_some() && error.to_string().contains("10164") =>
-                {
+                PublishErrorKind::Other if expected.is_some() && says(&error, IN_FLIGHT) => {
                     return Err(Refused::WrongLastSequence);
                 }
+                // The same message is in flight, or nobody leads: the next try will tell.
+                PublishErrorKind::Other
+                    if PASSING.iter().any(|code| says(&error, *code))
+                        && started.elapsed() < PUBLISH_DEADLINE => {}
                 PublishErrorKind::TimedOut
                 | PublishErrorKind::StreamNotFound
                 | PublishErrorKind::BrokenPipe
@@ -165,6 +171,10 @@ impl Bus {
             pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
+}
+
+fn says(error: &PublishError, code: u32) -> bool {
+    error.to_string().contains(&format!("error code {code}"))
 }
 
 pub(crate) fn subject_of<M: muster_contracts::Addressed>(message: &M) -> Result<String, Fault> {

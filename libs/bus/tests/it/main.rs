@@ -5,6 +5,7 @@
     reason = "test helpers and handlers that fail on purpose"
 )]
 
+mod cluster;
 mod consuming;
 mod journals;
 mod recorded;
