@@ -38,6 +38,8 @@ check: ## format, lints, docs, contracts
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --quiet
 	$(PYTHON) deploy/local/buf.py lint
+	$(PYTHON) deploy/local/buf.py breaking
+	$(PYTHON) deploy/local/asyncapi.py
 
 bench: ## measure (release build), print the table, write target/bench/results.json
 	@$(PYTHON) deploy/local/servers.py doctor

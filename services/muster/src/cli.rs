@@ -41,6 +41,36 @@ pub(crate) enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Write what is made from the contract
+    Contracts(Contracts),
+}
+
+/// The documents of the contract.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Contracts {
+    #[command(subcommand)]
+    pub(crate) what: Made,
+}
+
+/// What is made from the contract.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Made {
+    /// AsyncAPI 3.0, all subjects for tools: asyncapi.yaml
+    Asyncapi(Docs),
+    /// A JSON Schema 2020-12 for each message: schemas/AREA/MESSAGE.json
+    Schemas(Docs),
+    /// All messages for people: events.md
+    Events(Docs),
+    /// All of these
+    Write(Docs),
+}
+
+/// Where documents belong.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Docs {
+    /// The folder
+    #[arg(long = "docs", value_name = "DIR", default_value = "docs")]
+    pub(crate) folder: PathBuf,
 }
 
 /// Where the platform is.

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod apply;
+mod contracts;
 mod demo;
 mod health;
 mod up;
@@ -22,5 +23,6 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Health { url } => health::health(&url, output).await,
         Command::Apply { folder, server } => apply::apply(&folder, &server.server, output).await,
         Command::Validate { files } => validate::validate(&files, output),
+        Command::Contracts(contracts) => contracts::contracts(&contracts.what, output),
     }
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod commands;
+mod contracts;
 mod demo;
 mod output;
 
