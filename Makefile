@@ -8,6 +8,7 @@ ROUNDS ?= 20
 MUSTER := $(PYTHON) deploy/local/muster.py
 # rustup installs here; a shell that was open before does not know it yet.
 export PYTHON
+export INPUT
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .PHONY: help demo test up down status check bench chaos clean-dev
@@ -16,7 +17,7 @@ help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## build, start everything, run the example (INPUT=file.md), leave nothing running
-	@$(MUSTER) demo $(if $(INPUT),"$(INPUT)")
+	@$(MUSTER) demo
 
 test: ## set everything up and run all tests
 	@$(PYTHON) deploy/local/servers.py doctor

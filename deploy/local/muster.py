@@ -12,6 +12,7 @@
 
 import argparse
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -30,11 +31,18 @@ from problem import Problem  # noqa: E402
 from server import Server  # noqa: E402
 
 
+# Where REST is found when the port is free.
+REST_PORT = 8080
+# What the names of settings begin with.
+SETTINGS = ("MUSTER_", "NATS_", "DATABASE_URL", "OPENAI_", "OTEL_", "RUST_LOG")
+
+
 class Platform(Server):
     """All services of Muster in one process."""
 
     name = "muster"
     stop_signal = signal.SIGTERM
+    told = ""
 
     def given(self):
         return None
@@ -45,22 +53,43 @@ class Platform(Server):
         with contextlib.closing(connection):
             try:
                 connection.request("GET", "/readyz")
-                return connection.getresponse().status == 200
+                answer = connection.getresponse()
+                self.told = answer.read().decode(errors="replace").strip()
+                return answer.status == 200
             except (OSError, http.client.HTTPException):
                 return False
 
     def up(self, program, environment, say):
-        # A program that was built anew replaces the old one.
-        built = program.stat().st_mtime_ns
-        if self.running() and self.state.get("built") == built:
-            return
+        # A program that was built anew, or has other settings, replaces the old one.
+        wanted = {"built": program.stat().st_mtime_ns, "settings": fingerprint(environment)}
+        if self.running():
+            if all(self.state.get(name) == value for name, value in wanted.items()):
+                return
+            say("muster: starting anew, with another " + ("build" if self.state.get("built") != wanted["built"] else "setting"))
         self.abandon()
-        port = processes.free_port(self.state.get("port") or 8080)
-        rest = environment.get("MUSTER_HTTP_ADDR") or f"127.0.0.1:{port}"
+        rest = environment.get("MUSTER_HTTP_ADDR") or f"127.0.0.1:{self.free_port(say)}"
         health = processes.free_port(self.state.get("health_port") or 8081)
-        self.state.update(port=int(rest.rpartition(":")[2]), health_port=health, url=f"http://{rest}", built=built)
+        self.state.update(wanted, port=int(rest.rpartition(":")[2]), health_port=health, url=f"http://{rest}")
         addresses = {"MUSTER_HTTP_ADDR": rest, "MUSTER_HEALTH_ADDR": f"127.0.0.1:{health}"}
-        self.launch([str(program), "up"], say, env={**environment, **addresses})
+        try:
+            self.launch([str(program), "up"], say, env={**environment, **addresses})
+        except Problem as problem:
+            reasons = f"\nit says that it is not ready: {self.told}" if self.told else ""
+            raise Problem(f"{problem}{reasons}") from None
+
+
+    @staticmethod
+    def free_port(say):
+        port = processes.free_port(REST_PORT)
+        if port != REST_PORT:
+            say(f"muster: port {REST_PORT} is taken by another program, so REST is on {port}")
+        return port
+
+
+def fingerprint(environment):
+    """Tells whether settings have changed, without keeping them: they hold secrets."""
+    settings = sorted(item for item in environment.items() if item[0].startswith(SETTINGS))
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
 def build():
@@ -100,21 +129,37 @@ def obey(command, environment):
 
 
 def demo(dev, files):
+    files = [readable(file) for file in files or [os.environ.get("INPUT", "")] if file]
     program = build()
     with servers.for_one_command(dev):
         return obey([str(program), "demo", *files], dict(os.environ, **dev.read_env()))
 
 
+def readable(file):
+    """The path, where there is a file that can be read: told before the build, not after it."""
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise Problem(f"INPUT is {file!r}, but must be a file (.md or .txt) that is there")
+    if not os.access(path, os.R_OK):
+        raise Problem(f"INPUT is {file!r}, which this user may not read")
+    if path.stat().st_size == 0:
+        raise Problem(f"INPUT is {file!r}, which is empty; it must have some text")
+    return str(path)
+
+
 def up(dev, _):
     program = build()
-    servers.up(dev)
-    with dev.locked():
-        Platform(dev).up(program, dict(os.environ, **dev.read_env()), servers.say)
-        dev.save()
-        print(f"Muster is up: {dev.state['muster']['url']} (log: {dev.dir / 'log' / 'muster.log'}; stop it with: make down)")
+    with servers.stopped_again_on_failure(dev, Platform):
+        servers.up(dev)
+        with dev.locked():
+            Platform(dev).up(program, dict(os.environ, **dev.read_env()), servers.say)
+            dev.save()
+    print(f"Muster is up (log: {dev.dir / 'log' / 'muster.log'}; stop it with: make down). Tell your shell where:")
+    print(f"  export MUSTER={dev.state['muster']['url']}")
 
 
 def down(dev, _):
+    servers.refuse_while_used(dev)
     with dev.locked():
         Platform(dev).down(servers.say)
         dev.save()
@@ -133,9 +178,18 @@ COMMANDS = {"run": run, "demo": demo, "up": up, "down": down, "status": status}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{" + ",".join(COMMANDS) + "}")
+    for name in COMMANDS:
+        command = commands.add_parser(name)
+        if name == "run":
+            command.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND ...")
+        elif name == "demo":
+            command.add_argument("arguments", nargs="*", metavar="FILE")
+        else:
+            command.set_defaults(arguments=[])
     given = parser.parse_args()
+    if given.command == "run" and not given.arguments:
+        parser.error("run needs a COMMAND")
     try:
         tools.check_python()
         return COMMANDS[given.command](servers.Dev(), given.arguments) or 0
@@ -143,6 +197,7 @@ def main():
         servers.say(f"muster.py {given.command}: {problem}")
         return 1
     except KeyboardInterrupt:
+        servers.say(f"muster.py {given.command}: interrupted")
         return 130
 
 

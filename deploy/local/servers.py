@@ -133,6 +133,37 @@ def for_one_command(dev):
                     down(dev)
 
 
+@contextlib.contextmanager
+def stopped_again_on_failure(dev, *others):
+    """Where the block fails or is interrupted, what it has started is stopped: nothing runs that nobody knows of."""
+
+    def everything():
+        return [*dev.servers(), *(make(dev) for make in others)]
+
+    before = {server.name for server in everything() if server.running()}
+    try:
+        yield
+    except BaseException:
+        with dev.locked():
+            for server in reversed(everything()):
+                if server.name not in before:
+                    server.down(say)
+            dev.save()
+        raise
+
+
+def refuse_while_used(dev):
+    """A demo or a test that runs would wait for its servers for minutes."""
+    users = dev.dir / "users"
+    if not users.exists():
+        return
+    with users.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Problem("a demo or a test uses the servers: wait for its end, or end it with Ctrl-C first") from None
+
+
 def status(dev):
     lines = [server.status() for server in dev.servers()]
     for _, line in lines:
