@@ -53,14 +53,12 @@ impl Context {
     /// # Errors
     /// Where the service has to stop while it waits.
     pub async fn database(&self, settings: &Database, schema: &str) -> anyhow::Result<PgPool> {
-        let pool = tokio::select! {
-            pool = settings.open(self.service, schema) => pool?,
-            () = self.shutdown.cancelled() => anyhow::bail!("stopped before Postgres was there"),
-        };
-        let probe = pool.clone();
+        // Not ready from the start: a service that waits for Postgres cannot work.
+        let (opened, probe) = tokio::sync::watch::channel(None::<PgPool>);
         self.readiness.add("postgres", move || {
-            let pool = probe.clone();
+            let pool = probe.borrow().clone();
             async move {
+                let pool = pool.ok_or_else(|| "has not answered yet".to_owned())?;
                 sqlx::query("SELECT 1")
                     .execute(&pool)
                     .await
@@ -68,6 +66,11 @@ impl Context {
                     .map_err(|error| error.to_string())
             }
         });
+        let pool = tokio::select! {
+            pool = settings.open(self.service, schema) => pool?,
+            () = self.shutdown.cancelled() => anyhow::bail!("stopped before Postgres was there"),
+        };
+        opened.send_replace(Some(pool.clone()));
         Ok(pool)
     }
 }

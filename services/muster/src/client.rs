@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 const REQUEST: Duration = Duration::from_secs(100);
+const READY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// A client of one gateway.
@@ -79,6 +80,20 @@ impl Client {
                 return Err(error);
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Why the platform cannot work now; nothing where it can.
+    pub(crate) async fn why_not_ready(&self) -> Option<String> {
+        let answer = self.request(Method::GET, "/readyz").timeout(READY).send().await;
+        match answer {
+            Ok(response) if response.status().is_success() => None,
+            Ok(response) => {
+                let body: Value = response.json().await.unwrap_or_default();
+                let reason = body.get("detail").and_then(Value::as_str);
+                Some(reason.map_or_else(|| body.to_string(), str::to_owned))
+            }
+            Err(error) => Some(self.unreachable(error).to_string()),
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use super::validate::read;
 use crate::{client::Client, output::Output};
 
 /// A platform that is just starting gets this long.
@@ -25,6 +26,9 @@ pub(crate) async fn register(
     folder: &Path,
     output: &Output,
 ) -> Result<Vec<String>> {
+    if !folder.is_dir() {
+        bail!("there is no folder {}", folder.display());
+    }
     let agents = definitions(&folder.join("agents"))?;
     let mut workflows = definitions(&folder.join("workflows"))?;
     workflows.extend(
@@ -72,8 +76,4 @@ fn definitions(folder: &Path) -> Result<Vec<PathBuf>> {
     });
     files.sort();
     Ok(files)
-}
-
-fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }

@@ -43,7 +43,11 @@ pub(crate) async fn demo(options: Demo, output: &Output) -> Result<ExitCode> {
     let stop = platform.stop();
     let result = tokio::select! {
         result = job => result,
-        () = platform.ended() => Err(anyhow::anyhow!("the services stopped before the end; the lines above say why")),
+        asked = platform.ended() => Err(anyhow::anyhow!(if asked {
+            "interrupted"
+        } else {
+            "the services stopped before the end; the lines above say why"
+        })),
     };
     stop.now();
     platform.stopped().await;
@@ -73,12 +77,12 @@ async fn run(
     )
     .await?;
     let mut narrator = Narrator::default();
-    let end = follow(client, &execution_id, |event, data| {
+    let hear = |event: &str, data: &Value| {
         for line in narrator.hear(event, data) {
             output.line(&line.text(output));
         }
-    })
-    .await?;
+    };
+    let end = follow(client, &execution_id, hear, |why| output.line(why)).await?;
     let status = end.get("status").and_then(Value::as_str).unwrap_or("unknown");
     if status != "completed" {
         let error = end.get("error").or_else(|| end.get("reason")).cloned().unwrap_or_default();

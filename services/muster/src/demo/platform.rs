@@ -45,13 +45,14 @@ impl Platform {
         self.stop.clone()
     }
 
-    /// Returns when the services have ended by themselves or by a signal; never, where they are not ours.
-    pub(crate) async fn ended(&mut self) {
+    /// Returns when the services have ended: true where somebody asked for it, false where one failed. Never, where they are not ours.
+    pub(crate) async fn ended(&mut self) -> bool {
         match &mut self.services {
             Some(services) => {
                 // A panic is told by the runtime.
-                drop(services.await);
+                let code = services.await;
                 self.services = None;
+                code.is_ok_and(|code| code == ExitCode::SUCCESS)
             }
             None => std::future::pending().await,
         }
