@@ -1,0 +1,270 @@
+//! How a body travels: as JSON, unless the headers of its message say more.
+//!
+//! | header | meaning |
+//! |---|---|
+//! | `Content-Encoding: zstd` | the body is compressed |
+//! | `Muster-Claim`, `Muster-Claim-Sha256`, `Muster-Claim-Size` | the body lies in an object store, and this one is empty |
+//! | `Muster-Sealed: v1` | fields that the contract marks as sealed are encrypted |
+//!
+//! Written in this order: sealed, compressed, claimed; read in the reverse one. A message without these headers costs three look-ups and no allocation.
+
+mod claim;
+mod compress;
+mod seal;
+
+use async_nats::{HeaderMap, HeaderName};
+use bytes::Bytes;
+use muster_contracts::{Code, Durable, Fault, Message, ObjectStore, Stream};
+use serde_json::{Map, Value};
+
+pub(crate) use claim::Lent;
+pub(crate) use seal::SETTING as SEAL_KEYS_SETTING;
+pub use seal::SealKeys;
+
+use crate::publish::{check, decode, json};
+use crate::{Bus, MessageId, headers};
+
+/// The largest message, in bytes of its JSON.
+pub(crate) const LARGEST: usize = 10 * 1024 * 1024;
+/// The most that a body becomes by sealing; what is larger was not written by a bus.
+const LARGEST_WRITTEN: usize = 16 * 1024 * 1024;
+/// A larger body goes to an object store: streams and subscriptions stay quick and small.
+const CLAIM_ABOVE: usize = 512 * 1024;
+/// A reply up to this size is sent as it is, whatever the requester takes.
+pub(crate) const SMALL: usize = compress::ABOVE;
+/// What the bus says of the replies that it takes.
+pub(crate) const ACCEPTED: &str = "zstd, muster-claim";
+const ACCEPTED_CLAIM: &str = "muster-claim";
+
+static CONTENT_ENCODING: HeaderName = HeaderName::from_static(headers::CONTENT_ENCODING);
+static CLAIM: HeaderName = HeaderName::from_static(headers::CLAIM);
+static SEALED: HeaderName = HeaderName::from_static(headers::SEALED);
+
+/// Whether the body is the JSON itself.
+pub(crate) fn is_plain(headers: Option<&HeaderMap>) -> bool {
+    headers.is_none_or(|headers| {
+        [&CONTENT_ENCODING, &CLAIM, &SEALED].iter().all(|name| headers.get((*name).clone()).is_none())
+    })
+}
+
+/// The JSON of a message, its sealed fields encrypted; then the headers say so. `id` is the message's, if it has one.
+///
+/// # Errors
+/// INVALID where it is larger than a message may be, UNAVAILABLE where a field is to be sealed and there is no key.
+pub(crate) fn write<M: Message>(
+    message: &M,
+    id: &str,
+    keys: &SealKeys,
+    headers: &mut HeaderMap,
+) -> Result<Bytes, Fault> {
+    let body = json(message)?;
+    if body.len() > LARGEST {
+        return Err(Fault::new(
+            Code::Invalid,
+            format!("{} has {} bytes, but may have at most {LARGEST}", M::NAME, body.len()),
+        ));
+    }
+    if M::SEALED.is_empty() {
+        return Ok(body);
+    }
+    let mut fields: Map<String, Value> = decode_as::<M, _>(&body)?;
+    if !keys.seal::<M>(&mut fields, id)? {
+        return Ok(body);
+    }
+    headers.insert(headers::SEALED, seal::VERSION);
+    serde_json::to_vec(&fields).map(Bytes::from).map_err(|error| not_a::<M>(&error))
+}
+
+/// What opens the sealed fields of one message.
+#[derive(Clone, Debug)]
+pub(crate) struct Seals {
+    keys: SealKeys,
+    id: String,
+}
+
+/// The message in an opened body.
+///
+/// # Errors
+/// INVALID where the body is of another type or a field was sealed for another message, UNAVAILABLE where its key is not known.
+pub(crate) fn unseal<M: Message>(body: &[u8], seals: Option<&Seals>) -> Result<M, Fault> {
+    let Some(seals) = seals.filter(|_| !M::SEALED.is_empty()) else { return decode(body) };
+    let mut fields: Map<String, Value> = decode_as::<M, _>(body)?;
+    seals.keys.open::<M>(&mut fields, &seals.id)?;
+    serde_json::from_value(Value::Object(fields)).map_err(|error| not_a::<M>(&error))
+}
+
+impl Bus {
+    pub(crate) fn seal_keys(&self) -> &SealKeys {
+        &self.inner.settings.seal_keys
+    }
+
+    /// The headers and the body of a durable message, ready to be published.
+    ///
+    /// # Errors
+    /// INVALID where it lacks a field or is too large, UNAVAILABLE where the object store cannot be written or a key is missing.
+    pub(crate) async fn pack<M: Durable>(
+        &self,
+        message: &M,
+        id: &MessageId,
+    ) -> Result<(HeaderMap, Bytes), Fault> {
+        check(message)?;
+        let mut headers = headers::durable(self.service(), message, id);
+        let body = write(message, id.as_str(), self.seal_keys(), &mut headers)?;
+        let body = compress::smaller(body, &mut headers).await;
+        if body.len() <= CLAIM_ABOVE || !M::STREAMS.iter().all(|stream| outlives(*stream)) {
+            return Ok((headers, body));
+        }
+        let claim = claim::Claim::of_message(M::STREAM, id, &body);
+        claim.put(self, &body).await?;
+        claim.write(&mut headers);
+        Ok((headers, Bytes::new()))
+    }
+
+    /// The body of a request. A large one is lent to its reader for as long as the second value lives.
+    ///
+    /// # Errors
+    /// As [`Bus::pack`].
+    pub(crate) async fn pack_request<M: Message>(
+        &self,
+        request: &M,
+        headers: &mut HeaderMap,
+    ) -> Result<(Bytes, Option<Lent>), Fault> {
+        check(request)?;
+        let body = write(request, "", self.seal_keys(), headers)?;
+        if body.len() <= CLAIM_ABOVE {
+            return Ok((body, None));
+        }
+        let claim = claim::Claim::of_exchange(&body);
+        claim.put(self, &body).await?;
+        claim.write(headers);
+        Ok((Bytes::new(), Some(Lent::new(self, claim))))
+    }
+
+    /// The body of a reply as the requester takes it, who said in `accepted` what beside plain JSON that may be.
+    ///
+    /// # Errors
+    /// INVALID where it is too large for this requester, UNAVAILABLE where the object store cannot be written.
+    pub(crate) async fn pack_reply(
+        &self,
+        body: Bytes,
+        headers: &mut HeaderMap,
+        accepted: &str,
+    ) -> Result<Bytes, Fault> {
+        let takes = |coding: &str| accepted.split(',').any(|word| word.trim() == coding);
+        let body =
+            if takes(compress::ZSTD) { compress::smaller(body, headers).await } else { body };
+        if body.len() > CLAIM_ABOVE && takes(ACCEPTED_CLAIM) {
+            let claim = claim::Claim::of_exchange(&body);
+            claim.put(self, &body).await?;
+            claim.write(headers);
+            return Ok(Bytes::new());
+        }
+        let limit = self.client().max_payload();
+        if limit > 0 && body.len() > limit {
+            let size = body.len();
+            let text = format!("the reply has {size} bytes, but the server takes {limit} at once");
+            return Err(Fault::new(Code::Invalid, text));
+        }
+        Ok(body)
+    }
+
+    /// The JSON of a body, its sealed fields still sealed.
+    ///
+    /// # Errors
+    /// INVALID where the body is not what its headers say, UNAVAILABLE where the object store cannot be read or does not have it.
+    pub(crate) async fn open_body(
+        &self,
+        headers: Option<&HeaderMap>,
+        body: Bytes,
+    ) -> Result<Bytes, Fault> {
+        let Some(headers) = headers.filter(|headers| !is_plain(Some(headers))) else {
+            return Ok(body);
+        };
+        let body = match claim::Claim::read(headers)? {
+            Some(claim) => claim.fetch(self).await?,
+            None => body,
+        };
+        match headers.get(headers::CONTENT_ENCODING) {
+            Some(coding) => compress::expand(body, coding.as_str()).await,
+            None => Ok(body),
+        }
+    }
+
+    /// What opens the sealed fields of the message with these headers; none where it has none.
+    ///
+    /// # Errors
+    /// INVALID where they are sealed in a way that this version does not know.
+    pub(crate) fn seals(&self, headers: Option<&HeaderMap>) -> Result<Option<Seals>, Fault> {
+        match headers::get(headers, headers::SEALED) {
+            None => Ok(None),
+            Some(seal::VERSION) => Ok(Some(Seals {
+                keys: self.seal_keys().clone(),
+                id: headers::get(headers, headers::CE_ID).unwrap_or_default().to_owned(),
+            })),
+            Some(other) => Err(Fault::new(
+                Code::Invalid,
+                format!("{} is {other:?}, but must be {}", headers::SEALED, seal::VERSION),
+            )),
+        }
+    }
+
+    /// The message with these headers and this body.
+    ///
+    /// # Errors
+    /// As [`Bus::open_body`], [`Bus::seals`] and [`unseal`].
+    pub(crate) async fn read<M: Message>(
+        &self,
+        headers: Option<&HeaderMap>,
+        body: Bytes,
+    ) -> Result<M, Fault> {
+        if is_plain(headers) {
+            return decode(&body);
+        }
+        let body = self.open_body(headers, body).await?;
+        unseal(&body, self.seals(headers)?.as_ref())
+    }
+
+    /// Removes the claim of a reply that was read; the store's age does it where this fails.
+    pub(crate) fn give_back(&self, headers: Option<&HeaderMap>) {
+        if let Some(Ok(Some(claim))) = headers.map(claim::Claim::read) {
+            drop(Lent::new(self, claim));
+        }
+    }
+}
+
+/// Whether the store of claims keeps a body as long as this stream, and after it the dead letters, may have the message.
+fn outlives(stream: Stream) -> bool {
+    let age = stream.settings().max_age_s;
+    let dead = Stream::Dlq.settings().max_age_s;
+    // An object may be a day older than its message.
+    age != 0 && age + dead + 24 * 3600 <= ObjectStore::Claims.settings().max_age_s
+}
+
+fn decode_as<M: Message, T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|error| not_a::<M>(&error))
+}
+
+fn not_a<M: Message>(error: &serde_json::Error) -> Fault {
+    Fault::new(Code::Invalid, format!("not a {}: {error}", M::NAME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_outlive_the_streams_that_run_executions() {
+        assert!(outlives(Stream::Executions) && outlives(Stream::Deliverables) && outlives(Stream::Dlq));
+        assert!(!outlives(Stream::Audit) && !outlives(Stream::Queues), "their bodies stay with them");
+    }
+
+    #[test]
+    fn a_message_without_our_headers_is_plain() {
+        let mut headers = HeaderMap::new();
+        assert!(is_plain(None) && is_plain(Some(&headers)));
+        headers.insert("ce-id", "1");
+        assert!(is_plain(Some(&headers)));
+        headers.insert("Muster-Sealed", "v1");
+        assert!(!is_plain(Some(&headers)));
+    }
+}
