@@ -12,7 +12,6 @@ pub mod limits;
 mod model;
 mod pointer;
 mod problem;
-mod schema;
 mod size;
 mod stack;
 mod step;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use muster_document::Schema;
+
 use crate::expression::{Expression, Template};
-use crate::schema::Schema;
 use crate::{Error, Function};
 
 /// Index of a task in [`Model::nodes`].

@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use muster_document::Bounds;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Size};
@@ -17,6 +18,9 @@ use crate::error::{Error, Size};
 pub(crate) const LIMIT: usize = 1 << 20;
 /// The largest document.
 pub(crate) const DOCUMENT_LIMIT: usize = 8 << 20;
+
+/// How deep a body may be nested.
+const MAX_DEPTH: usize = 120;
 
 /// How long a client may take to send a body.
 const SEND_TIME: Duration = Duration::from_secs(60);
@@ -83,22 +87,19 @@ impl Payload {
 
     /// The body as what its type says it is.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        match self.media {
-            Media::Yaml => {
-                let yaml = serde_yaml_ng::Deserializer::from_str(self.text()?);
-                serde_path_to_error::deserialize(yaml).map_err(|error| malformed("YAML", &error))
-            }
-            Media::Json | Media::Text => {
-                let mut json = serde_json::Deserializer::from_slice(&self.bytes);
-                let parsed = serde_path_to_error::deserialize(&mut json)
-                    .map_err(|error| malformed("JSON", &error))?;
-                json.end().map_err(|error| Error::Malformed {
-                    format: "JSON",
-                    reason: error.to_string(),
-                })?;
-                Ok(parsed)
-            }
+        let text = self.text()?;
+        let bounds = Bounds { bytes: DOCUMENT_LIMIT, values: usize::MAX, depth: MAX_DEPTH };
+        let (format, value) = match self.media {
+            Media::Yaml => ("YAML", muster_document::read(text, &bounds)),
+            Media::Json | Media::Text => ("JSON", muster_document::read_json(text, &bounds)),
+        };
+        let malformed = |reason: String| Error::Malformed { format, reason };
+        let value = value.map_err(|error| malformed(error.to_string()))?;
+        // A list would do for an object too, its values in the order of the fields: nobody means that.
+        if !value.is_object() {
+            return Err(malformed(format!("it must be an object with fields, not {value:.100}")));
         }
+        serde_path_to_error::deserialize(value).map_err(|error| malformed(place(&error)))
     }
 
     /// The body as text.
@@ -156,15 +157,10 @@ async fn collect(mut stream: BodyDataStream, limit: usize) -> Result<Bytes, Erro
     Ok(bytes.freeze())
 }
 
-/// Names the field, where the text as such could be read.
-fn malformed<E: std::error::Error>(
-    format: &'static str,
-    error: &serde_path_to_error::Error<E>,
-) -> Error {
+/// Names the field.
+fn place<E: std::error::Error>(error: &serde_path_to_error::Error<E>) -> String {
     let (path, reason) = (error.path().to_string(), error.inner().to_string());
-    let reason =
-        if path == "." || reason.contains(&path) { reason } else { format!("`{path}`: {reason}") };
-    Error::Malformed { format, reason }
+    if path == "." || reason.contains(&path) { reason } else { format!("`{path}`: {reason}") }
 }
 
 async fn discard(mut stream: BodyDataStream) {
@@ -223,19 +219,42 @@ mod tests {
         assert_eq!(error.status(), 413);
     }
 
+    async fn parsed(content_type: &str, body: String) -> Result<serde_json::Value, String> {
+        let accepted = [Media::Json, Media::Yaml];
+        let payload =
+            Payload::read(request(content_type, Body::from(body)), &accepted, LIMIT).await.unwrap();
+        payload.parse().map_err(|error| error.to_string())
+    }
+
     #[tokio::test]
-    async fn a_wrong_json_body_says_where() {
-        let payload = Payload::read(
-            request("application/json", Body::from("{\n  \"a\": }")),
-            &[Media::Json],
-            64,
+    async fn a_wrong_body_says_what_and_where() {
+        let check = async |content_type: &str, body: &str, expected: &str| {
+            assert_eq!(parsed(content_type, body.to_owned()).await, Err(expected.to_owned()));
+        };
+        let (json, yaml) = ("application/json", "application/yaml");
+        check(
+            json,
+            "{\n  \"a\": }",
+            "the body is not valid JSON: expected value (line 2, column 8)",
         )
-        .await
-        .unwrap();
-        let error = payload.parse::<serde_json::Value>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the body is not valid JSON: expected value at line 2 column 8"
-        );
+        .await;
+        check(
+            json,
+            "{\"a\": {\"b\": 1, \"b\": 2}}",
+            "the body is not valid JSON: the key `b` stands twice (line 1, column 18)",
+        )
+        .await;
+        check(json, "[1]", "the body is not valid JSON: it must be an object with fields, not [1]")
+            .await;
+        check(
+            yaml,
+            "a: 1\na: 2",
+            "the body is not valid YAML: the key `a` stands twice (line 2, column 1)",
+        )
+        .await;
+        for endless in ["[".repeat(LIMIT), "{a: ".repeat(LIMIT / 4), "- ".repeat(LIMIT / 2)] {
+            assert!(parsed(yaml, endless).await.is_err());
+        }
+        assert_eq!(parsed(yaml, "a: [1]".to_owned()).await, Ok(serde_json::json!({"a": [1]})));
     }
 }

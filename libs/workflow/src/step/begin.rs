@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_document::Schema;
 use serde_json::Value;
 
 use super::arguments::Scope;
@@ -10,7 +11,6 @@ use super::{Machine, Move};
 use crate::execution::Detail;
 use crate::expression::Surroundings;
 use crate::model::{Kind, Length, Node, NodeId, Raise, Then};
-use crate::schema::Schema;
 use crate::{Definition, Error, ErrorType, Fact, Purpose, limits};
 
 impl Machine {

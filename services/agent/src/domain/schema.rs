@@ -1,33 +1,25 @@
 //! The schema of a structured answer.
 
-use std::sync::Arc;
-
-use jsonschema::Validator;
 use muster_contracts::agent::v1::AgentDefinition;
+use muster_document::Schema;
 use serde_json::Value;
 
 use super::definition::Flaw;
 
-/// Flaws of an answer that are named at once.
-const MAX_NAMED: usize = 5;
-
-/// A JSON Schema, ready to check answers. References leave the document nowhere: nothing is fetched.
+/// The schema that answers must fit.
 #[derive(Clone, Debug)]
-pub(crate) struct OutputSchema(Arc<Validator>);
+pub(crate) struct OutputSchema(Schema);
 
 impl OutputSchema {
     /// The schema of the definition, where it has one.
     ///
     /// # Errors
-    /// Where it is no valid JSON Schema.
+    /// Where it is no JSON Schema that can be used.
     pub(crate) fn of(definition: &AgentDefinition) -> Result<Option<Self>, Flaw> {
         let Some(schema) = &definition.output_schema else { return Ok(None) };
-        jsonschema::validator_for(&Value::Object(schema.0.clone()))
-            .map(|validator| Some(Self(Arc::new(validator))))
-            .map_err(|error| {
-                let path = error.instance_path().to_string();
-                Flaw(format!("`output_schema{path}` is no valid JSON Schema: {error}"))
-            })
+        Schema::parse(&Value::Object(schema.0.clone())).map(|schema| Some(Self(schema))).map_err(
+            |error| Flaw(format!("`output_schema` is no JSON Schema that can be used: {error}")),
+        )
     }
 
     /// The value in a model's answer.
@@ -37,19 +29,9 @@ impl OutputSchema {
     pub(crate) fn parse(&self, answer: &str) -> Result<Value, String> {
         let value: Value = serde_json::from_str(unfenced(answer))
             .map_err(|error| format!("it is not one JSON value ({error})"))?;
-        let flaws: Vec<String> = self
-            .0
-            .iter_errors(&value)
-            .take(MAX_NAMED)
-            .map(|error| match error.instance_path().to_string() {
-                path if path.is_empty() => error.to_string(),
-                path => format!("at {path}: {error}"),
-            })
-            .collect();
-        if flaws.is_empty() {
-            Ok(value)
-        } else {
-            Err(format!("it does not fit the schema ({})", flaws.join("; ")))
+        match self.0.check(&value) {
+            Ok(()) => Ok(value),
+            Err(flaws) => Err(format!("it does not fit the schema ({flaws})")),
         }
     }
 }

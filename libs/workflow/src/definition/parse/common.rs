@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use muster_document::Schema;
 use serde_json::Value;
 
 use super::{Object, Parser, at, is};
 use crate::duration;
 use crate::expression::{Expression, strip};
 use crate::model::{Length, Transform};
-use crate::schema::Schema;
 
 impl<'d> Parser<'d> {
     /// `input`, `output` or `export` of `owner`.

@@ -7,13 +7,16 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use muster_document::{Bounds, Schema};
 use serde_json::{Value, json};
 
 use crate::model::Node;
 use crate::problem::Problems;
-use crate::schema::Schema;
 
 const TEXT: &str = include_str!("../../../schema/workflow-1.0.3.yaml");
+
+/// More than the specification's own schema has.
+const BOUNDS: Bounds = Bounds { bytes: 1 << 20, values: 1 << 20, depth: 100 };
 
 /// The schema of a document without its tasks, and those of the types of tasks.
 struct Schemas {
@@ -22,7 +25,8 @@ struct Schemas {
 }
 
 static SCHEMAS: LazyLock<Result<Schemas, String>> = LazyLock::new(|| {
-    let mut schema: Value = serde_yaml_ng::from_str(TEXT).map_err(|error| error.to_string())?;
+    let mut schema: Value =
+        muster_document::read(TEXT, &BOUNDS).map_err(|error| error.to_string())?;
     let calls = schema.pointer("/$defs/callTask/oneOf").and_then(Value::as_array);
     let function = calls
         .into_iter()

@@ -46,6 +46,9 @@ pub(crate) async fn start(State(app): State<App>, request: Request) -> Result<Re
     let wait = wait(request.headers());
     let key = key(request.headers())?;
     let start: Start = body::json(request).await?;
+    if start.workflow.is_empty() {
+        return Err(Error::invalid("`workflow` is empty, but it must be the name of a workflow"));
+    }
     let execution_id = accept(&app, &start, key.as_ref()).await?;
     let Some(wait) = wait else { return Ok(started(execution_id, "pending".to_owned())) };
     let (over, execution) = end(&app, &execution_id, wait).await?;
