@@ -46,9 +46,11 @@ class Server:
         # At once, so that an `up` that is killed here leaves no server that nobody knows of.
         self.dev.save()
         if not processes.wait(lambda: child.poll() is not None or self.ready(), START_SECONDS) or child.poll() is not None:
+            # Before it is stopped: its last words would only tell of that.
+            told = processes.since(self.log, logged)
             self.abandon()
             self.dev.save()
-            raise Problem(f"{self.name} did not start; from {self.log}:\n{processes.since(self.log, logged)}")
+            raise Problem(f"{self.name} did not start; from {self.log}:\n{told}")
         say(f"{self.name}: up on 127.0.0.1:{self.state['port']} in {time.monotonic() - began:.1f} s")
 
     def down(self, say):
