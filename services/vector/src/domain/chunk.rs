@@ -22,6 +22,9 @@ pub(crate) struct Chunk {
     pub(crate) tokens: u32,
 }
 
+/// The splitter looks at all that is left again and again: it gets so many bytes at a time, which is some ten pages.
+const BLOCK: usize = 16 << 10;
+
 /// Cuts a text where Markdown (or plain text, which is Markdown without marks) has its seams: headings,
 /// paragraphs, sentences, words. CPU-bound: some 100 ms for a MiB.
 pub(crate) fn chunks(text: &str) -> Result<Vec<Chunk>, Problem> {
@@ -31,7 +34,9 @@ pub(crate) fn chunks(text: &str) -> Result<Vec<Chunk>, Problem> {
     let splitter = MarkdownSplitter::new(config);
     let mut chunks = Vec::new();
     let mut headings = String::new();
-    for text in splitter.chunks(text).filter(|text| !text.is_empty()) {
+    for text in
+        blocks(text).flat_map(|block| splitter.chunks(block)).filter(|text| !text.is_empty())
+    {
         headings.push_str(text);
         if is_heading(text) && headings.len() < MAX_HEADINGS {
             headings.push_str("\n\n");
@@ -43,6 +48,47 @@ pub(crate) fn chunks(text: &str) -> Result<Vec<Chunk>, Problem> {
         chunks.push(Chunk::new(headings.trim_end().to_owned()));
     }
     Ok(chunks)
+}
+
+/// The text in pieces of at most [`BLOCK`] bytes, cut where that does the least harm.
+fn blocks(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (block, behind) =
+            rest.split_at_checked(seam(rest)).filter(|(block, _)| !block.is_empty())?;
+        rest = behind;
+        Some(block)
+    })
+}
+
+/// Where the first block of a text ends.
+fn seam(text: &str) -> usize {
+    let window = text.get(..text.floor_char_boundary(BLOCK)).unwrap_or(text);
+    if let Some(endless) = endless_word(window) {
+        return endless;
+    }
+    if window.len() == text.len() {
+        return text.len();
+    }
+    let late = |seam: &usize| *seam >= BLOCK / 2;
+    let after = |mark: &str| window.rfind(mark).map(|at| at + mark.len()).filter(late);
+    ["\n\n", "\n", ". ", " "].into_iter().find_map(after).unwrap_or(window.len())
+}
+
+/// Where to cut a text because of a word that no language has: in front of it, or inside it.
+fn endless_word(window: &str) -> Option<usize> {
+    let (mut start, mut length) = (0, 0);
+    for (at, character) in window.char_indices() {
+        if !character.is_alphanumeric() {
+            (start, length) = (at + character.len_utf8(), 0);
+            continue;
+        }
+        length += 1;
+        if length > MAX_CHARACTERS {
+            return Some(if start == 0 { at } else { start });
+        }
+    }
+    None
 }
 
 impl Chunk {
@@ -91,6 +137,36 @@ mod tests {
             let chunks = chunks(&text).unwrap();
             assert!(chunks.iter().all(|chunk| chunk.text.chars().count() <= MAX_CHARACTERS));
             assert!(chunks.len() > 2);
+        }
+    }
+
+    #[test]
+    fn seams_stand_where_the_text_has_them() {
+        let check = |text: &str, expected: &[usize]| {
+            let lengths: Vec<usize> = blocks(text).map(str::len).collect();
+            assert_eq!(lengths, expected);
+            assert_eq!(blocks(text).collect::<String>(), text);
+        };
+        let half = "word ".repeat(BLOCK / 9);
+        let half_length = half.len();
+        check("", &[]);
+        check("short", &[5]);
+        check(
+            &format!("{half}\n\n{half}\n{half}"),
+            &[half_length + 2, half_length + 1, half_length],
+        );
+        check(&format!("{half}\n{half}"), &[half_length + 1, half_length]);
+        check(&"語。".repeat(BLOCK / 3), &[BLOCK - 1, BLOCK - 1]);
+        check(&format!("so {} on", "x".repeat(2_500)), &[3, 1_000, 1_000, 503]);
+    }
+
+    #[test]
+    fn hostile_texts_are_cut_in_time_that_grows_with_their_length_alone() {
+        for text in ["x".repeat(2 << 20), "word ".repeat(60_000), ">".repeat(200_000)] {
+            let longest = blocks(&text).map(str::len).max().unwrap();
+            assert!(longest <= BLOCK, "{longest}");
+            let chunks = chunks(&text).unwrap();
+            assert!(chunks.iter().all(|chunk| chunk.text.chars().count() <= MAX_CHARACTERS));
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use muster_bus::{After, Bus, MessageId, Settings};
+use muster_bus::{After, Bus, MessageId};
 use muster_contracts::vector::v1::{
     SearchRequest, SearchResponse, UpsertCompleted, UpsertFailed, UpsertRequested,
 };
@@ -39,7 +39,7 @@ impl Platform {
     /// The service reaches its database at another address.
     async fn start_on(database: Database, url: &str) -> Self {
         let nats = NatsServer::start().await;
-        let bus = Bus::open(Settings::new("gateway", nats.url())).await.unwrap();
+        let bus = Bus::open(nats.settings("gateway")).await.unwrap();
         let mut platform = Self { nats, database, bus, service: None };
         platform.run(&[("DATABASE_URL", url)]).await;
         platform
@@ -51,13 +51,9 @@ impl Platform {
             assert!(service.stop().await, "the service did not stop well");
         }
         // A crash leaves messages in work; others get them soon.
-        let mut all = vec![
-            ("NATS_URL", self.nats.url()),
-            ("DATABASE_URL", self.database.url()),
-            ("MUSTER_ACK_WAIT", "1"),
-        ];
+        let mut all = vec![("DATABASE_URL", self.database.url()), ("MUSTER_ACK_WAIT", "1")];
         all.extend_from_slice(settings);
-        self.service = Some(start([muster_vector::service()], &all));
+        self.service = Some(start([muster_vector::service()], &self.nats.env(&all)));
         self.bus.ready().await;
         muster_testkit::eventually(DEADLINE, "the service answers", || async {
             // A request that a crashed one took with it is never answered.
