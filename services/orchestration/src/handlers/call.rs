@@ -1,5 +1,6 @@
 //! `call: model` and `call: search`: asks the service and tells the answer as an event.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use muster_bus::{Delivery, MessageId};
@@ -52,14 +53,10 @@ async fn search(
     arguments: &JsonObject,
 ) -> Result<Value, Fault> {
     let request = SearchRequest {
-        collection: text(arguments, "collection"),
-        query: text(arguments, "query"),
-        top_k: arguments
-            .get("top_k")
-            .and_then(Value::as_u64)
-            .and_then(|top_k| u32::try_from(top_k).ok())
-            .unwrap_or_default(),
-        filter: arguments.get("filter").cloned().map(JsonObject::wrap),
+        collection: text(arguments, "collection")?,
+        query: text(arguments, "query")?,
+        top_k: number(arguments, "top_k", 1..=100)?,
+        filter: object(arguments, "filter")?,
         execution_id: command.execution_id.clone(),
     };
     Ok(answer::found(app.bus.request(&request).await?))
@@ -83,17 +80,20 @@ fn question(command: &CallRequested, arguments: &JsonObject) -> Result<CompleteR
     if let Some(system) = arguments.get("system") {
         messages.insert(0, message("system", Some(system)));
     }
+    let temperature = match given(arguments, "temperature") {
+        None => None,
+        Some(value) => {
+            let known = value.as_f64().filter(|value| (0.0..=2.0).contains(value));
+            Some(known.ok_or_else(|| wrong("temperature", value, "a number from 0 to 2"))?)
+        }
+    };
     let params = Parameters {
-        temperature: arguments.get("temperature").and_then(Value::as_f64),
-        max_tokens: arguments
-            .get("max_tokens")
-            .and_then(Value::as_u64)
-            .and_then(|tokens| u32::try_from(tokens).ok())
-            .unwrap_or_default(),
-        response_schema: arguments.get("response_schema").cloned().map(JsonObject::wrap),
+        temperature,
+        max_tokens: number(arguments, "max_tokens", 0..=u32::MAX)?,
+        response_schema: object(arguments, "response_schema")?,
     };
     let (provider, model) =
-        provider_and_model(&text(arguments, "provider"), &text(arguments, "model"));
+        provider_and_model(&text(arguments, "provider")?, &text(arguments, "model")?);
     Ok(CompleteRequest {
         provider,
         model,
@@ -130,8 +130,40 @@ fn message(role: &str, content: Option<&Value>) -> ChatMessage {
     ChatMessage { role: role.to_owned(), content, ..Default::default() }
 }
 
-fn text(arguments: &JsonObject, name: &str) -> String {
-    arguments.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+/// An argument that is there; null is as good as none.
+fn given<'a>(arguments: &'a JsonObject, name: &str) -> Option<&'a Value> {
+    arguments.get(name).filter(|value| !value.is_null())
+}
+
+fn text(arguments: &JsonObject, name: &str) -> Result<String, Fault> {
+    match given(arguments, name) {
+        None => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => Err(wrong(name, other, "a string")),
+    }
+}
+
+/// 0 where it is absent.
+fn number(arguments: &JsonObject, name: &str, range: RangeInclusive<u32>) -> Result<u32, Fault> {
+    let Some(value) = given(arguments, name) else { return Ok(0) };
+    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        let (first, last) = (range.start(), range.end());
+        wrong(name, value, &format!("a whole number from {first} to {last}"))
+    })
+}
+
+fn object(arguments: &JsonObject, name: &str) -> Result<Option<JsonObject>, Fault> {
+    match given(arguments, name) {
+        None => Ok(None),
+        Some(Value::Object(map)) => Ok(Some(JsonObject(map.clone()))),
+        Some(other) => Err(wrong(name, other, "an object")),
+    }
+}
+
+fn wrong(name: &str, value: &Value, expected: &str) -> Fault {
+    let value = value.to_string();
+    Fault::new(Code::Invalid, format!("`{name}` is {value:.100}, but it must be {expected}"))
 }
 
 #[cfg(test)]
@@ -155,6 +187,34 @@ mod tests {
         check("", "meta/llama-3", ("default", "meta/llama-3"));
         check("openai", "meta/llama-3", ("openai", "meta/llama-3"));
         check("offline", "default", ("offline", ""));
+    }
+
+    #[test]
+    fn an_argument_of_the_wrong_kind_is_named_with_its_value() {
+        let check = |arguments: Value, expected: &str| {
+            let arguments = JsonObject::wrap(arguments);
+            let fault = question(&CallRequested::default(), &arguments).unwrap_err();
+            assert_eq!((fault.code, fault.message.as_str()), (Code::Invalid, expected));
+        };
+        check(
+            json!({"prompt": "x", "temperature": "hot"}),
+            "`temperature` is \"hot\", but it must be a number from 0 to 2",
+        );
+        check(
+            json!({"prompt": "x", "max_tokens": -5}),
+            "`max_tokens` is -5, but it must be a whole number from 0 to 4294967295",
+        );
+        check(
+            json!({"prompt": "x", "response_schema": [1]}),
+            "`response_schema` is [1], but it must be an object",
+        );
+        check(json!({"prompt": "x", "provider": 1}), "`provider` is 1, but it must be a string");
+        let top_k =
+            |value: Value| number(&JsonObject::wrap(json!({"top_k": value})), "top_k", 1..=100);
+        assert_eq!((top_k(json!(8)), top_k(Value::Null)), (Ok(8), Ok(0)));
+        for value in [json!(0), json!(101), json!(1.5), json!("8")] {
+            assert!(top_k(value.clone()).is_err(), "{value}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use muster_bus::{Bus, Delivery, MessageId, Routes, Settings};
+use muster_bus::{Bus, Delivery, MessageId, Routes};
 use muster_contracts::agent::v1::{
     AgentDefinition, AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
     GetAgentRequest,
@@ -120,7 +120,7 @@ async fn search(_peers: Peers, request: SearchRequest) -> Result<SearchResponse,
 impl World {
     async fn new() -> Self {
         let nats = NatsServer::start().await;
-        let bus = Bus::open(Settings::new("peers", nats.url())).await.unwrap();
+        let bus = Bus::open(nats.settings("peers")).await.unwrap();
         bus.ready().await;
         let calls = Calls::default();
         let peers = CancellationToken::new();
@@ -185,7 +185,7 @@ impl World {
 }
 
 fn serve(nats: &NatsServer) -> Running {
-    start([muster_orchestration::service()], &[("NATS_URL", nats.url()), ("MUSTER_ACK_WAIT", "1")])
+    start([muster_orchestration::service()], &nats.env(&[("MUSTER_ACK_WAIT", "1")]))
 }
 
 fn workflow(name: &str, tasks: &str) -> String {
