@@ -97,9 +97,12 @@ impl Payload {
         let value = value.map_err(|error| malformed(error.to_string()))?;
         // A list would do for an object too, its values in the order of the fields: nobody means that.
         if !value.is_object() {
-            return Err(malformed(format!("it must be an object with fields, not {value:.100}")));
+            return Err(Error::invalid(format!(
+                "the body must be an object with fields, not {value:.100}"
+            )));
         }
-        serde_path_to_error::deserialize(value).map_err(|error| malformed(place(&error)))
+        serde_path_to_error::deserialize(value)
+            .map_err(|error| Error::invalid(format!("the body does not fit: {}", place(&error))))
     }
 
     /// The body as text.
@@ -244,8 +247,7 @@ mod tests {
             "the body is not valid JSON: the key `b` stands twice (line 1, column 18)",
         )
         .await;
-        check(json, "[1]", "the body is not valid JSON: it must be an object with fields, not [1]")
-            .await;
+        check(json, "[1]", "the body must be an object with fields, not [1]").await;
         check(
             yaml,
             "a: 1\na: 2",

@@ -9,6 +9,7 @@ mod error;
 mod listen;
 mod live;
 mod problem;
+mod query;
 mod routes;
 mod trace;
 mod waits;

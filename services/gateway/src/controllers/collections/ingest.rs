@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{Path, Query, Request, State},
+    extract::{Path, Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -35,6 +35,7 @@ use crate::{
     },
     error::Error,
     problem::Problem,
+    query::Query,
     waits::Waiter,
     wire::{Document, NewDocument, PendingDocument},
 };

@@ -7,7 +7,7 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{
         IntoResponse, Response,
@@ -20,7 +20,8 @@ use std::{sync::Arc, time::Duration};
 use utoipa::IntoParams;
 
 use crate::{
-    app::App, domain::position::Position, error::Error, live, problem::Problem, wire::Events,
+    app::App, domain::position::Position, error::Error, live, problem::Problem, query::Query,
+    wire::Events,
 };
 
 /// So often a quiet stream says that it is still there.

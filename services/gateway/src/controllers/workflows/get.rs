@@ -7,13 +7,13 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, State},
 };
 use muster_contracts::workflow::v1::GetWorkflowRequest;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::{app::App, error::Error, problem::Problem, wire::Workflow};
+use crate::{app::App, error::Error, problem::Problem, query::Query, wire::Workflow};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
