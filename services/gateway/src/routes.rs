@@ -4,7 +4,9 @@ use axum::{Json, Router, http::StatusCode, middleware, routing::get};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::{
     OpenApi,
-    openapi::{InfoBuilder, OpenApi as Document, RefOr},
+    openapi::{
+        ContentBuilder, InfoBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
+    },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -26,7 +28,8 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(agents::list::list))
         .routes(routes!(workflows::put::put, workflows::list::list))
         .routes(routes!(workflows::get::get))
-        .routes(routes!(tools::list))
+        .routes(routes!(tools::list::list))
+        .routes(routes!(tools::put::put, tools::get::get, tools::call::call, tools::delete::delete))
         .routes(routes!(executions::start::start))
         .routes(routes!(executions::get::get))
         .routes(routes!(executions::events::events))
@@ -50,9 +53,16 @@ fn paths() -> (Router<App>, Document) {
 /// Says of every response what its status means, and of every error that it is a problem document.
 fn complete(document: &mut Document) {
     let items = document.paths.paths.values_mut();
-    let operations =
-        items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post]).flatten();
-    for (status, response) in operations.flat_map(|operation| &mut operation.responses.responses) {
+    let operations = items
+        .flat_map(|item| [&mut item.get, &mut item.put, &mut item.post, &mut item.delete])
+        .flatten();
+    let any_problem = any_problem();
+    let responses = operations.flat_map(|operation| {
+        let responses = &mut operation.responses.responses;
+        responses.entry("default".to_owned()).or_insert_with(|| any_problem.clone().into());
+        responses
+    });
+    for (status, response) in responses {
         let RefOr::T(response) = response else { continue };
         let Ok(status) = StatusCode::from_bytes(status.as_bytes()) else { continue };
         if response.description.is_empty() {
@@ -64,6 +74,15 @@ fn complete(document: &mut Document) {
             response.content.insert("application/problem+json".to_owned(), content);
         }
     }
+}
+
+/// Every path may also refuse what is common to all: a body of another type, a size, a lack of time.
+fn any_problem() -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new()
+        .description("Any other error")
+        .content("application/problem+json", content)
+        .build()
 }
 
 /// The OpenAPI 3.1 document.

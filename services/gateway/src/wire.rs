@@ -11,7 +11,7 @@ pub use agent::{Agent, Agents, Limits, Model};
 pub use collection::{Document, Hit, Hits, NewDocument, PendingDocument, Search};
 pub use event::{AgentUsage, Deliverable, Event, Events, ExecutionUsage, Usage};
 pub use execution::{Execution, Start, Started, Task};
-pub use tool::{Tool, Tools};
+pub use tool::{Call, Called, Tool, Tools};
 pub use workflow::{Workflow, Workflows};
 
 use chrono::{DateTime, Utc};

@@ -1,7 +1,5 @@
 //! What handlers share.
 
-use std::time::Duration;
-
 use muster_bus::{Bus, RecordedCalls};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,8 +14,6 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     /// Results by their idempotency key.
     pub(crate) results: RecordedCalls<Recorded>,
-    /// How long a call may take.
-    pub(crate) timeout: Duration,
 }
 
 /// A result as it is kept.
@@ -29,11 +25,6 @@ pub(crate) struct Recorded {
 
 impl App {
     pub(crate) fn new(bus: Bus, config: &Config) -> anyhow::Result<Self> {
-        Ok(Self {
-            registry: Registry::new(&bus, config)?,
-            results: RecordedCalls::new(&bus),
-            timeout: config.timeout,
-            bus,
-        })
+        Ok(Self { registry: Registry::new(&bus, config)?, results: RecordedCalls::new(&bus), bus })
     }
 }

@@ -4,4 +4,5 @@ pub(crate) mod call;
 pub(crate) mod deliverable;
 pub(crate) mod egress;
 pub(crate) mod number;
+pub(crate) mod registration;
 pub(crate) mod text;

@@ -15,6 +15,10 @@ pub(crate) enum Error {
     Denied(String),
     #[error("{0}")]
     Unavailable(String),
+    #[error("no worker answers tools.{0}: start it")]
+    Unserved(String),
+    #[error("{0}")]
+    Conflict(String),
     /// The effect may have happened.
     #[error("interrupted: {0}; not repeated because its effect class is once")]
     Interrupted(String),
@@ -43,8 +47,8 @@ impl HasCode for Error {
             Self::Invalid(_) => Code::Invalid,
             Self::NotFound(_) => Code::NotFound,
             Self::Denied(_) => Code::Denied,
-            Self::Unavailable(_) => Code::Unavailable,
-            Self::Interrupted(_) => Code::Conflict,
+            Self::Unavailable(_) | Self::Unserved(_) => Code::Unavailable,
+            Self::Conflict(_) | Self::Interrupted(_) => Code::Conflict,
             Self::Deadline { .. } => Code::Deadline,
             Self::Bus(fault) => fault.code,
             Self::Internal(_) => Code::Internal,
@@ -61,6 +65,7 @@ impl HasCode for Error {
     fn details(&self) -> serde_json::Value {
         match self {
             Self::Interrupted(_) => serde_json::json!({ "interrupted": true }),
+            Self::Unserved(_) => serde_json::json!({ "unserved": true }),
             Self::Bus(fault) => fault.details.clone(),
             _ => serde_json::Value::Null,
         }

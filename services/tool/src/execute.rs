@@ -4,23 +4,42 @@ use std::panic::AssertUnwindSafe;
 
 use anyhow::{Context, anyhow};
 use futures::FutureExt;
-use muster_contracts::Fault;
+use muster_contracts::{Fault, HasCode};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use crate::app::{App, Recorded};
 use crate::domain::call::{Call, Effect, Outcome};
 use crate::error::Error;
-use crate::tools::Registered;
+use crate::tools::{Kind, Registered};
 
 /// The largest result, in bytes of its JSON.
 const MAX_RESULT: usize = 2 << 20;
 
-/// Executes a call of one of our tools.
-pub(crate) async fn execute(app: &App, tool: &Registered, call: &Call) -> Result<Outcome, Error> {
+/// Executes a call of any tool.
+pub(crate) async fn execute(app: &App, call: &Call) -> Result<Outcome, Error> {
+    let tool = app.registry.find(&call.name).await?;
+    match execute_with(app, &tool, call).await {
+        // Not recorded as the end of the call: whoever asks again may find a worker.
+        Err(error) if tool.kind == Kind::Unregistered && is_unserved(&error) => {
+            let (name, known) = (&call.name, app.registry.names().await);
+            Err(Error::NotFound(format!(
+                "there is no tool {name:?}: it is not registered, and nobody serves tools.{name}; there are: {known}"
+            )))
+        }
+        outcome => outcome,
+    }
+}
+
+/// The record of a call makes a fault of every error.
+fn is_unserved(error: &Error) -> bool {
+    error.details().get("unserved").is_some()
+}
+
+async fn execute_with(app: &App, tool: &Registered, call: &Call) -> Result<Outcome, Error> {
     tool.check(&call.arguments)?;
     let effect = tool.tool.effect(&call.arguments);
-    let run = || async { run(app, tool, call, effect).await.map_err(|error| fault(&error)) };
+    let run = || async { run(tool, call, effect).await.map_err(|error| fault(&error)) };
     // What is computed from the arguments alone is the same every time: nothing to record.
     let (done, replayed) = if call.idempotency_key.is_empty() || effect == Effect::Computed {
         (run().await?, false)
@@ -36,21 +55,21 @@ pub(crate) async fn execute(app: &App, tool: &Registered, call: &Call) -> Result
     })
 }
 
-async fn run(app: &App, tool: &Registered, call: &Call, effect: Effect) -> Result<Recorded, Error> {
+async fn run(tool: &Registered, call: &Call, effect: Effect) -> Result<Recorded, Error> {
     let _slot = tool.slots.acquire().await.context("the slots of the tool are closed")?;
     let started = Instant::now();
     let work = AssertUnwindSafe(tool.tool.call(call)).catch_unwind();
-    let result = match timeout(app.timeout, work).await {
+    let result = match timeout(tool.timeout, work).await {
         Ok(Ok(result)) => result?,
         Ok(Err(_panic)) => return Err(anyhow!("the tool {} panicked", call.name).into()),
         // Nobody knows how far it came.
         Err(_elapsed) if effect == Effect::Once => {
             let text =
-                format!("{} did not answer within {} ms", call.name, app.timeout.as_millis());
+                format!("{} did not answer within {} ms", call.name, tool.timeout.as_millis());
             return Err(Error::Interrupted(text));
         }
         Err(_elapsed) => {
-            return Err(Error::Deadline { tool: call.name.clone(), limit: app.timeout });
+            return Err(Error::Deadline { tool: call.name.clone(), limit: tool.timeout });
         }
     };
     check_size(&call.name, &result)?;

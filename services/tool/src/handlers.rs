@@ -2,4 +2,5 @@
 
 pub(crate) mod call_tool;
 pub(crate) mod list_tools;
+pub(crate) mod register_tool;
 pub(crate) mod requested;

@@ -1,4 +1,4 @@
-//! The built-in tools, behind one trait, and their registry.
+//! The tools behind one trait, and their registry.
 
 mod calculate;
 mod deliverable;
@@ -6,14 +6,19 @@ mod echo;
 mod http;
 mod search;
 mod text;
+mod worker;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use futures::future::BoxFuture;
 use jsonschema::Validator;
 use muster_bus::Bus;
+use muster_contracts::JsonObject;
+use muster_contracts::tool::v1::ToolDefinition;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
@@ -21,6 +26,7 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::domain::call::{Call, Definition, Effect};
 use crate::error::Error;
+use crate::tools::workers::Workers;
 
 /// What is done with a call.
 pub(crate) type Work<'a> = BoxFuture<'a, Result<Value, Error>>;
@@ -43,19 +49,31 @@ pub(crate) trait Tool: Send + Sync {
 pub(crate) struct Registered {
     pub(crate) tool: Box<dyn Tool>,
     pub(crate) definition: Definition,
+    pub(crate) kind: Kind,
     schema: Validator,
     /// Calls at the same time.
     pub(crate) slots: Semaphore,
+    /// How long a call may take.
+    pub(crate) timeout: Duration,
 }
 
-/// The tools of this service by their names. Cheap to clone.
+/// Where a tool comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    BuiltIn,
+    Worker,
+    /// Somebody may serve it, but nobody has said what it is.
+    Unregistered,
+}
+
+/// The tools by their names: the built-in ones, and those that workers serve. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Registry {
-    tools: Arc<BTreeMap<&'static str, Registered>>,
+    built_in: Arc<BTreeMap<String, Arc<Registered>>>,
+    workers: Workers,
 }
 
 impl Registry {
-    /// The built-in tools.
     pub(crate) fn new(bus: &Bus, config: &Config) -> anyhow::Result<Self> {
         let tools: Vec<Box<dyn Tool>> = vec![
             Box::new(calculate::Calculate),
@@ -66,33 +84,90 @@ impl Registry {
             Box::new(text::TextCoverage { bus: bus.clone() }),
             Box::new(text::TextStats { bus: bus.clone() }),
         ];
-        let register = |tool: Box<dyn Tool>| {
-            let definition = tool.definition();
-            let schema = jsonschema::validator_for(&definition.parameters)
-                .map_err(|error| anyhow!("the schema of the tool {}: {error}", definition.name))?;
-            let slots = Semaphore::new(config.concurrency);
-            Ok((definition.name, Registered { tool, definition, schema, slots }))
+        let register = |tool| {
+            let tool = Registered::new(tool, Kind::BuiltIn, config, config.timeout)?;
+            Ok((tool.definition.name.to_string(), Arc::new(tool)))
         };
-        let tools = tools.into_iter().map(register).collect::<anyhow::Result<_>>()?;
-        Ok(Self { tools: Arc::new(tools) })
+        let built_in = tools.into_iter().map(register).collect::<Result<_, Error>>()?;
+        Ok(Self { built_in: Arc::new(built_in), workers: Workers::new(bus, config) })
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Registered> {
-        self.tools.get(name)
+    /// The tool of this name. One that is not registered may be served all the same, so it is asked with the greatest care.
+    pub(crate) async fn find(&self, name: &str) -> Result<Arc<Registered>, Error> {
+        match self.known(name).await? {
+            Some(tool) => Ok(tool),
+            None => self.workers.unregistered(name).map(Arc::new),
+        }
+    }
+
+    /// The tool of this name, where it is built in or registered.
+    pub(crate) async fn known(&self, name: &str) -> Result<Option<Arc<Registered>>, Error> {
+        match self.built_in.get(name) {
+            Some(tool) => Ok(Some(tool.clone())),
+            None => self.workers.get(name).await,
+        }
     }
 
     /// The tools in the order of their names.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Registered> {
-        self.tools.values()
+    pub(crate) async fn all(&self) -> Result<Vec<Arc<Registered>>, Error> {
+        let mut tools: Vec<_> = self.built_in.values().cloned().collect();
+        for name in self.workers.names().await? {
+            tools.extend(self.workers.get(&name).await?);
+        }
+        tools.sort_by(|a, b| a.definition.name.cmp(&b.definition.name));
+        Ok(tools)
+    }
+
+    /// The tools of this service itself.
+    pub(crate) fn built_in(&self) -> &BTreeMap<String, Arc<Registered>> {
+        &self.built_in
+    }
+
+    pub(crate) const fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     /// The names of the tools, for errors.
-    pub(crate) fn names(&self) -> String {
-        self.tools.keys().copied().collect::<Vec<_>>().join(", ")
+    pub(crate) async fn names(&self) -> String {
+        let mut names: Vec<_> = self.built_in.keys().cloned().collect();
+        // Where the bucket cannot be read, those that are always there are told.
+        names.extend(self.workers.names().await.unwrap_or_default());
+        names.sort();
+        names.join(", ")
     }
 }
 
 impl Registered {
+    fn new(
+        tool: Box<dyn Tool>,
+        kind: Kind,
+        config: &Config,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let definition = tool.definition();
+        let schema = jsonschema::validator_for(&definition.parameters).map_err(|error| {
+            let place = error.instance_path().to_string();
+            Error::Invalid(format!(
+                "`parameters` of the tool {:?} is no JSON Schema: at {place:?}: {error}",
+                definition.name
+            ))
+        })?;
+        let slots = Semaphore::new(config.concurrency);
+        Ok(Self { tool, definition, kind, schema, slots, timeout })
+    }
+
+    /// The tool as the contract shows it.
+    pub(crate) fn describe(&self) -> ToolDefinition {
+        ToolDefinition {
+            name: self.definition.name.to_string(),
+            description: self.definition.description.to_string(),
+            parameters: Some(JsonObject::wrap(self.definition.parameters.clone())),
+            effect: self.definition.effect.name().to_owned(),
+            timeout_ms: u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX),
+            kind: if self.kind == Kind::BuiltIn { "built_in" } else { "worker" }.to_owned(),
+        }
+    }
+
     /// Checks arguments against the tool's schema.
     pub(crate) fn check(&self, arguments: &Map<String, Value>) -> Result<(), Error> {
         let arguments = Value::Object(arguments.clone());

@@ -1,5 +1,8 @@
 //! The contract as others see it: its catalogue, its streams, its JSON.
 
+mod breaking;
+mod taxonomy;
+
 use muster_contracts::agent::v1::{AgentDefinition, AgentExecutionRequested, PutAgentRequest};
 use muster_contracts::subject::{overlaps, pattern};
 use muster_contracts::tool::v1::CallToolRequest;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use muster_bus::Bus;
 use muster_contracts::agent::v1::AgentDefinition;
 use muster_contracts::llm::v1::{ChatTool, CompleteRequest, Parameters};
-use muster_contracts::tool::v1::{CallToolRequest, ToolResult};
+use muster_contracts::tool::v1::{ExecuteToolRequest, ToolResult};
 use muster_contracts::{Code, Fault};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -155,8 +155,8 @@ impl Caller {
         if let Some(refusal) = call.refusal {
             return Returned { error: Some(refusal), ..returned };
         }
-        let request = CallToolRequest {
-            name: call.call.name.clone(),
+        let request = ExecuteToolRequest {
+            tool: call.call.name.clone(),
             arguments: call.call.arguments.clone(),
             idempotency_key: format!("{}/{}/{}", self.run_key, call.turn, call.index),
             execution_id: self.execution_id.clone(),
@@ -183,11 +183,11 @@ impl Caller {
         }
     }
 
-    async fn ask(&self, request: &CallToolRequest, begun: Instant) -> Result<ToolResult, Fault> {
+    async fn ask(&self, request: &ExecuteToolRequest, begun: Instant) -> Result<ToolResult, Fault> {
         let timeout = self
             .timeouts
             .iter()
-            .find(|(name, _)| *name == request.name)
+            .find(|(name, _)| *name == request.tool)
             .map(|(_, timeout)| u64::from(*timeout))
             .filter(|timeout| *timeout > 0);
         // Longer than the tool's own limit, so that the tool service tells how it ended.

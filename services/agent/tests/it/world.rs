@@ -15,7 +15,7 @@ use muster_contracts::llm::v1::{
     ChatMessage, CompleteRequest, CompleteResponse, TokenUsage, ToolCall,
 };
 use muster_contracts::tool::v1::{
-    CallToolRequest, ListToolsRequest, ToolDefinition, ToolList, ToolResult,
+    ExecuteToolRequest, ListToolsRequest, ToolDefinition, ToolList, ToolResult,
 };
 use muster_contracts::{Code, Fault, Json, JsonObject, Message, Stream, subject};
 use muster_runtime::testing::{Running, start};
@@ -143,9 +143,9 @@ async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteRespons
     }
 }
 
-async fn tool(peers: Peers, request: CallToolRequest) -> Result<ToolResult, Fault> {
+async fn tool(peers: Peers, request: ExecuteToolRequest) -> Result<ToolResult, Fault> {
     peers.ask(&request.idempotency_key);
-    if request.name == "fail" {
+    if request.tool == "fail" {
         return Err(Fault::new(Code::Invalid, "argument `x` is missing"));
     }
     let arguments = request.arguments.unwrap_or_default();

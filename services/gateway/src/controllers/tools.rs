@@ -1,12 +1,7 @@
 //! `/v1/tools`.
 
-use axum::{Json, extract::State};
-use muster_contracts::tool::v1::ListToolsRequest;
-
-use crate::{app::App, error::Error, wire::Tools};
-
-/// All tools.
-#[utoipa::path(get, path = "/v1/tools", tag = "tools", operation_id = "list_tools", responses((status = 200, body = Tools)))]
-pub(crate) async fn list(State(app): State<App>) -> Result<Json<Tools>, Error> {
-    Ok(Json(app.bus.request(&ListToolsRequest::default()).await?.into()))
-}
+pub(crate) mod call;
+pub(crate) mod delete;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod put;

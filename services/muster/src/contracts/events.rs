@@ -12,7 +12,7 @@ use super::description::{
     Area, Contract, entries, field_comment, has, is_sealed, message_comment, tokens,
 };
 
-const INTRODUCTION: &str = include_str!("introduction.md");
+const INTRODUCTION: &str = include_str!("introduction.txt");
 
 pub(super) fn render(contract: &Contract) -> Result<String> {
     let mut page = INTRODUCTION.to_owned();

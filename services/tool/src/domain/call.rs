@@ -1,5 +1,7 @@
 //! What a tool is and what a call of it is.
 
+use std::borrow::Cow;
+
 use muster_bus::Repeat;
 use serde_json::{Map, Value};
 
@@ -26,6 +28,11 @@ impl Effect {
         }
     }
 
+    /// The class with this name in the contract.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Pure, Self::Idempotent, Self::Once].into_iter().find(|effect| effect.name() == name)
+    }
+
     /// What may be done about a call that nobody knows the end of.
     pub(crate) const fn repeat(self) -> Repeat {
         match self {
@@ -38,8 +45,8 @@ impl Effect {
 /// What a tool says about itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Definition {
-    pub(crate) name: &'static str,
-    pub(crate) description: &'static str,
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) description: Cow<'static, str>,
     /// JSON Schema of the arguments.
     pub(crate) parameters: Value,
     pub(crate) effect: Effect,

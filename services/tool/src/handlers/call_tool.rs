@@ -1,29 +1,48 @@
-//! Calls one of our tools and answers with its result.
+//! Calls a tool and answers with its result.
 
 use muster_contracts::Json;
-use muster_contracts::tool::v1::{CallToolRequest, ToolResult};
+use muster_contracts::tool::v1::{CallToolRequest, ExecuteToolRequest, ToolResult};
 
 use crate::app::App;
 use crate::domain::call::Call;
 use crate::error::Error;
-use crate::execute::execute;
+use crate::execute;
 
-pub(crate) async fn call_tool(app: App, request: CallToolRequest) -> Result<ToolResult, Error> {
-    let tool = app.registry.get(&request.name).ok_or_else(|| {
-        let known = app.registry.names();
-        Error::NotFound(format!("there is no tool {:?}; there are: {known}", request.name))
-    })?;
+/// Any tool, whoever serves it.
+pub(crate) async fn execute_tool(
+    app: App,
+    request: ExecuteToolRequest,
+) -> Result<ToolResult, Error> {
     let call = Call {
-        name: request.name,
+        name: request.tool,
         arguments: request.arguments.unwrap_or_default().0,
         idempotency_key: request.idempotency_key,
         execution_id: request.execution_id,
         task: request.task,
     };
-    let outcome = execute(&app, tool, &call).await?;
+    let outcome = execute::execute(&app, &call).await?;
     Ok(ToolResult {
         result: Some(Json(outcome.result)),
         duration_ms: outcome.duration_ms,
         replayed: outcome.replayed,
     })
+}
+
+/// One of our own tools, on the subject that a worker would serve.
+pub(crate) async fn call_tool(app: App, request: CallToolRequest) -> Result<ToolResult, Error> {
+    if !app.registry.built_in().contains_key(&request.name) {
+        // The subject named one of ours, the body another.
+        return Err(Error::Invalid(format!(
+            "`name` is {:?}, but this subject is that of another tool",
+            request.name.chars().take(80).collect::<String>()
+        )));
+    }
+    let request = ExecuteToolRequest {
+        tool: request.name,
+        arguments: request.arguments,
+        idempotency_key: request.idempotency_key,
+        execution_id: request.execution_id,
+        task: request.task,
+    };
+    execute_tool(app, request).await
 }

@@ -1,36 +1,30 @@
-//! Lists our tools.
+//! Lists the tools.
 
-use muster_contracts::JsonObject;
-use muster_contracts::tool::v1::{ListToolsRequest, ToolDefinition, ToolList};
+use muster_contracts::tool::v1::{ListToolsRequest, ToolList};
 
 use crate::app::App;
 use crate::error::Error;
-use crate::tools::Registered;
 
 pub(crate) async fn list_tools(app: App, request: ListToolsRequest) -> Result<ToolList, Error> {
-    let unknown: Vec<&str> = request
-        .names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| app.registry.get(name).is_none())
-        .collect();
+    if request.names.is_empty() {
+        let tools = app.registry.all().await?;
+        return Ok(ToolList { tools: tools.iter().map(|tool| tool.describe()).collect() });
+    }
+    let (mut tools, mut unknown) = (Vec::new(), Vec::new());
+    for name in &request.names {
+        match app.registry.known(name).await? {
+            Some(tool) => tools.push(tool.describe()),
+            None => unknown.push(name.chars().take(80).collect::<String>()),
+        }
+    }
     if !unknown.is_empty() {
+        let known = app.registry.names().await;
         return Err(Error::NotFound(format!(
-            "there is no tool {}; there are: {}",
-            unknown.join(", "),
-            app.registry.names()
+            "there is no tool {}; there are: {known}",
+            unknown.join(", ")
         )));
     }
-    let timeout_ms = u32::try_from(app.timeout.as_millis()).unwrap_or(u32::MAX);
-    let wanted = |tool: &&Registered| {
-        request.names.is_empty() || request.names.iter().any(|name| name == tool.definition.name)
-    };
-    let define = |tool: &Registered| ToolDefinition {
-        name: tool.definition.name.to_owned(),
-        description: tool.definition.description.to_owned(),
-        parameters: Some(JsonObject::wrap(tool.definition.parameters.clone())),
-        effect: tool.definition.effect.name().to_owned(),
-        timeout_ms,
-    };
-    Ok(ToolList { tools: app.registry.all().filter(wanted).map(define).collect() })
+    tools.sort_by(|a, b| a.name.cmp(&b.name));
+    tools.dedup();
+    Ok(ToolList { tools })
 }

@@ -1,15 +1,12 @@
 //! Calls a tool for a workflow's task and publishes how it went.
 
-use std::time::Duration;
-
 use chrono::Utc;
 use futures::future::join;
 use muster_bus::{Delivery, MessageId};
 use muster_contracts::tool::v1::{
-    CallToolRequest, ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
-    ToolExecutionStarted,
+    ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested, ToolExecutionStarted,
 };
-use muster_contracts::{Code, Fault, HasCode, Json, JsonObject, now};
+use muster_contracts::{Code, Fault, HasCode, Json, now};
 use tracing::warn;
 
 use crate::app::App;
@@ -19,10 +16,6 @@ use crate::execute::execute;
 
 /// How often a call is tried while something that it needs is away; then the workflow decides.
 const TRIES: u32 = 6;
-/// How often a tool is looked for that nobody serves: its worker may be about to start.
-const LOOKS: u32 = 3;
-/// How long a worker on the bus may take.
-const WORKER_DEADLINE: Duration = Duration::from_secs(300);
 
 pub(crate) async fn requested(
     app: App,
@@ -37,7 +30,7 @@ pub(crate) async fn requested(
         execution_id: request.execution_id.clone(),
         task: request.task.clone(),
     };
-    let (started, outcome) = join(started(&app, &request), perform(&app, &call, attempt)).await;
+    let (started, outcome) = join(started(&app, &request), execute(&app, &call)).await;
     started?;
     match outcome {
         Ok(outcome) => completed(&app, request, outcome).await,
@@ -49,41 +42,6 @@ pub(crate) async fn requested(
 /// Whether a later try may go better.
 const fn passes(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::Exhausted)
-}
-
-async fn perform(app: &App, call: &Call, attempt: u32) -> Result<Outcome, Error> {
-    match app.registry.get(&call.name) {
-        Some(tool) => execute(app, tool, call).await,
-        None => ask_worker(app, call, attempt).await,
-    }
-}
-
-/// A tool that is not ours may be served by a worker in any language.
-async fn ask_worker(app: &App, call: &Call, attempt: u32) -> Result<Outcome, Error> {
-    let request = CallToolRequest {
-        name: call.name.clone(),
-        arguments: Some(JsonObject(call.arguments.clone())),
-        idempotency_key: call.idempotency_key.clone(),
-        execution_id: call.execution_id.clone(),
-        task: call.task.clone(),
-    };
-    match app.bus.request_within(&request, WORKER_DEADLINE).await {
-        Ok(answer) => Ok(Outcome {
-            result: answer.result.unwrap_or_default().0,
-            duration_ms: answer.duration_ms,
-            // What a worker does is not known here, so the careful answer.
-            effect: "once",
-            replayed: answer.replayed,
-        }),
-        Err(fault) if fault.message.starts_with("nobody serves") && attempt >= LOOKS => {
-            let known = app.registry.names();
-            Err(Error::NotFound(format!(
-                "there is no tool {:?}: nobody serves it on the bus, and built in are: {known}",
-                call.name
-            )))
-        }
-        Err(fault) => Err(fault.into()),
-    }
 }
 
 async fn started(app: &App, request: &ToolExecutionRequested) -> Result<(), Fault> {

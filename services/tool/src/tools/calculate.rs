@@ -13,8 +13,8 @@ pub(super) struct Calculate;
 impl Tool for Calculate {
     fn definition(&self) -> Definition {
         Definition {
-            name: "calculate",
-            description: "Computes an arithmetic expression exactly: + - * / % ^ ( ) and abs, min, max, round(x, decimals), floor, ceil. `value` is the nearest number, `exact` the exact one as text.",
+            name: "calculate".into(),
+            description: "Computes an arithmetic expression exactly: + - * / % ^ ( ) and abs, min, max, round(x, decimals), floor, ceil. `value` is the nearest number, `exact` the exact one as text.".into(),
             parameters: json!({
                 "type": "object",
                 "properties": {

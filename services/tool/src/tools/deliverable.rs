@@ -31,8 +31,8 @@ struct Arguments {
 impl Tool for FetchDeliverable {
     fn definition(&self) -> Definition {
         Definition {
-            name: "fetch_deliverable",
-            description: "Fetches the text of a deliverable that a notice names: the whole, one section, or the passages that fit a query. Ask for no more than is needed.",
+            name: "fetch_deliverable".into(),
+            description: "Fetches the text of a deliverable that a notice names: the whole, one section, or the passages that fit a query. Ask for no more than is needed.".into(),
             parameters: json!({
                 "type": "object",
                 "properties": {

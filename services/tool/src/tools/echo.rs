@@ -11,8 +11,8 @@ pub(super) struct Echo;
 impl Tool for Echo {
     fn definition(&self) -> Definition {
         Definition {
-            name: "echo",
-            description: "Returns its argument `value` unchanged.",
+            name: "echo".into(),
+            description: "Returns its argument `value` unchanged.".into(),
             parameters: json!({
                 "type": "object",
                 "properties": { "value": { "description": "Any JSON value." } },

@@ -128,8 +128,8 @@ impl HttpRequest {
 impl Tool for HttpRequest {
     fn definition(&self) -> Definition {
         Definition {
-            name: "http_request",
-            description: "Sends an HTTP request to a server that the operator has allowed. Returns status, headers and body, whatever the status is.",
+            name: "http_request".into(),
+            description: "Sends an HTTP request to a server that the operator has allowed. Returns status, headers and body, whatever the status is.".into(),
             parameters: json!({
                 "type": "object",
                 "properties": {

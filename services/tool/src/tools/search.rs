@@ -27,8 +27,8 @@ struct Arguments {
 impl Tool for Search {
     fn definition(&self) -> Definition {
         Definition {
-            name: "search",
-            description: "Searches a collection of documents by meaning and by words. Returns the best passages, best first, each with a `ref` to cite it by.",
+            name: "search".into(),
+            description: "Searches a collection of documents by meaning and by words. Returns the best passages, best first, each with a `ref` to cite it by.".into(),
             parameters: json!({
                 "type": "object",
                 "properties": {

@@ -62,8 +62,8 @@ pub(super) struct TextStats {
 impl Tool for TextStats {
     fn definition(&self) -> Definition {
         Definition {
-            name: "text_stats",
-            description: "Counts words, sentences, paragraphs and tokens of a text or deliverable, and lists its headings, citations ([n]) and most frequent terms.",
+            name: "text_stats".into(),
+            description: "Counts words, sentences, paragraphs and tokens of a text or deliverable, and lists its headings, citations ([n]) and most frequent terms.".into(),
             parameters: schema(json!({}), &[]),
             effect: Effect::Pure,
         }
@@ -103,8 +103,8 @@ impl Tool for TextCoverage {
             "description": "Words or phrases that the text should have.",
         });
         Definition {
-            name: "text_coverage",
-            description: "Says which terms a text or deliverable covers and which it misses, without regard to case and to plural or verb endings.",
+            name: "text_coverage".into(),
+            description: "Says which terms a text or deliverable covers and which it misses, without regard to case and to plural or verb endings.".into(),
             parameters: schema(json!({ "terms": terms }), &["terms"]),
             effect: Effect::Pure,
         }

@@ -30,6 +30,7 @@ async fn every_tool_is_listed_with_its_schema_in_the_order_of_names() {
         ]
     );
     for tool in tools {
+        assert_eq!(tool.kind, "built_in");
         assert_eq!(tool.parameters.unwrap()["type"], "object", "{}", tool.name);
         assert!(!tool.description.is_empty() && tool.timeout_ms == 20_000);
     }

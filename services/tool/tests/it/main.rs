@@ -6,13 +6,14 @@ mod commands;
 mod http;
 mod interrupted;
 mod server;
+mod workers;
 
 use std::time::Duration;
 
 use futures::StreamExt;
 use muster_bus::{After, Bus, MessageId, Settings};
 use muster_contracts::tool::v1::{
-    CallToolRequest, ListToolsRequest, ToolExecutionCompleted, ToolExecutionFailed,
+    ExecuteToolRequest, ListToolsRequest, ToolExecutionCompleted, ToolExecutionFailed,
     ToolExecutionRequested, ToolResult,
 };
 use muster_contracts::{Addressed, Fault, JsonObject, Message, Stream, subject};
@@ -117,9 +118,9 @@ async fn connect(nats: &NatsServer, service: &str) -> Bus {
     bus
 }
 
-fn call(name: &str, key: &str, arguments: Value) -> CallToolRequest {
-    CallToolRequest {
-        name: name.into(),
+fn call(name: &str, key: &str, arguments: Value) -> ExecuteToolRequest {
+    ExecuteToolRequest {
+        tool: name.into(),
         arguments: Some(JsonObject::wrap(arguments)),
         idempotency_key: key.into(),
         execution_id: "e1".into(),
