@@ -160,7 +160,10 @@ def check_rendered(report):
 
 
 def check_nats(report, program):
-    environment = dict(os.environ, NATS_PASSWORD="letters-9", POD_NAME="nats-0")
+    users = DEPLOY / "nats" / "users.conf"
+    report.expect(users.read_text() == (DEPLOY / "k8s" / "base" / users.name).read_text(), f"k8s/base/{users.name} is not nats/{users.name}")
+    passwords = {name: "letters-9" for name in re.findall(r"\$(NATS_PASSWORD_\w+)", users.read_text())}
+    environment = dict(os.environ, POD_NAME="nats-0", **passwords)
     for config in (DEPLOY / "nats" / "single.conf", DEPLOY / "k8s" / "base" / "nats.conf"):
         done = subprocess.run([program, "-t", "-c", config], capture_output=True, text=True, env=environment, check=False)
         report.expect(done.returncode == 0, f"{config.relative_to(DEPLOY)}: {(done.stdout + done.stderr).strip()}")

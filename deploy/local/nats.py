@@ -1,6 +1,9 @@
 """nats-server with JetStream and 10 MB payloads."""
 
+import hashlib
 import os
+import re
+import secrets
 import signal
 from pathlib import Path
 
@@ -15,7 +18,10 @@ listen: "127.0.0.1:{port}"
 server_name: "muster-dev"
 max_payload: 10MB
 jetstream {{ store_dir: "{store}" }}
+include "{users}"
 """
+# The users of the contract, as everywhere.
+USERS = Path(__file__).resolve().parents[1] / "nats" / "users.conf"
 
 
 class Nats(Server):
@@ -37,15 +43,29 @@ class Nats(Server):
         return processes.converse(self.state["port"], b"").startswith(b"INFO")
 
     def up(self, say):
-        if self.running():
+        users = USERS.read_text()
+        digest = hashlib.sha256(users.encode()).hexdigest()
+        # The permissions of a running server are those of its start.
+        if self.running() and self.state.get("users") == digest:
             return
         self.abandon()
         self.data.mkdir(parents=True, exist_ok=True)
         port = processes.free_port(self.state.get("port"))
         config = self.dev.dir / "nats.conf"
-        config.write_text(CONFIG.format(port=port, store=self.data))
-        self.state.update(port=port, url=f"nats://127.0.0.1:{port}")
-        self.launch([str(self.program()), "-c", str(config)], say)
+        # nats-server looks for it beside its own configuration.
+        copy = config.with_name("nats-users.conf")
+        copy.write_text(users)
+        config.write_text(CONFIG.format(port=port, store=self.data, users=copy.name))
+        passwords = self.passwords(users)
+        self.state.update(port=port, url=f"nats://127.0.0.1:{port}", users=digest, passwords=passwords)
+        self.launch([str(self.program()), "-c", str(config)], say, env=dict(os.environ, **passwords))
+
+    def passwords(self, users):
+        """A password for each user, the same at each start. NATS reads it as configuration: it begins with a letter."""
+        known = self.state.get("passwords", {})
+        names = re.findall(r"\$(NATS_PASSWORD_\w+)", users)
+        return {name: known.get(name) or "p" + secrets.token_hex(16) for name in names}
 
     def variables(self):
-        return {"NATS_URL": self.given() or self.state["url"], "MUSTER_NATS_SERVER": str(self.program())}
+        ours = {} if self.given() else self.state["passwords"]
+        return {"NATS_URL": self.given() or self.state["url"], **ours, "MUSTER_NATS_SERVER": str(self.program())}

@@ -6,6 +6,7 @@ mod json;
 pub mod permissions;
 pub mod subject;
 mod traits;
+mod version;
 
 pub use catalogue::{BucketSettings, Discard, Entry, Kind, Retention, Storage, StreamSettings};
 pub use fault::{Code, Fault, HasCode, OnEvent};
@@ -16,6 +17,7 @@ pub use subject::SubjectError;
 pub use traits::{
     Addressed, Command, Durable, Event, Journal, Message, MessageType, Request, Timer, Token,
 };
+pub use version::contract_version;
 
 /// The contract itself: a `google.protobuf.FileDescriptorSet` with comments. Documents are made from it.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));

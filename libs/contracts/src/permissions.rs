@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::subject::pattern;
+use crate::subject::{covers, pattern};
 use crate::{Bucket, CATALOGUE, Entry, Kind, ObjectStore, Stream};
 
 /// The user of people and of `muster streams apply`: everything is allowed.
@@ -16,15 +16,23 @@ pub const OPERATOR: &str = "operator";
 pub struct Permissions {
     /// Subjects to publish on.
     pub publish: BTreeSet<String>,
+    /// Subjects of others that fit a pattern of `publish`: not allowed.
+    pub deny_publish: BTreeSet<String>,
     /// Subjects to subscribe to.
     pub subscribe: BTreeSet<String>,
+    /// Subjects of others that fit a pattern of `subscribe`: not allowed.
+    pub deny_subscribe: BTreeSet<String>,
 }
 
-/// Every service that the contract names.
+/// What runs: of a planned message nobody has a permission yet.
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    CATALOGUE.iter().filter(|entry| !entry.planned)
+}
+
+/// Every service that sends, reads, asks or answers something.
 #[must_use]
 pub fn services() -> BTreeSet<&'static str> {
-    CATALOGUE
-        .iter()
+    entries()
         .flat_map(|entry| entry.producers.iter().chain(entry.consumers))
         .copied()
         .filter(|name| *name != "*" && *name != OPERATOR)
@@ -34,26 +42,22 @@ pub fn services() -> BTreeSet<&'static str> {
 /// Programs of others that answer some requests beside a service of the platform. What the contract grants to every service is not theirs.
 #[must_use]
 pub fn peers() -> BTreeSet<&'static str> {
-    CATALOGUE
-        .iter()
+    entries()
         .filter(|entry| entry.kind == Kind::Request)
         .flat_map(|entry| entry.consumers.iter().skip(1))
         .copied()
         .collect()
 }
 
-/// The streams that a service publishes to or reads; every stream for a name that the contract does not know.
+/// The streams that a service publishes to or reads; for a name that the contract does not know every one that anybody uses.
 #[must_use]
 pub fn streams_of(service: &str) -> Vec<Stream> {
-    if !services().contains(service) {
-        return Stream::ALL.to_vec();
-    }
-    let reads = |entry: &&Entry| consumes(entry, service);
+    let known = services().contains(service);
+    let reads = |entry: &&Entry| !known || consumes(entry, service);
     let used = |stream: &Stream| match stream {
         // Whoever pulls may have to write a dead letter.
-        Stream::Dlq => CATALOGUE.iter().filter(reads).any(is_pulled),
-        _ => CATALOGUE
-            .iter()
+        Stream::Dlq => entries().filter(reads).any(is_pulled),
+        _ => entries()
             .filter(|entry| entry.stream == Some(*stream))
             .any(|entry| reads(&entry) || produces(entry, service)),
     };
@@ -96,7 +100,18 @@ pub fn key_prefix(bucket: Bucket, service: &str) -> String {
 /// The name of the durable consumer by which a service gets a message of the contract.
 #[must_use]
 pub fn consumer_name(service: &str, message: &str) -> String {
-    format!("{service}-{}", kebab(message.rsplit('.').next().unwrap_or(message)))
+    format!("{service}-{}", consumer_suffix(message))
+}
+
+/// What follows the service in the name of its consumer of a message. A second version has another name: a service may read both.
+#[must_use]
+pub fn consumer_suffix(message: &str) -> String {
+    let mut parts = message.rsplit('.');
+    let name = kebab(parts.next().unwrap_or(message));
+    match parts.next() {
+        None | Some("v1") => name,
+        Some(version) => format!("{name}-{version}"),
+    }
 }
 
 /// The name of the durable consumer by which a service gets everything that it reads of a stream.
@@ -128,7 +143,9 @@ pub fn password_variable(user: &str) -> String {
 pub fn of(service: &str) -> Permissions {
     let mut granted = Permissions::default();
     granted.subscribe(format!("{}.>", inbox_prefix(service)));
-    for entry in CATALOGUE {
+    // Replicas ask each other what they handle.
+    granted.publish(format!("{}.>", inbox_prefix(service)));
+    for entry in entries() {
         granted.entry(entry, service);
     }
     for stream in streams_of(service) {
@@ -141,6 +158,7 @@ pub fn of(service: &str) -> Permissions {
     for store in stores_of(service) {
         granted.object_store(store, service);
     }
+    granted.deny_what_is_of_others(service);
     granted
 }
 
@@ -152,14 +170,20 @@ pub fn users_conf(secret: impl Fn(&str) -> String) -> String {
         let granted = of(service);
         let list = |subjects: &BTreeSet<String>| {
             let lines: Vec<String> =
-                subjects.iter().map(|subject| format!("          {subject:?}\n")).collect();
-            format!("[\n{}        ]", lines.concat())
+                subjects.iter().map(|subject| format!("            {subject:?}\n")).collect();
+            if lines.is_empty() {
+                "[]".to_owned()
+            } else {
+                format!("[\n{}          ]", lines.concat())
+            }
         };
         text += &format!(
-            "    {{\n      {}\n      permissions: {{\n        publish: {}\n        subscribe: {}\n      }}\n    }}\n",
+            "    {{\n      {}\n      permissions: {{\n        publish: {{\n          allow: {}\n          deny: {}\n        }}\n        subscribe: {{\n          allow: {}\n          deny: {}\n        }}\n      }}\n    }}\n",
             secret(service),
             list(&granted.publish),
-            list(&granted.subscribe)
+            list(&granted.deny_publish),
+            list(&granted.subscribe),
+            list(&granted.deny_subscribe)
         );
     }
     text + "  ]\n}\n"
@@ -187,6 +211,25 @@ impl Permissions {
         }
         if consumes(entry, service) {
             self.consume(entry, service);
+        }
+    }
+
+    /// `api.tasks.*` also fits `api.tasks.process`, which may be another's.
+    fn deny_what_is_of_others(&mut self, service: &str) {
+        let fits = |patterns: &BTreeSet<String>, subject: &str| {
+            let mut patterns = patterns.iter().filter_map(|pattern| pattern.split(' ').next());
+            patterns.any(|pattern| covers(pattern, subject))
+        };
+        for entry in CATALOGUE {
+            let subject = pattern(entry.subject);
+            if fits(&self.publish, &subject) && !self.publish.contains(&subject) {
+                self.deny_publish.insert(subject.clone());
+            }
+            let group = format!("{subject} {}", queue_group(service));
+            let own = self.subscribe.contains(&subject) || self.subscribe.contains(&group);
+            if fits(&self.subscribe, &subject) && !own {
+                self.deny_subscribe.insert(subject);
+            }
         }
     }
 
@@ -224,8 +267,14 @@ impl Permissions {
         let name = stream.name();
         if is_pulled(entry) {
             let consumer = consumer_name(service, entry.message);
-            // The server compares the filter in the subject with that in the request.
-            self.publish(format!("$JS.API.CONSUMER.CREATE.{name}.{consumer}.{subject}"));
+            let same =
+                |other: &&Entry| other.message == entry.message && other.stream == entry.stream;
+            if entries().filter(same).count() == 1 {
+                // The server compares the filter in the subject with that in the request.
+                self.publish(format!("$JS.API.CONSUMER.CREATE.{name}.{consumer}.{subject}"));
+            } else {
+                self.publish(format!("$JS.API.CONSUMER.CREATE.{name}.{consumer}"));
+            }
             self.pull(name, &consumer);
         }
         if !is_pulled(entry) || entry.subject.contains('{') {
@@ -253,6 +302,7 @@ impl Permissions {
         self.publish(format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}"));
         self.publish(format!("$JS.ACK.{stream}.{consumer}.>"));
         self.publish(format!("dlq.{stream}.{consumer}"));
+        self.publish(format!("$KV.{}.{consumer}.>", Bucket::Idempotency.name()));
     }
 
     /// Reading in order without a durable consumer. The server cannot limit the name or the subjects of such a consumer.
@@ -274,7 +324,6 @@ impl Permissions {
         let keys = format!("$KV.{name}.{}>", key_prefix(bucket, service));
         self.stream(&stream);
         if names(settings.readers, service) {
-            self.publish(format!("$JS.API.DIRECT.GET.{stream}.{keys}"));
             self.publish(format!("$JS.API.STREAM.MSG.GET.{stream}"));
             self.watch(&stream);
         }

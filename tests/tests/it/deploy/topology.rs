@@ -35,6 +35,8 @@ impl Topology {
             .replace("\"/data\"", &format!("{:?}", store.path().join("data")));
         let file = store.path().join("nats.conf");
         std::fs::write(&file, config).unwrap();
+        let users = repository().join("deploy/nats/users.conf");
+        std::fs::copy(users, store.path().join("users.conf")).unwrap();
         let program = Program::at(nats_server_program()).arg("-c").arg(file.to_str().unwrap());
         let nats = with_environment(program, &compose.nats.environment).spawn();
         let listening = || async { tokio::net::TcpStream::connect(("127.0.0.1", nats_port)).await };
