@@ -13,10 +13,12 @@ MUSTER_DEV_DIR names another folder than `.dev/`.
 """
 
 import argparse
+import base64
 import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shlex
 import sys
 from pathlib import Path
@@ -105,7 +107,16 @@ def up(dev, keep=True):
                 server.up(say)
         dev.state["keep"] = keep or dev.state.get("keep", False)
         dev.save()
-        dev.write_env({name: value for server in servers for name, value in server.variables().items()})
+        variables = {name: value for server in servers for name, value in server.variables().items()}
+        dev.write_env({**variables, "MUSTER_SEAL_KEYS": seal_keys(dev)})
+
+
+def seal_keys(dev):
+    """What sealed fields are encrypted with: the same at each start, since the streams keep what was sealed before."""
+    if "seal_keys" not in dev.state:
+        dev.state["seal_keys"] = "dev:" + base64.b64encode(secrets.token_bytes(32)).decode()
+        dev.save()
+    return os.environ.get("MUSTER_SEAL_KEYS") or dev.state["seal_keys"]
 
 
 def down(dev):
