@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use muster_contracts::{Code, Durable, Fault, HasCode, Request, subject};
+use muster_contracts::{Code, Durable, Fault, HasCode, Request, permissions, subject};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -96,9 +96,8 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
                 Err(fault) => std::future::ready(Err(fault)).boxed(),
             }
         };
-        let name = M::NAME.rsplit('.').next().unwrap_or(M::NAME);
         self.consumers.push(Consumer {
-            name: kebab(name),
+            name: permissions::consumer_suffix(M::NAME),
             stream: M::STREAM,
             patterns: subject::patterns::<M>(),
             settings,
