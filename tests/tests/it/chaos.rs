@@ -63,7 +63,7 @@ async fn outside() -> (World, String) {
     (world, address)
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::vars()
         .find(|(found, _)| found == name)
         .and_then(|(_, value)| value.parse().ok())

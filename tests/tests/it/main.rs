@@ -1,6 +1,7 @@
 //! The platform as a whole, on real servers and real processes.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
@@ -8,6 +9,7 @@
 )]
 
 mod chaos;
+mod cluster;
 mod deploy;
 mod documents;
 mod journey;
