@@ -1,6 +1,9 @@
 //! What the sources of the mission name is in the contract, with the settings that they name.
 #![expect(clippy::panic, reason = "test helpers")]
 
+use std::collections::BTreeMap;
+
+use muster_contracts::permissions::consumer_name;
 use muster_contracts::{
     Addressed, Bucket, CATALOGUE, Durable, Entry, Kind, Message, Retention, Storage, Stream,
     agent::v1::{AgentMessage, AgentStatus, AgentTaskAssigned, GetAgentStatusRequest},
@@ -299,4 +302,34 @@ fn buckets_have_their_ages_and_their_writers() {
     assert_eq!((age(Bucket::Idempotency), age(Bucket::Results)), (86_400, 86_400));
     assert_eq!(Bucket::Keys.settings().writers, ["model"]);
     assert_eq!(Bucket::Keys.settings().readers, ["model"]);
+}
+
+#[test]
+fn what_the_broker_sends_again_is_what_its_stream_says() {
+    let again: Vec<&Entry> = CATALOGUE.iter().filter(|entry| entry.producers.is_empty()).collect();
+    let said: Vec<&str> = Stream::ALL
+        .iter()
+        .filter_map(|stream| stream.settings().republish.map(|(_, destination)| destination))
+        .collect();
+    assert_eq!(again.iter().map(|entry| entry.subject).collect::<Vec<_>>(), said);
+}
+
+#[test]
+fn no_two_consumers_of_a_service_have_one_name() {
+    let mut names = BTreeMap::new();
+    for entry in CATALOGUE.iter().filter(|entry| entry.kind != Kind::Request) {
+        let Some(stream) = entry.stream else { continue };
+        for service in entry.consumers {
+            let name = (stream, consumer_name(service, entry.message));
+            let other = names.insert(name.clone(), entry.message).unwrap_or(entry.message);
+            assert_eq!(other, entry.message, "{name:?}");
+        }
+    }
+}
+
+#[test]
+fn messages_of_several_streams_are_acknowledged_by_all_or_by_none() {
+    for stream in TeamDeliverable::STREAMS {
+        assert_eq!(stream.settings().no_ack, TeamDeliverable::STREAM.settings().no_ack);
+    }
 }
