@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Bus;
+use crate::line::Line;
 
 /// How long the server keeps a pull open.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -36,18 +37,16 @@ pub(crate) struct Puller {
 pub(crate) type Pulled = (jetstream::Message, OwnedSemaphorePermit);
 
 impl Puller {
-    /// `size` is the number of all slots.
+    /// `slots` are all free or held by tasks of the line.
     pub(crate) async fn open(
-        bus: &Bus,
-        stream: &str,
-        consumer: &str,
+        line: &Line,
         slots: Arc<Semaphore>,
-        size: usize,
     ) -> Result<Self, async_nats::Error> {
+        let bus = line.bus().clone();
         let inbox = bus.client().new_inbox();
         let replies = bus.client().subscribe(inbox.clone()).await?;
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
-        Ok(Self { bus: bus.clone(), subject, inbox, replies, slots, size, reserved: None })
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", line.stream(), line.durable());
+        Ok(Self { bus, subject, inbox, replies, slots, size: line.concurrency(), reserved: None })
     }
 
     /// The next message. Safe to drop: nothing is lost when another branch of a select wins.

@@ -9,7 +9,7 @@ use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_contracts::{Code, Fault};
 use muster_testkit::{NatsServer, eventually};
 
-use crate::{command, connect, id, serve};
+use crate::{command, connect, id, operator, serve};
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
@@ -32,12 +32,13 @@ async fn a_message_published_twice_is_stored_once() {
 async fn every_message_is_handled_once_by_all_replicas_together() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "tool").await;
+    let publisher = connect(&nats, "orchestration").await;
     let other = connect(&nats, "tool").await;
     let seen = Seen::default();
     let _first = serve(&bus, Routes::new(seen.clone()).on(note));
     let _second = serve(&other, Routes::new(seen.clone()).on(note));
     for n in 0..200 {
-        bus.publish(&command(&n.to_string()), &MessageId::random()).await.unwrap();
+        publisher.publish(&command(&n.to_string()), &MessageId::random()).await.unwrap();
     }
     eventually(Duration::from_secs(20), "200 messages are handled", || async {
         seen.lock().unwrap().len() >= 200
@@ -49,34 +50,97 @@ async fn every_message_is_handled_once_by_all_replicas_together() {
     assert_eq!((keys.len(), seen.lock().unwrap().len()), (200, 200));
 }
 
-#[tokio::test]
-async fn an_event_id_is_handled_once_beyond_the_brokers_window() {
-    let nats = NatsServer::start().await;
-    let bus = connect(&nats, "tool").await;
-    let seen = Seen::default();
-    let _serving = serve(&bus, Routes::new(seen.clone()).on(note));
-    let raw = async_nats::connect(nats.url()).await.unwrap();
-    let body = serde_json::to_vec(&command("twice")).unwrap();
-    for _ in 0..20 {
-        // No Nats-Msg-Id: the stream stores each of them.
+/// Stores messages of one event that the broker takes for different ones.
+async fn store_duplicates(nats: &NatsServer, event: &str, count: u32) {
+    let raw = operator(nats).await;
+    let body = serde_json::to_vec(&command(event)).unwrap();
+    for n in 0..count {
         let mut headers = async_nats::HeaderMap::new();
-        headers.insert("ce-id", "one-id");
-        raw.publish_with_headers("tool.execution.requested", headers, body.clone().into())
-            .await
-            .unwrap();
+        headers.insert("ce-id", event);
+        headers.insert("Nats-Msg-Id", format!("{event}-{n}-{}", MessageId::random().as_str()));
+        let body = body.clone().into();
+        raw.publish_with_headers("tool.execution.requested", headers, body).await.unwrap();
     }
-    bus.publish(&command("last"), &id("last")).await.unwrap();
-    eventually(Duration::from_secs(20), "the last message is handled", || async {
-        seen.lock().unwrap().contains(&"last".to_owned())
-    })
-    .await;
-    eventually(Duration::from_secs(20), "nothing waits", || async { pending(&nats).await == 0 })
-        .await;
-    assert_eq!(seen.lock().unwrap().iter().filter(|key| *key == "twice").count(), 1);
+    raw.flush().await.unwrap();
 }
 
-async fn pending(nats: &NatsServer) -> u64 {
-    let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+async fn everything_is_acknowledged(nats: &NatsServer) {
+    eventually(Duration::from_secs(30), "nothing waits", || async { pending(nats).await == 0 })
+        .await;
+}
+
+#[tokio::test]
+async fn a_hundred_duplicates_in_two_replicas_have_one_effect() {
+    let nats = NatsServer::start().await;
+    let (one, other) = (connect(&nats, "tool").await, connect(&nats, "tool").await);
+    let effects = Arc::new(AtomicU32::new(0));
+    let slowly = |effects: Arc<AtomicU32>, _: Delivery<ToolExecutionRequested>| async move {
+        effects.fetch_add(1, Ordering::SeqCst);
+        // Long enough for the duplicates to meet it while it runs, in both replicas.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Ok::<(), Fault>(())
+    };
+    let _one = serve(&one, Routes::new(effects.clone()).on(slowly));
+    let _other = serve(&other, Routes::new(effects.clone()).on(slowly));
+    store_duplicates(&nats, "twice", 100).await;
+    eventually(Duration::from_secs(10), "an effect", || async {
+        effects.load(Ordering::SeqCst) > 0
+    })
+    .await;
+    everything_is_acknowledged(&nats).await;
+    store_duplicates(&nats, "twice", 10).await;
+    everything_is_acknowledged(&nats).await;
+    assert_eq!(effects.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_a_process_has_handled_is_known_when_it_is_gone() {
+    let nats = NatsServer::start().await;
+    let seen = Seen::default();
+    let first = connect(&nats, "tool").await;
+    let (guard, serving) = serve(&first, Routes::new(seen.clone()).on(note));
+    for event in ["a", "b", "c"] {
+        store_duplicates(&nats, event, 1).await;
+    }
+    eventually(Duration::from_secs(10), "all are handled", || async {
+        seen.lock().unwrap().len() == 3
+    })
+    .await;
+    everything_is_acknowledged(&nats).await;
+    drop((guard, first));
+    serving.await.unwrap().unwrap();
+    let second = connect(&nats, "tool").await;
+    let _serving = serve(&second, Routes::new(seen.clone()).on(note));
+    for event in ["c", "a", "b", "d"] {
+        store_duplicates(&nats, event, 1).await;
+    }
+    eventually(Duration::from_secs(10), "the new one is handled", || async {
+        seen.lock().unwrap().contains(&"d".to_owned())
+    })
+    .await;
+    everything_is_acknowledged(&nats).await;
+    assert_eq!(seen.lock().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_message_that_failed_is_tried_again_by_any_replica() {
+    let nats = NatsServer::start().await;
+    let publisher = connect(&nats, "orchestration").await;
+    let (one, other) = (connect(&nats, "tool").await, connect(&nats, "tool").await);
+    let tries = Arc::new(AtomicU32::new(0));
+    let _one = serve(&one, Routes::new(tries.clone()).on(fail_at_first));
+    let _other = serve(&other, Routes::new(tries.clone()).on(fail_at_first));
+    publisher.publish(&command("later"), &id("later")).await.unwrap();
+    eventually(Duration::from_secs(10), "a second try", || async {
+        tries.load(Ordering::SeqCst) == 2
+    })
+    .await;
+    everything_is_acknowledged(&nats).await;
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
+}
+
+pub(crate) async fn pending(nats: &NatsServer) -> u64 {
+    let jetstream = async_nats::jetstream::new(operator(nats).await);
     let consumer: async_nats::jetstream::consumer::PullConsumer = jetstream
         .get_consumer_from_stream("tool-tool-execution-requested", "EXECUTIONS")
         .await
@@ -102,14 +166,16 @@ async fn a_failed_or_panicked_message_is_tried_again() {
     for key in ["later", "panic"] {
         let nats = NatsServer::start().await;
         let bus = connect(&nats, "tool").await;
+        let publisher = connect(&nats, "orchestration").await;
+        let letters = connect(&nats, "operator").await.dead_letters();
         let tries = Arc::new(AtomicU32::new(0));
         let _serving = serve(&bus, Routes::new(tries.clone()).on(fail_at_first));
-        bus.publish(&command(key), &id(key)).await.unwrap();
+        publisher.publish(&command(key), &id(key)).await.unwrap();
         eventually(Duration::from_secs(10), "a second try", || async {
             tries.load(Ordering::SeqCst) == 2
         })
         .await;
-        assert!(bus.dead_letters().list(10).await.unwrap().is_empty());
+        assert!(letters.list(10).await.unwrap().is_empty());
     }
 }
 
@@ -117,11 +183,13 @@ async fn a_failed_or_panicked_message_is_tried_again() {
 async fn a_hopeless_message_is_a_dead_letter_at_once_with_body_headers_and_reason() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "tool").await;
+    let publisher = connect(&nats, "orchestration").await;
+    let letters = connect(&nats, "operator").await.dead_letters();
     let tries = Arc::new(AtomicU32::new(0));
     let _serving = serve(&bus, Routes::new(tries.clone()).on(fail_at_first));
-    bus.publish(&command("hopeless"), &id("h")).await.unwrap();
+    publisher.publish(&command("hopeless"), &id("h")).await.unwrap();
     let (_, letter) = eventually(Duration::from_secs(10), "a dead letter", || async {
-        bus.dead_letters().list(10).await.unwrap().pop()
+        letters.list(10).await.unwrap().pop()
     })
     .await;
     assert_eq!(tries.load(Ordering::SeqCst), 1);
@@ -141,6 +209,8 @@ async fn a_hopeless_message_is_a_dead_letter_at_once_with_body_headers_and_reaso
 async fn the_last_try_of_a_message_makes_it_a_dead_letter() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "tool").await;
+    let publisher = connect(&nats, "orchestration").await;
+    let letters = connect(&nats, "operator").await.dead_letters();
     let routes = Routes::new(()).on_with(
         Consume { max_deliver: 2, ..Default::default() },
         |(), _: Delivery<ToolExecutionRequested>| async {
@@ -148,9 +218,9 @@ async fn the_last_try_of_a_message_makes_it_a_dead_letter() {
         },
     );
     let _serving = serve(&bus, routes);
-    bus.publish(&command("k"), &id("k")).await.unwrap();
+    publisher.publish(&command("k"), &id("k")).await.unwrap();
     let (_, letter) = eventually(Duration::from_secs(10), "a dead letter", || async {
-        bus.dead_letters().list(10).await.unwrap().pop()
+        letters.list(10).await.unwrap().pop()
     })
     .await;
     assert_eq!(letter.deliveries, 2);
@@ -160,11 +230,12 @@ async fn the_last_try_of_a_message_makes_it_a_dead_letter() {
 async fn an_undecodable_message_is_a_dead_letter_with_what_is_wrong() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "tool").await;
+    let letters = connect(&nats, "operator").await.dead_letters();
     let _serving = serve(&bus, Routes::new(Seen::default()).on(note));
-    let raw = async_nats::connect(nats.url()).await.unwrap();
+    let raw = operator(&nats).await;
     raw.publish("tool.execution.requested", "{\"tool\": 7}".into()).await.unwrap();
     let (_, letter) = eventually(Duration::from_secs(10), "a dead letter", || async {
-        bus.dead_letters().list(10).await.unwrap().pop()
+        letters.list(10).await.unwrap().pop()
     })
     .await;
     assert!(
@@ -178,6 +249,7 @@ async fn an_undecodable_message_is_a_dead_letter_with_what_is_wrong() {
 async fn a_handler_that_works_longer_than_the_ack_wait_keeps_its_message() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "tool").await;
+    let publisher = connect(&nats, "orchestration").await;
     let tries = Arc::new(AtomicU32::new(0));
     let done = Arc::new(AtomicU32::new(0));
     let _serving = serve(
@@ -192,7 +264,7 @@ async fn a_handler_that_works_longer_than_the_ack_wait_keeps_its_message() {
             },
         ),
     );
-    bus.publish(&command("k"), &id("k")).await.unwrap();
+    publisher.publish(&command("k"), &id("k")).await.unwrap();
     eventually(Duration::from_secs(10), "the work is done", || async {
         done.load(Ordering::SeqCst) == 1
     })
@@ -204,6 +276,7 @@ async fn a_handler_that_works_longer_than_the_ack_wait_keeps_its_message() {
 async fn a_message_of_a_crashed_worker_is_handled_by_another() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "tool").await;
+    let publisher = connect(&nats, "orchestration").await;
     let began = Arc::new(AtomicU32::new(0));
     let (_guard, task) = serve(
         &bus,
@@ -214,7 +287,7 @@ async fn a_message_of_a_crashed_worker_is_handled_by_another() {
             },
         ),
     );
-    bus.publish(&command("k"), &id("k")).await.unwrap();
+    publisher.publish(&command("k"), &id("k")).await.unwrap();
     eventually(Duration::from_secs(10), "the first worker has it", || async {
         began.load(Ordering::SeqCst) == 1
     })
@@ -233,16 +306,17 @@ async fn a_message_of_a_crashed_worker_is_handled_by_another() {
 async fn consumers_go_on_after_a_restart_of_the_server() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "tool").await;
+    let publisher = connect(&nats, "orchestration").await;
     let seen = Seen::default();
     let _serving = serve(&bus, Routes::new(seen.clone()).on(note));
-    bus.publish(&command("before"), &id("before")).await.unwrap();
+    publisher.publish(&command("before"), &id("before")).await.unwrap();
     eventually(Duration::from_secs(10), "the first is handled", || async {
         seen.lock().unwrap().len() == 1
     })
     .await;
     nats.kill();
     nats.restart().await;
-    bus.publish(&command("after"), &id("after")).await.unwrap();
+    publisher.publish(&command("after"), &id("after")).await.unwrap();
     eventually(Duration::from_secs(15), "the second is handled", || async {
         seen.lock().unwrap().len() == 2
     })
@@ -253,16 +327,17 @@ async fn consumers_go_on_after_a_restart_of_the_server() {
 async fn a_message_after_a_long_silence_is_handled_at_once() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "tool").await;
+    let publisher = connect(&nats, "orchestration").await;
     let seen = Seen::default();
     let _serving = serve(&bus, Routes::new(seen.clone()).on(note));
-    bus.publish(&command("first"), &id("first")).await.unwrap();
+    publisher.publish(&command("first"), &id("first")).await.unwrap();
     eventually(Duration::from_secs(5), "the first is handled", || async {
         seen.lock().unwrap().len() == 1
     })
     .await;
     // Longer than a pull's first signs of life.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    bus.publish(&command("second"), &id("second")).await.unwrap();
+    publisher.publish(&command("second"), &id("second")).await.unwrap();
     eventually(Duration::from_secs(2), "the second is handled", || async {
         seen.lock().unwrap().len() == 2
     })

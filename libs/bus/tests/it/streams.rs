@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::Utc;
 use futures::StreamExt;
-use muster_bus::{After, MessageId};
+use muster_bus::After;
 use muster_contracts::llm::v1::Token;
-use muster_contracts::workflow::v1::{JournalEntry, TimerFired};
+use muster_contracts::workflow::v1::JournalEntry;
 use muster_contracts::{Stream, subject};
 use muster_testkit::{NatsServer, eventually};
 
@@ -69,7 +68,7 @@ async fn memory_streams_are_there_again_after_a_restart_and_tokens_flow() {
 async fn tokens_are_sent_again_with_their_sequence_for_those_who_only_listen() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "model").await;
-    let raw = async_nats::connect(nats.url()).await.unwrap();
+    let raw = nats.client("operator").await;
     let mut streamed = raw.subscribe("agent.token.streamed").await.unwrap();
     raw.flush().await.unwrap();
     bus.emit(&Token { session: "s1".into(), delta: "hello".into(), ..Default::default() })
@@ -78,53 +77,6 @@ async fn tokens_are_sent_again_with_their_sequence_for_those_who_only_listen() {
     let message =
         tokio::time::timeout(Duration::from_secs(5), streamed.next()).await.unwrap().unwrap();
     assert_eq!(message.headers.unwrap().get("Nats-Sequence").unwrap().as_str(), "1");
-}
-
-fn timer(name: &str) -> TimerFired {
-    TimerFired {
-        execution_id: "e1".into(),
-        timer_id: subject::derived_token(name),
-        timer: name.into(),
-        fire_at: None,
-    }
-}
-
-#[tokio::test]
-async fn timers_fire_once_cancelled_ones_never_and_a_restart_changes_nothing() {
-    let nats = NatsServer::start().await;
-    let bus = connect(&nats, "orchestration").await;
-    let soon = Utc::now() + chrono::Duration::milliseconds(1200);
-    for name in ["a", "b", "cancelled"] {
-        bus.schedule(&timer(name), soon, &MessageId::derived(["e1", name])).await.unwrap();
-    }
-    bus.cancel(&timer("cancelled")).await.unwrap();
-    nats.kill();
-    nats.restart().await;
-    let pattern = subject::address::<TimerFired>(&[("execution_id", "e1")]).unwrap();
-    let mut fired = Box::pin(bus.follow(Stream::Executions, vec![pattern], After(0)));
-    let mut names = Vec::new();
-    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(4), fired.next()).await {
-        assert_eq!(
-            message.id,
-            MessageId::derived(["e1", message.decode::<TimerFired>().unwrap().timer.as_str()])
-                .as_str()
-        );
-        names.push(message.decode::<TimerFired>().unwrap().timer);
-    }
-    names.sort();
-    assert_eq!(names, ["a", "b"]);
-}
-
-#[tokio::test]
-async fn a_timer_that_is_past_fires_at_once() {
-    let nats = NatsServer::start().await;
-    let bus = connect(&nats, "orchestration").await;
-    bus.schedule(&timer("late"), Utc::now() - chrono::Duration::hours(1), &id("late"))
-        .await
-        .unwrap();
-    let pattern = subject::address::<TimerFired>(&[("execution_id", "e1")]).unwrap();
-    let mut fired = Box::pin(bus.follow(Stream::Executions, vec![pattern], After(0)));
-    assert!(tokio::time::timeout(Duration::from_secs(5), fired.next()).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -141,8 +93,7 @@ async fn large_objects_come_back_as_they_were() {
 async fn a_bus_that_is_opened_before_its_server_gets_ready_by_itself() {
     let nats = NatsServer::start().await;
     nats.kill();
-    let bus =
-        muster_bus::Bus::open(muster_bus::Settings::new("gateway", nats.url())).await.unwrap();
+    let bus = muster_bus::Bus::open(nats.settings("gateway")).await.unwrap();
     assert!(!bus.is_ready());
     assert!(bus.ping().await.is_err());
     nats.restart().await;

@@ -1,0 +1,402 @@
+//! What happens to one message of a consumer: claimed, handled, recorded, acknowledged; or tried again; or kept as a dead letter.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::{self, AckKind, stream};
+use muster_contracts::{Fault, OnEvent, Stream};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::consume::{Consumer, Idempotency};
+use crate::idempotency::{Claim, Handled, Verdict};
+use crate::incoming::Incoming;
+use crate::metrics::{ConsumerMetrics, Lag, SAMPLE_EVERY};
+use crate::routes::durable_name;
+use crate::trace::Trace;
+use crate::{Bus, headers};
+
+const SHORTEST_DELAY: Duration = Duration::from_millis(250);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// How often a message on its last try looks whether whoever handles its id has finished.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How far back a consumer begins that somebody deleted: within it the ids of handled messages are known.
+const KNOWN_FOR: Duration = Duration::from_secs(23 * 3600);
+
+/// What every message of one consumer shares.
+pub(crate) struct Line {
+    bus: Bus,
+    durable: String,
+    consumer: Consumer,
+    handled: OnceCell<Handled>,
+    /// Whether the consumer was there before: a second time it does not begin at the beginning.
+    was_there: AtomicBool,
+    /// Cancelled when what still runs has to be given back.
+    cut: CancellationToken,
+    metrics: ConsumerMetrics,
+}
+
+/// What became of a message.
+enum Fate {
+    Done,
+    /// Another task or process has it, or nobody knows.
+    Elsewhere,
+    /// The process stops before its handler ended.
+    GivenBack,
+}
+
+/// What became of the message of a dead letter.
+pub(crate) enum Again {
+    Handled,
+    /// The process stops before the handler ended.
+    Stopped,
+}
+
+impl Line {
+    pub(crate) fn new(bus: Bus, consumer: Consumer) -> Self {
+        let durable = durable_name(bus.service(), &consumer.name);
+        let metrics = ConsumerMetrics::new(bus.service(), consumer.stream.name(), &durable);
+        Self {
+            metrics,
+            bus,
+            durable,
+            consumer,
+            handled: OnceCell::new(),
+            was_there: AtomicBool::new(false),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) const fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    pub(crate) fn durable(&self) -> &str {
+        &self.durable
+    }
+
+    pub(crate) const fn stream(&self) -> &'static str {
+        self.consumer.stream.name()
+    }
+
+    pub(crate) const fn of_stream(&self) -> Stream {
+        self.consumer.stream
+    }
+
+    pub(crate) fn patterns(&self) -> &[String] {
+        &self.consumer.patterns
+    }
+
+    pub(crate) const fn concurrency(&self) -> usize {
+        self.consumer.settings.concurrency
+    }
+
+    pub(crate) fn drain_limit(&self) -> Duration {
+        self.bus.inner.settings.drain_timeout
+    }
+
+    /// Ends the handlers that still run; their messages go to another replica at once.
+    pub(crate) fn give_back(&self) {
+        self.cut.cancel();
+    }
+
+    /// Creates the consumer, or gives it the settings of this version.
+    pub(crate) async fn ensure(&self) -> Result<(), async_nats::Error> {
+        let stream = self.bus.jetstream().get_stream_no_info(self.stream()).await?;
+        let deliver_policy = self.deliver_policy(&stream).await?;
+        let mut config = pull::Config {
+            durable_name: Some(self.durable.clone()),
+            deliver_policy,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.bus.inner.settings.ack_wait,
+            // One more than ours: the last try is for us to record the dead letter.
+            max_deliver: i64::from(self.consumer.settings.max_deliver) + 1,
+            max_ack_pending: 65_536,
+            ..Default::default()
+        };
+        // A single pattern is a part of the request's subject, where a permission can say it.
+        match self.consumer.patterns.as_slice() {
+            [pattern] => config.filter_subject.clone_from(pattern),
+            patterns => config.filter_subjects = patterns.to_vec(),
+        }
+        stream.create_consumer(config).await?;
+        self.was_there.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Where the consumer begins. It cannot be changed once it is there.
+    async fn deliver_policy<I>(
+        &self,
+        stream: &stream::Stream<I>,
+    ) -> Result<DeliverPolicy, async_nats::Error> {
+        use async_nats::jetstream::context::ConsumerInfoErrorKind as Kind;
+        match stream.consumer_info(&self.durable).await {
+            Ok(info) => Ok(info.config.deliver_policy),
+            Err(error) if error.kind() != Kind::NotFound => Err(error.into()),
+            Err(_absent) if self.was_there.load(Ordering::Relaxed) => {
+                warn!(consumer = self.durable, "the consumer was deleted, will create it again");
+                Ok(DeliverPolicy::ByStartTime {
+                    start_time: (SystemTime::now() - KNOWN_FOR).into(),
+                })
+            }
+            Err(_absent) => Ok(DeliverPolicy::All),
+        }
+    }
+
+    /// Looks for ever how many messages wait.
+    pub(crate) async fn watch_lag(&self) -> Infallible {
+        let mut lag = Lag::default();
+        loop {
+            tokio::time::sleep(SAMPLE_EVERY).await;
+            let Ok(stream) = self.bus.jetstream().get_stream_no_info(self.stream()).await else {
+                continue;
+            };
+            match stream.consumer_info(&self.durable).await {
+                Ok(info) => lag.sample(&self.metrics, &self.durable, &info),
+                Err(error) => debug!(consumer = self.durable, %error, "lag is not known"),
+            }
+        }
+    }
+
+    /// Handles one message and tells the stream what became of it. The slot is free again when the handler has ended.
+    pub(crate) async fn take(
+        self: Arc<Self>,
+        message: jetstream::Message,
+        slot: OwnedSemaphorePermit,
+    ) {
+        let incoming = match Incoming::from_message(&message) {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                warn!(consumer = self.durable, subject = %message.subject, %error, "not a message of a stream");
+                return;
+            }
+        };
+        let (attempt, sequence) = (incoming.attempt, incoming.sequence);
+        let trace = Trace::continued(incoming.header(headers::TRACEPARENT));
+        let fate = tokio::select! {
+            biased;
+            fate = trace.run(self.handle(incoming, Some(slot))) => fate,
+            never = self.give_signs(&message) => match never {},
+        };
+        if attempt > 1 {
+            self.metrics.redeliveries.increment(1);
+        }
+        let settled = match fate {
+            Ok(fate) => self.settle(&message, attempt, fate).await,
+            Err(fault) => self.failed(&message, attempt, &fault).await,
+        };
+        if let Err(error) = settled {
+            debug!(consumer = self.durable, sequence, %error, "could not be acknowledged, will be delivered again");
+        }
+    }
+
+    /// Handles the message of this dead letter once, however many replicas are asked at the same time.
+    pub(crate) async fn again(&self, incoming: Incoming, letter: u64) -> Result<Again, Fault> {
+        let claim = if self.records() {
+            None
+        } else {
+            match self.claim(&format!("dead-letter-{letter}"), true).await {
+                Ok(claim) => Some(claim),
+                Err(Fate::Done) => return Ok(Again::Handled),
+                Err(Fate::Elsewhere | Fate::GivenBack) => return Ok(Again::Stopped),
+            }
+        };
+        let fate = loop {
+            match self.handle(incoming.clone(), None).await {
+                Ok(Fate::Elsewhere) => tokio::time::sleep(LOOK_EVERY).await,
+                fate => break fate,
+            }
+        };
+        match (claim, &fate) {
+            (Some(claim), Ok(Fate::Done)) => claim.done().await,
+            (Some(claim), _) => claim.release().await,
+            (None, _) => {}
+        }
+        fate.map(|fate| if matches!(fate, Fate::Done) { Again::Handled } else { Again::Stopped })
+    }
+
+    async fn settle(
+        &self,
+        message: &jetstream::Message,
+        attempt: u32,
+        fate: Fate,
+    ) -> Result<(), async_nats::Error> {
+        let count = match fate {
+            Fate::Done => &self.metrics.done,
+            Fate::Elsewhere => &self.metrics.elsewhere,
+            Fate::GivenBack => &self.metrics.given_back,
+        };
+        count.increment(1);
+        match fate {
+            Fate::Done if self.records() => message.ack().await,
+            // Nobody but the broker knows that it is handled.
+            Fate::Done => message.double_ack().await,
+            Fate::Elsewhere => message.ack_with(AckKind::Nak(Some(backoff(attempt)))).await,
+            Fate::GivenBack => message.ack_with(AckKind::Nak(None)).await,
+        }
+    }
+
+    fn records(&self) -> bool {
+        self.consumer.settings.idempotency == Idempotency::Bus
+    }
+
+    /// Runs the handler, unless the message's id is handled or just being handled.
+    async fn handle(
+        &self,
+        incoming: Incoming,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<Fate, Fault> {
+        if !self.records() {
+            return self.work(incoming).await;
+        }
+        let last = incoming.attempt >= self.consumer.settings.max_deliver;
+        let claim = match self.claim(&incoming.id(), last).await {
+            Ok(claim) => claim,
+            Err(fate) => return Ok(fate),
+        };
+        let fate = self.work(incoming).await;
+        drop(slot);
+        match fate {
+            Ok(Fate::Done) => claim.done().await,
+            _ => claim.release().await,
+        }
+        fate
+    }
+
+    /// The right to handle this id, or what became of it. `last`: there is no later chance, so whoever has it is waited for.
+    async fn claim(&self, id: &str, last: bool) -> Result<Claim<'_>, Fate> {
+        loop {
+            let verdict = match self.handled().await {
+                Ok(handled) => handled.claim(id).await,
+                Err(fault) => Err(fault),
+            };
+            match verdict {
+                Ok(Verdict::Mine(claim)) => return Ok(claim),
+                Ok(Verdict::Done) => return Err(Fate::Done),
+                // It would not be delivered again.
+                Ok(Verdict::Elsewhere) if last => {}
+                Ok(Verdict::Elsewhere) => return Err(Fate::Elsewhere),
+                // The broker's trouble must not make a dead letter of the message.
+                Err(error) => {
+                    debug!(consumer = self.durable, %error, "id could not be claimed, will try again");
+                    if !last {
+                        return Err(Fate::Elsewhere);
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.cut.cancelled() => return Err(Fate::GivenBack),
+            }
+        }
+    }
+
+    /// The handler, cut off where the process stops before it ended.
+    async fn work(&self, incoming: Incoming) -> Result<Fate, Fault> {
+        tokio::select! {
+            biased;
+            result = self.open_and_handle(incoming) => result.map(|()| Fate::Done),
+            () = self.cut.cancelled() => Ok(Fate::GivenBack),
+        }
+    }
+
+    async fn open_and_handle(&self, incoming: Incoming) -> Result<(), Fault> {
+        let incoming =
+            // On the heap: few messages need it, and every task would have room for it.
+            if incoming.is_plain() { incoming } else { Box::pin(incoming.open(&self.bus)).await? };
+        let started = Instant::now();
+        let result = (self.consumer.handle)(incoming).await;
+        self.metrics.duration.record(started.elapsed());
+        result
+    }
+
+    async fn handled(&self) -> Result<&Handled, Fault> {
+        self.handled
+            .get_or_try_init(|| Handled::open(&self.bus, &self.durable))
+            .await
+            .map_err(|error| crate::publish::unavailable(error.as_ref()))
+    }
+
+    /// Tells the stream for ever that somebody works on the message.
+    async fn give_signs(&self, message: &jetstream::Message) -> Infallible {
+        let every = self.bus.inner.settings.ack_wait / 3;
+        loop {
+            tokio::time::sleep(every).await;
+            if let Err(error) = message.ack_with(AckKind::Progress).await {
+                debug!(consumer = self.durable, %error, "sign of life could not be sent");
+            }
+        }
+    }
+
+    async fn failed(
+        &self,
+        message: &jetstream::Message,
+        attempt: u32,
+        fault: &Fault,
+    ) -> Result<(), async_nats::Error> {
+        let hopeless = fault.code.on_event() == OnEvent::DeadLetter
+            || attempt >= self.consumer.settings.max_deliver;
+        if !hopeless {
+            let delay = delay(attempt, fault);
+            self.metrics.again.increment(1);
+            warn!(consumer = self.durable, subject = %message.subject, attempt, code = %fault.code, error = %fault, delay_ms = delay.as_millis() as u64, "handler failed, will try again");
+            return message.ack_with(AckKind::Nak(Some(delay))).await;
+        }
+        error!(consumer = self.durable, subject = %message.subject, attempt, code = %fault.code, error = %fault, "handler failed, message becomes a dead letter");
+        match self.bus.bury(self, message, fault).await {
+            Ok(letter) => {
+                self.metrics.dead_letters.increment(1);
+                self.give_up(message, letter, fault).await
+            }
+            Err(error) => {
+                warn!(consumer = self.durable, %error, "dead letter could not be recorded, will try again");
+                message.ack_with(AckKind::Nak(Some(SHORTEST_DELAY))).await
+            }
+        }
+    }
+
+    /// Ends the deliveries; the broker's advisory then has the reason.
+    async fn give_up(
+        &self,
+        message: &jetstream::Message,
+        letter: u64,
+        fault: &Fault,
+    ) -> Result<(), async_nats::Error> {
+        let Some(reply) = message.reply.clone() else { return Ok(()) };
+        let reason: String =
+            fault.message.chars().filter(|letter| !letter.is_control()).take(256).collect();
+        let term = format!("+TERM dead letter {letter}: {} {reason}", fault.code);
+        Ok(self.bus.client().publish(reply, term.into()).await?)
+    }
+}
+
+fn backoff(attempt: u32) -> Duration {
+    SHORTEST_DELAY.saturating_mul(1 << attempt.saturating_sub(1).min(7)).min(LONGEST_DELAY)
+}
+
+fn delay(attempt: u32, fault: &Fault) -> Duration {
+    // The fault's own wait is the least: whoever stays away is asked less and less often.
+    fault
+        .retry_after_ms
+        .map_or_else(|| backoff(attempt), |wait| Duration::from_millis(wait).max(backoff(attempt)))
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_contracts::Code;
+
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_longest_and_heed_the_fault() {
+        let fault = Fault::new(Code::Unavailable, "x");
+        assert_eq!(delay(1, &fault), Duration::from_millis(250));
+        assert_eq!(delay(3, &fault), Duration::from_secs(1));
+        assert_eq!(delay(60, &fault), LONGEST_DELAY);
+        assert_eq!(delay(1, &fault.with_retry_after_ms(5000)), Duration::from_secs(5));
+    }
+}
