@@ -1,6 +1,7 @@
 //! The contract as others see it: its catalogue, its streams, its JSON.
 
 mod breaking;
+mod hostile;
 mod taxonomy;
 
 use muster_contracts::agent::v1::{AgentDefinition, AgentExecutionRequested, PutAgentRequest};
