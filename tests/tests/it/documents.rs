@@ -15,9 +15,9 @@ use crate::platform::Platform;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A fenced block: its language and its text.
-struct Block {
-    language: String,
-    text: String,
+pub(crate) struct Block {
+    pub(crate) language: String,
+    pub(crate) text: String,
 }
 
 impl Block {
@@ -39,15 +39,15 @@ impl Block {
     }
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn page(name: &str) -> String {
+pub(crate) fn page(name: &str) -> String {
     std::fs::read_to_string(root().join("docs").join(name)).unwrap()
 }
 
-fn blocks(text: &str) -> Vec<Block> {
+pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let fenced = text.split("\n```").skip(1).step_by(2);
     let parts = fenced.filter_map(|block| block.split_once('\n'));
     parts
@@ -191,7 +191,7 @@ async fn calls_are_answered(platform: &Platform) {
 }
 
 /// Runs commands behind those of the blocks before: what they export is kept.
-fn shell(commands: &str, folder: &Path) -> Result<String, String> {
+pub(crate) fn shell(commands: &str, folder: &Path) -> Result<String, String> {
     let script = format!("set -eu\nif [ -f env ]; then . ./env; fi\n{commands}\nexport -p > env\n");
     let output = Command::new("sh").arg("-c").arg(script).current_dir(folder).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -200,7 +200,7 @@ fn shell(commands: &str, folder: &Path) -> Result<String, String> {
 }
 
 /// Whether an answer has everything that the page shows of it.
-fn answered(block: &Block, told: &str) -> Result<(), String> {
+pub(crate) fn answered(block: &Block, told: &str) -> Result<(), String> {
     if block.language == "json" {
         let shown = json(&block.text, &block.text);
         // Of several answers in a row the last one is shown.
