@@ -14,6 +14,8 @@ use crate::error::Error;
 
 /// The call's own clock ends first: it knows what the effect class makes of a late answer.
 const MARGIN: Duration = Duration::from_secs(1);
+/// The largest call, in bytes of its JSON: a larger one would travel by the object store, which a plain worker does not know.
+const MAX_CALL: usize = 512 << 10;
 
 pub(super) struct Worker {
     pub(super) bus: Bus,
@@ -44,6 +46,7 @@ impl Worker {
             execution_id: call.execution_id.clone(),
             task: call.task.clone(),
         };
+        check_size(&request)?;
         match self.bus.ask(&request, self.timeout + MARGIN).await {
             Ok(Ok(answer)) => Ok(answer.result.unwrap_or_default().0),
             Ok(Err(fault)) => Err(Error::Bus(fault)),
@@ -57,4 +60,15 @@ impl Worker {
             Err(unanswered) => Err(Error::Bus(unanswered.fault)),
         }
     }
+}
+
+fn check_size(request: &CallToolRequest) -> Result<(), Error> {
+    let size = serde_json::to_vec(request).map(|body| body.len()).unwrap_or_default();
+    if size > MAX_CALL {
+        return Err(Error::Invalid(format!(
+            "the call of the tool {} has {size} bytes, but must have at most {MAX_CALL}; pass the address of a deliverable, or a URL",
+            request.name
+        )));
+    }
+    Ok(())
 }

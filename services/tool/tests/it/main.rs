@@ -11,7 +11,7 @@ mod workers;
 use std::time::Duration;
 
 use futures::StreamExt;
-use muster_bus::{After, Bus, MessageId, Settings};
+use muster_bus::{After, Bus, MessageId};
 use muster_contracts::tool::v1::{
     ExecuteToolRequest, ListToolsRequest, ToolExecutionCompleted, ToolExecutionFailed,
     ToolExecutionRequested, ToolResult,
@@ -38,19 +38,16 @@ impl World {
     /// The service with these hosts allowed.
     async fn allowing(allow: &str) -> Self {
         let nats = NatsServer::start().await;
-        let bus = connect(&nats, "agent").await;
+        let bus = connect(&nats, "test").await;
         let mut world = Self { nats, bus, service: None, allow: allow.to_owned() };
         world.serve().await;
         world
     }
 
     async fn serve(&mut self) {
-        let settings = [
-            ("NATS_URL", self.nats.url().to_owned()),
-            ("MUSTER_HTTP_ALLOW", self.allow.clone()),
-            ("MUSTER_TOOL_TIMEOUT_SECONDS", "20".to_owned()),
-        ];
-        self.service = Some(start([muster_tool::service()], &settings));
+        let settings =
+            [("MUSTER_HTTP_ALLOW", self.allow.as_str()), ("MUSTER_TOOL_TIMEOUT_SECONDS", "20")];
+        self.service = Some(start([muster_tool::service()], &self.nats.env(&settings)));
         eventually(DEADLINE, "the service serves", || {
             self.bus.request_within(&NO_NAMES, Duration::from_millis(500))
         })
@@ -113,7 +110,7 @@ struct End {
 static NO_NAMES: ListToolsRequest = ListToolsRequest { names: Vec::new() };
 
 async fn connect(nats: &NatsServer, service: &str) -> Bus {
-    let bus = Bus::open(Settings::new(service, nats.url())).await.unwrap();
+    let bus = Bus::open(nats.settings(service)).await.unwrap();
     bus.ready().await;
     bus
 }

@@ -90,6 +90,9 @@ async fn a_registered_tool_is_listed_called_and_forgotten() {
     until_served(&world).await;
     let unfit = world.call("shout", "k1", json!({ "text": 7 })).await.unwrap_err();
     assert!(unfit.message.contains("at /text: 7 is not of type"), "{unfit}");
+    let large = json!({ "text": "x".repeat(600_000) });
+    let refused = world.call("shout", "k0", large).await.unwrap_err();
+    assert!(refused.message.contains("must have at most 524288"), "{refused}");
     let before = worker.calls();
     let calls = (0..20).map(|_| world.call("shout", "k1", json!({ "text": "ahoy" })));
     for result in join_all(calls).await {
