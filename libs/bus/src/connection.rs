@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, kv, object_store};
-use async_nats::{Client, ConnectOptions, Event};
-use muster_contracts::{Bucket, Code, Fault};
+use async_nats::{Client, ConnectOptions, Event, Server, ServerAddr};
+use muster_contracts::permissions::inbox_prefix;
+use muster_contracts::{Bucket, Code, Fault, ObjectStore};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::{Settings, ensure};
+use crate::login::inbox_owner;
+use crate::{Settings, SettingsError, ensure, metrics};
+
+/// How often a waiting operation looks whether the server is away.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The one door to NATS. Cheap to clone.
 #[derive(Clone)]
@@ -24,18 +29,20 @@ pub(crate) struct Inner {
     pub(crate) jetstream: jetstream::Context,
     pub(crate) settings: Settings,
     pub(crate) stores: [OnceCell<kv::Store>; Bucket::ALL.len()],
-    pub(crate) objects: OnceCell<object_store::ObjectStore>,
+    pub(crate) objects: [OnceCell<object_store::ObjectStore>; ObjectStore::ALL.len()],
     link: watch::Receiver<Link>,
     ready: watch::Receiver<bool>,
 }
 
 /// The state of the connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) up: bool,
     pub(crate) since: Instant,
     /// Counts the connections: streams that were open before are re-created when it changes.
     pub(crate) generation: u64,
+    /// Why the last try to connect failed.
+    reason: Option<Arc<str>>,
 }
 
 impl Bus {
@@ -45,7 +52,7 @@ impl Bus {
     /// Where an address is malformed or the credentials file cannot be read.
     pub async fn open(settings: Settings) -> Result<Self, Fault> {
         let (link_sender, link) =
-            watch::channel(Link { up: false, since: Instant::now(), generation: 0 });
+            watch::channel(Link { up: false, since: Instant::now(), generation: 0, reason: None });
         let client = connect(&settings, link_sender).await?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(Duration::from_secs(5))
@@ -58,7 +65,7 @@ impl Bus {
                 jetstream,
                 settings,
                 stores: Default::default(),
-                objects: OnceCell::new(),
+                objects: Default::default(),
                 link,
                 ready,
             }),
@@ -75,6 +82,19 @@ impl Bus {
     pub async fn ready(&self) {
         // An error means that the keeper ended, which it does only after the last `Bus` is gone.
         drop(self.inner.ready.clone().wait_for(|ready| *ready).await);
+    }
+
+    /// Waits until the server has let us in.
+    ///
+    /// # Errors
+    /// UNAVAILABLE where it has not within `limit`, with its reason.
+    pub async fn connected(&self, limit: Duration) -> Result<(), Fault> {
+        let mut link = self.inner.link.clone();
+        let up = link.wait_for(|link| link.up);
+        match tokio::time::timeout(limit, up).await {
+            Ok(Ok(_up)) => Ok(()),
+            _ => Err(self.unreachable()),
+        }
     }
 
     /// The service that this connection belongs to.
@@ -125,44 +145,56 @@ impl Bus {
         &self,
         operation: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        tokio::select! {
-            biased;
-            result = operation => result,
-            () = self.down_for_too_long() => Err(self.unreachable()),
+        match self.until(None, operation).await {
+            Some(result) => result,
+            None => Err(self.unreachable()),
         }
     }
 
-    async fn down_for_too_long(&self) {
-        let mut link = self.inner.link.clone();
-        loop {
-            let state = *link.borrow_and_update();
-            let changed = if state.up {
-                link.changed().await
-            } else {
-                tokio::select! {
-                    changed = link.changed() => changed,
-                    () = tokio::time::sleep_until(state.since + self.inner.settings.outage_budget) => return,
-                }
-            };
-            if changed.is_err() {
-                return std::future::pending().await;
+    /// Runs an operation until `end` (none: it has none), and not longer than the outage budget while the server is away. Nothing where `end` came first.
+    pub(crate) async fn until<T>(
+        &self,
+        end: Option<Instant>,
+        operation: impl Future<Output = Result<T, Fault>>,
+    ) -> Option<Result<T, Fault>> {
+        let mut operation = std::pin::pin!(operation);
+        // Looking now and then costs a request next to nothing; being told of each change does not.
+        while !self.is_down_for_too_long() {
+            let look = Instant::now() + LOOK_EVERY;
+            let next = end.map_or(look, |end| look.min(end));
+            if let Ok(result) = tokio::time::timeout_at(next, &mut operation).await {
+                return Some(result);
+            }
+            if end.is_some_and(|end| end <= Instant::now()) {
+                return None;
             }
         }
+        Some(Err(self.unreachable()))
+    }
+
+    fn is_down_for_too_long(&self) -> bool {
+        let link = self.inner.link.borrow();
+        !link.up && link.since.elapsed() >= self.inner.settings.outage_budget
     }
 
     pub(crate) fn unreachable(&self) -> Fault {
-        Fault::new(
-            Code::Unavailable,
-            format!("NATS at {} cannot be reached", self.inner.settings.urls.join(", ")),
-        )
-        .with_retry_after_ms(1000)
+        let urls = self.inner.settings.urls.join(", ");
+        let text = match &self.inner.link.borrow().reason {
+            Some(reason) => format!("NATS at {urls} cannot be reached: {reason}"),
+            None => format!("NATS at {urls} cannot be reached"),
+        };
+        Fault::new(Code::Unavailable, text).with_retry_after_ms(1000)
     }
 }
 
 async fn connect(settings: &Settings, link: watch::Sender<Link>) -> Result<Client, Fault> {
     let longest = settings.reconnect_time_wait.as_millis().max(50) as u64;
-    let mut options = ConnectOptions::new()
+    let (events, tries) = (Arc::new(link), settings.login.hint());
+    let refusals = events.clone();
+    let service = settings.service.clone();
+    let options = ConnectOptions::new()
         .name(&settings.service)
+        .custom_inbox_prefix(inbox_prefix(inbox_owner(settings)))
         .retry_on_initial_connect()
         .max_reconnects(None)
         .ping_interval(settings.ping_interval)
@@ -171,32 +203,19 @@ async fn connect(settings: &Settings, link: watch::Sender<Link>) -> Result<Clien
         .reconnect_delay_callback(move |tries| {
             Duration::from_millis((tries as u64 * 50).min(longest) + rand::random::<u64>() % 100)
         })
+        // The only place where the client says why the last try failed; the choice of the server stays its own.
+        .reconnect_to_server_callback(move |servers, _| {
+            note_failures(&servers, &tries, &refusals);
+            std::future::ready(None)
+        })
         .event_callback(move |event| {
-            note(&event, &link);
+            note(&event, &service, &events);
             std::future::ready(())
         });
-    if let Some((user, password)) = &settings.user {
-        options = options.user_and_password(user.clone(), password.clone());
-    }
-    if let Some(path) = &settings.credentials {
-        options = options.credentials_file(path).await.map_err(|error| {
-            Fault::new(Code::Invalid, format!("NATS_CREDS {path:?} cannot be used: {error}"))
-        })?;
-    }
-    let expected = "an address like nats://127.0.0.1:4222";
-    let servers = settings
-        .urls
-        .iter()
-        .map(|url| {
-            url.parse::<async_nats::ServerAddr>().map_err(|error| {
-                Fault::new(
-                    Code::Invalid,
-                    format!("NATS_URL has {url:?}, but must be {expected}: {error}"),
-                )
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    options.connect(servers).await.map_err(|error| {
+    let invalid = |error: SettingsError| Fault::new(Code::Invalid, error.to_string());
+    let options = settings.login.apply(options).await.map_err(invalid)?;
+    let options = settings.tls.apply(options).map_err(invalid)?;
+    options.connect(addresses(settings)?).await.map_err(|error| {
         Fault::new(
             Code::Unavailable,
             format!("NATS at {} cannot be reached: {error}", settings.urls.join(", ")),
@@ -204,24 +223,67 @@ async fn connect(settings: &Settings, link: watch::Sender<Link>) -> Result<Clien
     })
 }
 
-fn note(event: &Event, link: &watch::Sender<Link>) {
+fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, Fault> {
+    let address = |url: &String| {
+        url.parse::<ServerAddr>().map_err(|error| {
+            let expected = "an address like nats://127.0.0.1:4222";
+            let text = format!("NATS_URL has {url:?}, but must be {expected}: {error}");
+            Fault::new(Code::Invalid, text)
+        })
+    };
+    settings.urls.iter().map(address).collect()
+}
+
+/// Keeps the reason why no server lets us in, and says it once.
+fn note_failures(servers: &[Server], login: &str, link: &watch::Sender<Link>) {
+    let Some(error) = servers.iter().find_map(|server| server.last_error.as_deref()) else {
+        return;
+    };
+    let reason = if error.contains("authorization violation") {
+        format!("authorization violation: the server does not know {login}")
+    } else {
+        error.to_owned()
+    };
+    link.send_if_modified(|link| {
+        let news = link.reason.as_deref() != Some(&reason);
+        if news {
+            error!(reason, "nats does not let us in, will try again");
+            link.reason = Some(reason.into());
+        }
+        news
+    });
+}
+
+fn note(event: &Event, service: &str, link: &watch::Sender<Link>) {
     match event {
         Event::Connected => {
             link.send_modify(|link| {
-                *link = Link { up: true, since: Instant::now(), generation: link.generation + 1 }
+                *link = Link {
+                    up: true,
+                    since: Instant::now(),
+                    generation: link.generation + 1,
+                    reason: None,
+                }
             });
+            metrics::connected(service);
             info!("connected to nats");
         }
         Event::Disconnected | Event::Closed => {
             link.send_modify(|link| {
                 if link.up {
-                    *link = Link { up: false, since: Instant::now(), ..*link };
+                    *link = Link { up: false, since: Instant::now(), ..link.clone() };
                 }
             });
+            metrics::disconnected(service);
             warn!("connection to nats lost, will reconnect");
         }
         Event::SlowConsumer(subscription) => {
+            metrics::messages_dropped(service);
             warn!(subscription, "slow consumer, messages were dropped");
+        }
+        // The call itself only runs into its deadline: this line is how anybody learns of it.
+        Event::ServerError(error) if error.to_string().contains("ermissions Violation") => {
+            error!(%error, "nats refused what the contract does not grant this service");
         }
         other => warn!(event = %other, "nats"),
     }
@@ -233,6 +295,7 @@ async fn keep_ensured(
     mut link: watch::Receiver<Link>,
     ready: watch::Sender<bool>,
 ) {
+    let mut told = false;
     loop {
         if link.wait_for(|link| link.up).await.is_err() {
             return;
@@ -240,13 +303,14 @@ async fn keep_ensured(
         let generation = link.borrow().generation;
         loop {
             let Some(inner) = bus.upgrade() else { return };
-            match ensure::all(&inner.jetstream, &inner.client, &inner.settings).await {
+            match ensure::all(&inner.jetstream, &inner.client, &inner.settings, told).await {
                 Ok(()) => break,
                 Err(error) => warn!(%error, "streams are not there yet, will try again"),
             }
             drop(inner);
             tokio::time::sleep(Duration::from_millis(300 + rand::random::<u64>() % 400)).await;
         }
+        told = true;
         ready.send_replace(true);
         if link.wait_for(|link| link.generation != generation).await.is_err() {
             return;

@@ -1,20 +1,23 @@
-//! Streams, buckets and the object store, as the contract says.
-
-use std::time::Duration;
+//! What a service needs on the server: it creates what is missing, and says where something is not what the contract says.
 
 use async_nats::Client;
-use async_nats::jetstream::{self, kv, object_store, stream};
-use muster_contracts::{Bucket, Code, Discard, Fault, Retention, Storage, Stream, StreamSettings};
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::{self, ErrorCode, stream};
+use muster_contracts::{Code, Fault};
+use tracing::warn;
 
-use crate::{Settings, artifacts};
+use crate::Settings;
+use crate::desired::{self, CONTRACT, PROGRAM, differences};
 
 /// The oldest server that can do what the bus needs: cron schedules came with 2.14.
 const OLDEST_SERVER: (i64, i64) = (2, 14);
 
+/// `quiet`: it was said before.
 pub(crate) async fn all(
     jetstream: &jetstream::Context,
     client: &Client,
     settings: &Settings,
+    quiet: bool,
 ) -> Result<(), Fault> {
     if !client.is_server_compatible(OLDEST_SERVER.0, OLDEST_SERVER.1, 0) {
         let version = client.server_info().version;
@@ -26,121 +29,88 @@ pub(crate) async fn all(
             ),
         ));
     }
-    for stream in Stream::ALL {
-        let config = stream_config(*stream, settings.replicas);
-        jetstream
-            .create_or_update_stream(config)
-            .await
-            .map_err(|error| failed("stream", stream.name(), &error))?;
+    if !settings.creates_streams {
+        return Ok(());
     }
-    for bucket in Bucket::ALL {
-        ensure_bucket(jetstream, *bucket, settings.replicas).await?;
+    let mut others = Vec::new();
+    for wanted in desired::of_service(settings) {
+        let Some(actual) = ensure(jetstream, &wanted).await? else { continue };
+        if quiet {
+            continue;
+        }
+        for difference in differences(&actual, &wanted) {
+            let (field, from, to) = (difference.field, difference.from, difference.to);
+            warn!(
+                stream = wanted.name,
+                field,
+                is = from,
+                contract = to,
+                "a stream is not what the contract says: run `muster streams apply`"
+            );
+        }
+        if actual.metadata.get(CONTRACT) != wanted.metadata.get(CONTRACT) {
+            others.push(actual);
+        }
     }
-    ensure_object_store(jetstream, settings.replicas).await
-}
-
-fn stream_config(stream: Stream, replicas: usize) -> stream::Config {
-    let settings = stream.settings();
-    stream::Config {
-        name: stream.name().to_owned(),
-        subjects: stream.subjects(),
-        storage: storage(settings.storage),
-        retention: match settings.retention {
-            Retention::Limits => stream::RetentionPolicy::Limits,
-            Retention::WorkQueue => stream::RetentionPolicy::WorkQueue,
-        },
-        discard: match settings.discard {
-            Discard::Old => stream::DiscardPolicy::Old,
-            Discard::New => stream::DiscardPolicy::New,
-        },
-        num_replicas: replicas,
-        max_age: Duration::from_secs(settings.max_age_s),
-        max_messages: limit(settings.max_messages),
-        max_bytes: limit(settings.max_bytes),
-        max_message_size: if settings.max_message_bytes == 0 {
-            -1
-        } else {
-            i32::try_from(settings.max_message_bytes).unwrap_or(i32::MAX)
-        },
-        duplicate_window: Duration::from_secs(settings.duplicate_window_s),
-        allow_direct: settings.allow_direct,
-        allow_message_ttl: settings.allow_ttl,
-        allow_message_schedules: settings.allow_schedules,
-        allow_atomic_publish: settings.allow_atomic,
-        no_ack: settings.no_ack,
-        sources: sources(&settings),
-        republish: settings.republish.map(|(source, destination)| stream::Republish {
-            source: source.to_owned(),
-            destination: destination.to_owned(),
-            headers_only: false,
-        }),
-        max_consumers: 100_000,
-        ..Default::default()
+    if let Some(first) = others.first() {
+        warn!(
+            streams = others.len(),
+            theirs = version(first),
+            ours = format!(
+                "{} (muster {})",
+                muster_contracts::contract_version(),
+                env!("CARGO_PKG_VERSION")
+            ),
+            "the streams were set up by another version of the contract: update this service, or run `muster streams apply` where it is the newer one"
+        );
     }
+    Ok(())
 }
 
-fn sources(settings: &StreamSettings) -> Option<Vec<stream::Source>> {
-    let sources = settings.sources.iter().map(|(source, filter)| stream::Source {
-        name: source.name().to_owned(),
-        filter_subject: Some((*filter).to_owned()),
-        ..Default::default()
-    });
-    (!settings.sources.is_empty()).then(|| sources.collect())
+/// The contract and the program that set a stream up.
+fn version(config: &stream::Config) -> String {
+    let of = |name| config.metadata.get(name).map_or("unknown", String::as_str);
+    format!("{} (muster {})", of(CONTRACT), of(PROGRAM))
 }
 
-const fn storage(storage: Storage) -> stream::StorageType {
-    match storage {
-        Storage::File => stream::StorageType::File,
-        Storage::Memory => stream::StorageType::Memory,
-    }
-}
-
-/// The server knows no limit as -1.
-fn limit(limit: u64) -> i64 {
-    if limit == 0 { -1 } else { i64::try_from(limit).unwrap_or(i64::MAX) }
-}
-
-async fn ensure_bucket(
+/// The stream as it is; none where it was created just now.
+async fn ensure(
     jetstream: &jetstream::Context,
-    bucket: Bucket,
-    replicas: usize,
-) -> Result<(), Fault> {
-    let settings = bucket.settings();
-    let config = kv::Config {
-        bucket: bucket.name().to_owned(),
-        history: 1,
-        max_age: Duration::from_secs(settings.max_age_s),
-        max_bytes: limit(settings.max_bytes),
-        storage: storage(settings.storage),
-        num_replicas: replicas,
-        ..Default::default()
-    };
-    if jetstream.get_key_value(bucket.name()).await.is_err() {
-        jetstream
-            .create_key_value(config)
-            .await
-            .map_err(|error| failed("bucket", bucket.name(), &error))?;
+    wanted: &stream::Config,
+) -> Result<Option<stream::Config>, Fault> {
+    match existing(jetstream, &wanted.name).await? {
+        Some(found) => Ok(Some(found)),
+        None => match jetstream.create_stream(wanted).await {
+            Ok(_created) => Ok(None),
+            // Another service was faster, and has it otherwise.
+            Err(error)
+                if matches!(error.kind(), CreateStreamErrorKind::JetStream(error)
+                    if error.error_code() == ErrorCode::STREAM_NAME_EXIST) =>
+            {
+                existing(jetstream, &wanted.name).await
+            }
+            Err(error) => Err(failed(&wanted.name, "created", &error)),
+        },
     }
-    Ok(())
 }
 
-async fn ensure_object_store(jetstream: &jetstream::Context, replicas: usize) -> Result<(), Fault> {
-    if jetstream.get_object_store(artifacts::STORE).await.is_err() {
-        let config = object_store::Config {
-            bucket: artifacts::STORE.to_owned(),
-            max_age: artifacts::MAX_AGE,
-            num_replicas: replicas,
-            storage: stream::StorageType::File,
-            ..Default::default()
-        };
-        jetstream
-            .create_object_store(config)
-            .await
-            .map_err(|error| failed("object store", artifacts::STORE, &error))?;
+/// The stream with this name.
+pub(crate) async fn existing(
+    jetstream: &jetstream::Context,
+    name: &str,
+) -> Result<Option<stream::Config>, Fault> {
+    match jetstream.get_stream(name).await {
+        Ok(found) => Ok(Some(found.cached_info().config.clone())),
+        Err(error)
+            if matches!(error.kind(), GetStreamErrorKind::JetStream(error)
+                if error.error_code() == ErrorCode::STREAM_NOT_FOUND) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(failed(name, "looked up", &error)),
     }
-    Ok(())
 }
 
-fn failed(kind: &str, name: &str, error: &dyn std::error::Error) -> Fault {
-    Fault::new(Code::Unavailable, format!("{kind} {name} could not be created: {error}"))
+pub(crate) fn failed(name: &str, what: &str, error: &dyn std::error::Error) -> Fault {
+    Fault::new(Code::Unavailable, format!("stream {name} could not be {what}: {error}"))
 }

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{Stream as Items, StreamExt};
-use muster_contracts::{Addressed, Fault, Message, Stream, subject};
-use tracing::debug;
+use muster_contracts::{Addressed, Code, Fault, Message, Stream, subject};
+use tracing::{debug, warn};
 
 use crate::incoming::Incoming;
-use crate::publish::decode;
+use crate::ordered::Ordered;
+use crate::payload::{self, Seals};
 use crate::{Bus, headers};
+
+/// How often a reader tries to fetch a body from the object store, which may just be electing a leader.
+const OPEN_TRIES: u32 = 5;
+const OPEN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where to begin: behind this sequence. `After(0)` is the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +38,29 @@ pub struct Recorded {
     pub time: DateTime<Utc>,
     /// The execution that it belongs to; empty where it belongs to none.
     pub execution_id: String,
-    /// JSON.
+    /// JSON, with sealed fields as they are sealed; empty where it cannot be read, which [`Recorded::decode`] then tells.
     pub body: Bytes,
+    /// What decoding needs beside the body.
+    pub reading: Reading,
+}
+
+/// What decoding a [`Recorded`] needs beside its body.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    seals: Option<Seals>,
+    fault: Option<Fault>,
 }
 
 impl Recorded {
     /// The message itself.
     ///
     /// # Errors
-    /// INVALID where the body is of another type.
+    /// INVALID where the body is of another type, is damaged, or has a field that was sealed with another key; UNAVAILABLE where it lies in the object store and cannot be fetched, or its key is not known.
     pub fn decode<M: Message>(&self) -> Result<M, Fault> {
-        decode(&self.body)
+        match &self.reading.fault {
+            Some(fault) => Err(fault.clone()),
+            None => payload::unseal(&self.body, self.reading.seals.as_ref()),
+        }
     }
 }
 
@@ -52,12 +68,13 @@ impl From<Incoming> for Recorded {
     fn from(incoming: Incoming) -> Self {
         let header = |name| incoming.header(name).unwrap_or_default().to_owned();
         Self {
-            id: header(headers::CE_ID),
+            id: incoming.header(headers::CE_ID).map_or_else(String::new, |_| incoming.id()),
             message_type: header(headers::CE_TYPE),
             source: header(headers::CE_SOURCE),
             execution_id: header(headers::EXECUTION),
             sequence: incoming.sequence,
             time: incoming.time,
+            reading: Reading { seals: incoming.seals, fault: None },
             subject: incoming.subject,
             body: incoming.body,
         }
@@ -79,17 +96,22 @@ impl Bus {
                 let mut link = bus.link();
                 let generation = link.borrow_and_update().generation;
                 match bus.open_ordered(stream, &patterns, &mut last).await {
-                    Ok(messages) => {
-                        let mut messages = std::pin::pin!(messages);
+                    Ok(mut messages) => {
                         loop {
                             let message = tokio::select! {
                                 message = messages.next() => message,
                                 // A new connection: the consumer may be gone without a word.
-                                _ = link.wait_for(|link| link.generation != generation) => None,
+                                _ = link.wait_for(|link| link.generation != generation) => Err("a new connection".into()),
                             };
-                            let Some(Ok(message)) = message else { break };
+                            let message = match message {
+                                Ok(message) => message,
+                                Err(error) => {
+                                    debug!(%error, stream = stream.name(), "stream ended, will open it again");
+                                    break;
+                                }
+                            };
                             let Ok(incoming) = Incoming::from_message(&message) else { continue };
-                            let recorded = Recorded::from(incoming);
+                            let recorded = bus.recorded(incoming).await;
                             last = recorded.sequence;
                             yield recorded;
                         }
@@ -114,8 +136,31 @@ impl Bus {
             .subscribe(pattern)
             .await
             .map_err(|error| crate::publish::unavailable(&error))?;
-        Ok(subscription
-            .filter_map(|message| std::future::ready(decode::<M>(&message.payload).ok())))
+        let bus = self.clone();
+        Ok(subscription.filter_map(move |message| {
+            let bus = bus.clone();
+            async move { bus.read::<M>(message.headers.as_ref(), message.payload).await.ok() }
+        }))
+    }
+
+    /// A message that cannot be read is still one of the stream: whoever decodes it learns why.
+    pub(crate) async fn recorded(&self, incoming: Incoming) -> Recorded {
+        if incoming.is_plain() {
+            return Recorded::from(incoming);
+        }
+        let mut tries = 1;
+        let fault = loop {
+            match incoming.clone().open(self).await {
+                Ok(opened) => return Recorded::from(opened),
+                Err(fault) if fault.code == Code::Unavailable && tries < OPEN_TRIES => tries += 1,
+                Err(fault) => break fault,
+            }
+            tokio::time::sleep(OPEN_PAUSE).await;
+        };
+        warn!(subject = incoming.subject, sequence = incoming.sequence, error = %fault, "message cannot be read");
+        let mut recorded = Recorded::from(Incoming { body: Bytes::new(), ..incoming });
+        recorded.reading.fault = Some(fault);
+        recorded
     }
 
     async fn open_ordered(
@@ -123,18 +168,12 @@ impl Bus {
         stream: Stream,
         patterns: &[String],
         last: &mut u64,
-    ) -> Result<pull::Ordered, async_nats::Error> {
+    ) -> Result<Ordered, async_nats::Error> {
         let handle = self.jetstream().get_stream(stream.name()).await?;
         // A memory stream begins anew with the server.
         if *last > handle.cached_info().state.last_sequence {
             *last = 0;
         }
-        let config = pull::OrderedConfig {
-            name: Some(format!("{}-{}", self.service(), uuid::Uuid::now_v7().simple())),
-            filter_subjects: patterns.to_vec(),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: *last + 1 },
-            ..Default::default()
-        };
-        Ok(handle.create_consumer(config).await?.messages().await?)
+        Ordered::open(self, stream.name(), patterns, *last + 1).await
     }
 }

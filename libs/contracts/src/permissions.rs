@@ -11,6 +11,9 @@ use crate::{Bucket, CATALOGUE, Entry, Kind, ObjectStore, Stream};
 /// The user of people and of `muster streams apply`: everything is allowed.
 pub const OPERATOR: &str = "operator";
 
+/// What follows the service in the name of the consumer by which it learns what the broker gave up.
+pub const ADVISORIES: &str = "advisories";
+
 /// What a user may publish and subscribe: patterns. A second word of a subscription is the queue group that it must be in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
@@ -151,6 +154,9 @@ pub fn of(service: &str) -> Permissions {
     for stream in streams_of(service) {
         granted.stream(stream.name());
         granted.feed(stream, service);
+        if stream == Stream::Dlq {
+            granted.advisories(service);
+        }
     }
     for bucket in buckets_of(service) {
         granted.bucket(bucket, service);
@@ -236,9 +242,14 @@ impl Permissions {
     fn request(&mut self, entry: &Entry, service: &str) {
         if produces(entry, service) {
             self.publish(pattern(entry.subject));
+            if entry.message == "muster.dead_letter.v1.ReplayRequest" {
+                self.letters();
+            }
         }
         if consumes(entry, service) {
-            self.subscribe(format!("{} {}", pattern(entry.subject), queue_group(service)));
+            // Where the subject names the service, each answers for itself only.
+            let subject = pattern(&entry.subject.replace("{service}", service));
+            self.subscribe(format!("{subject} {}", queue_group(service)));
             self.serve(service);
             // Replies go to the inboxes of those who may ask, which costs nothing at runtime; `allow_responses` keeps a record of every request.
             for caller in entry.producers {
@@ -269,12 +280,11 @@ impl Permissions {
             let consumer = consumer_name(service, entry.message);
             let same =
                 |other: &&Entry| other.message == entry.message && other.stream == entry.stream;
-            if entries().filter(same).count() == 1 {
-                // The server compares the filter in the subject with that in the request.
-                self.publish(format!("$JS.API.CONSUMER.CREATE.{name}.{consumer}.{subject}"));
-            } else {
-                self.publish(format!("$JS.API.CONSUMER.CREATE.{name}.{consumer}"));
-            }
+            // The server compares the filter in the subject with that in the request.
+            let single = entries().filter(same).count() == 1;
+            let filter = if single { format!(".{subject}") } else { String::new() };
+            self.publish(format!("$JS.API.CONSUMER.CREATE.{name}.{consumer}{filter}"));
+            self.bury(name, &consumer, &filter);
             self.pull(name, &consumer);
         }
         if !is_pulled(entry) || entry.subject.contains('{') {
@@ -293,6 +303,7 @@ impl Permissions {
             let (name, consumer) = (stream.name(), feed_name(service));
             self.publish(format!("$JS.API.CONSUMER.CREATE.{name}.{consumer}"));
             self.pull(name, &consumer);
+            self.bury(name, &consumer, "");
         }
     }
 
@@ -303,6 +314,35 @@ impl Permissions {
         self.publish(format!("$JS.ACK.{stream}.{consumer}.>"));
         self.publish(format!("dlq.{stream}.{consumer}"));
         self.publish(format!("$KV.{}.{consumer}.>", Bucket::Idempotency.name()));
+    }
+
+    /// What the dead letters of a consumer need: each letter, and a message that the broker gave up, is fetched by a consumer that can read nothing else.
+    fn bury(&mut self, stream: &str, consumer: &str, filter: &str) {
+        let letters = format!("dlq.{stream}.{consumer}");
+        self.fetch(Stream::Dlq.name(), &format!("{consumer}-letter"), &format!(".{letters}"));
+        self.fetch(stream, &format!("{consumer}-lost"), filter);
+    }
+
+    /// Reading one message by its sequence.
+    fn fetch(&mut self, stream: &str, consumer: &str, filter: &str) {
+        self.publish(format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}{filter}"));
+        self.publish(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"));
+        self.publish(format!("$JS.API.CONSUMER.DELETE.{stream}.{consumer}"));
+    }
+
+    /// What the broker gave up.
+    fn advisories(&mut self, service: &str) {
+        let (stream, consumer) = (Stream::Dlq.name(), format!("{service}-{ADVISORIES}"));
+        self.publish(format!("$JS.API.CONSUMER.CREATE.{stream}.{consumer}.$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"));
+        self.pull(stream, &consumer);
+    }
+
+    /// Whoever may have dead letters replayed reads and removes them. The server knows no permission for a part of a stream.
+    fn letters(&mut self) {
+        let stream = Stream::Dlq.name();
+        self.publish(format!("$JS.API.STREAM.MSG.GET.{stream}"));
+        self.publish(format!("$JS.API.STREAM.MSG.DELETE.{stream}"));
+        self.follow(stream);
     }
 
     /// Reading in order without a durable consumer. The server cannot limit the name or the subjects of such a consumer.

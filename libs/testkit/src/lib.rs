@@ -10,6 +10,7 @@ mod nats;
 mod process;
 mod proxy;
 mod signal;
+mod users;
 
 pub use cluster::Cluster;
 pub use database::Database;

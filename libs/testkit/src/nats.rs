@@ -3,25 +3,29 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::{dev, or_fail, signal};
+use muster_bus::Settings;
+
+use crate::{dev, or_fail, signal, users};
 
 const START: Duration = Duration::from_secs(10);
 
-/// A nats-server with JetStream on a random loopback port, 10 MB payloads, its store in a temporary folder.
+/// A nats-server with JetStream on a random loopback port, with the users of the contract, 10 MB payloads, its store in a temporary folder.
 ///
-/// Dropping it kills the server and removes the store.
+/// Dropping it kills the server and removes the store, and fails the test where somebody tried what the contract does not grant.
 #[derive(Debug)]
 pub struct NatsServer {
     dir: TempDir,
     port: u16,
     url: String,
     child: Mutex<Option<Child>>,
+    violations_expected: AtomicBool,
 }
 
 impl NatsServer {
@@ -38,6 +42,14 @@ impl NatsServer {
     /// # Panics
     /// As `start`; the message holds the server's own complaint about its configuration.
     pub async fn start_with(config: &str) -> Self {
+        or_fail(Self::try_start(&format!("{}{config}", users::conf())).await)
+    }
+
+    /// As [`NatsServer::start_with`], without the users of the contract: everybody may do everything, or what `config` says.
+    ///
+    /// # Panics
+    /// As `start_with`.
+    pub async fn start_without_users(config: &str) -> Self {
         or_fail(Self::try_start(config).await)
     }
 
@@ -55,12 +67,64 @@ impl NatsServer {
             port,
             url: format!("nats://127.0.0.1:{port}"),
             child: Mutex::new(Some(child)),
+            violations_expected: AtomicBool::new(false),
         })
     }
 
     /// `nats://127.0.0.1:PORT`; the same after a restart.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The settings by which a service connects, as its own user. A name that the contract does not know connects as the operator.
+    pub fn settings(&self, service: &str) -> Settings {
+        users::settings(service, &self.url)
+    }
+
+    /// The settings of a test that plays several services, or none: as the operator, who may do everything.
+    pub fn operator(&self, name: &str) -> Settings {
+        users::operator(name, &self.url)
+    }
+
+    /// The environment by which services connect, each as its own user, and what else they get.
+    pub fn env(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+        users::env(&self.url, more)
+    }
+
+    /// As [`NatsServer::env`], for services that a test plays: each connects as the operator.
+    pub fn operator_env(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+        users::operator_env(&self.url, more)
+    }
+
+    /// The address with the name and password of a user, for programs that read both there. `async_nats::connect` does not: see [`NatsServer::client`].
+    pub fn url_of(&self, user: &str) -> String {
+        users::url_of(user, &self.url)
+    }
+
+    /// A client that is not the bus: a user's, or the operator's.
+    ///
+    /// # Panics
+    /// When the server does not let it in.
+    pub async fn client(&self, user: &str) -> async_nats::Client {
+        users::client(user, &self.url).await
+    }
+
+    /// As [`NatsServer::client`], by another address of the server: a proxy's.
+    ///
+    /// # Panics
+    /// As `client`.
+    pub async fn client_at(&self, user: &str, url: &str) -> async_nats::Client {
+        users::client(user, url).await
+    }
+
+    /// The lines of the log that say that somebody tried what the contract does not grant.
+    pub fn violations(&self) -> Vec<String> {
+        users::violations(&self.log())
+    }
+
+    /// Says that violations are what the test is about: they do not fail it.
+    pub fn expect_violations(&self) {
+        self.violations_expected.store(true, Ordering::Relaxed);
     }
 
     /// The client port.
@@ -114,6 +178,9 @@ impl NatsServer {
 impl Drop for NatsServer {
     fn drop(&mut self) {
         self.kill();
+        if !self.violations_expected.load(Ordering::Relaxed) {
+            users::forbid_violations(&self.log());
+        }
     }
 }
 

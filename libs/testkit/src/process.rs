@@ -69,6 +69,13 @@ impl Program {
         self
     }
 
+    /// Sets several variables of the environment.
+    #[must_use]
+    pub fn envs(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.env.extend(variables);
+        self
+    }
+
     /// Starts it.
     ///
     /// # Panics

@@ -7,12 +7,20 @@
 
 mod cluster;
 mod consuming;
+mod dead_letters;
+mod hostile;
 mod journals;
+mod payloads;
 mod recorded;
+mod recovering;
 mod requests;
+mod rows;
+mod sealing;
 mod streams;
+mod timers;
+mod versions;
 
-use muster_bus::{Bus, MessageId, Routes, Settings};
+use muster_bus::{Bus, MessageId, Routes};
 use muster_contracts::Fault;
 use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_testkit::NatsServer;
@@ -20,11 +28,28 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A connection of a service, ready.
 async fn connect(nats: &NatsServer, service: &str) -> Bus {
-    let mut settings = Settings::new(service, nats.url());
+    let mut settings = nats.settings(service);
     settings.ack_wait = std::time::Duration::from_secs(1);
     let bus = Bus::open(settings).await.unwrap();
     bus.ready().await;
     bus
+}
+
+/// A connection of a test that also plays those who speak with the service.
+async fn connect_freely(nats: &NatsServer, service: &str) -> Bus {
+    let mut settings = nats.operator(service);
+    settings.ack_wait = std::time::Duration::from_secs(1);
+    let bus = Bus::open(settings).await.unwrap();
+    bus.ready().await;
+    bus
+}
+
+/// The operator's own connection, for what no service may do.
+async fn operator(nats: &NatsServer) -> async_nats::Client {
+    let address: async_nats::ServerAddr = nats.url_of("operator").parse().unwrap();
+    let (user, password) = (address.username().unwrap(), address.password().unwrap());
+    let options = async_nats::ConnectOptions::with_user_and_password(user.into(), password.into());
+    options.connect(nats.url()).await.unwrap()
 }
 
 /// Serves routes until the guard is dropped.

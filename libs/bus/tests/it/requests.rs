@@ -9,7 +9,7 @@ use muster_contracts::{Code, Fault};
 use muster_testkit::{NatsServer, eventually};
 use tokio::time::Instant;
 
-use crate::{connect, serve};
+use crate::{connect, connect_freely, serve};
 
 async fn answer(_app: (), request: GetExecutionRequest) -> Result<ExecutionState, Fault> {
     match request.execution_id.as_str() {
@@ -46,7 +46,7 @@ async fn a_request_gets_its_typed_reply() {
 #[tokio::test]
 async fn a_fault_arrives_with_its_code_text_and_details() {
     let nats = NatsServer::start().await;
-    let bus = connect(&nats, "orchestration").await;
+    let bus = connect_freely(&nats, "orchestration").await;
     let _serving = serve(&bus, Routes::new(()).rpc(answer));
     until_served(&bus).await;
     let fault = ask(&bus, "gone").await.unwrap_err();
@@ -60,7 +60,7 @@ async fn a_fault_arrives_with_its_code_text_and_details() {
 #[tokio::test]
 async fn a_panicking_handler_is_answered_and_the_service_goes_on() {
     let nats = NatsServer::start().await;
-    let bus = connect(&nats, "orchestration").await;
+    let bus = connect_freely(&nats, "orchestration").await;
     let _serving = serve(&bus, Routes::new(()).rpc(answer));
     until_served(&bus).await;
     assert_eq!(ask(&bus, "panic").await.unwrap_err().code, Code::Internal);
@@ -70,7 +70,7 @@ async fn a_panicking_handler_is_answered_and_the_service_goes_on() {
 #[tokio::test]
 async fn what_is_internal_stays_inside() {
     let nats = NatsServer::start().await;
-    let bus = connect(&nats, "orchestration").await;
+    let bus = connect_freely(&nats, "orchestration").await;
     let _serving = serve(&bus, Routes::new(()).rpc(answer));
     until_served(&bus).await;
     assert_eq!(ask(&bus, "bug").await.unwrap_err(), Fault::new(Code::Internal, "internal error"));
@@ -79,10 +79,10 @@ async fn what_is_internal_stays_inside() {
 #[tokio::test]
 async fn a_malformed_body_is_answered_with_what_is_wrong() {
     let nats = NatsServer::start().await;
-    let bus = connect(&nats, "orchestration").await;
+    let bus = connect_freely(&nats, "orchestration").await;
     let _serving = serve(&bus, Routes::new(()).rpc(answer));
     until_served(&bus).await;
-    let raw = async_nats::connect(nats.url()).await.unwrap();
+    let raw = nats.client("operator").await;
     for (body, expected) in [
         ("{\"execution_id\": ", "not a muster.workflow.v1"),
         ("[1]", "not a muster.workflow.v1"),
@@ -152,9 +152,9 @@ async fn model(_app: (), request: CompleteRequest) -> Result<CompleteResponse, F
 #[tokio::test]
 async fn a_long_request_outlives_many_signs_of_life_and_a_plain_client_gets_one_reply() {
     let nats = NatsServer::start().await;
-    let bus = connect(&nats, "model").await;
+    let bus = connect_freely(&nats, "model").await;
     let _serving = serve(&bus, Routes::new(()).rpc(model));
-    let raw = async_nats::connect(nats.url()).await.unwrap();
+    let raw = nats.client("operator").await;
     let body = serde_json::to_vec(&complete("k")).unwrap();
     let request = complete("k");
     let reply = bus.request_within(&request, Duration::from_secs(20));

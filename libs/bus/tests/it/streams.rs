@@ -10,7 +10,7 @@ use muster_contracts::workflow::v1::JournalEntry;
 use muster_contracts::{Stream, subject};
 use muster_testkit::{NatsServer, eventually};
 
-use crate::{connect, id};
+use crate::{connect, connect_freely, id};
 
 fn entry(input: &str) -> JournalEntry {
     JournalEntry { execution_id: "e1".into(), input_id: input.into(), ..Default::default() }
@@ -41,7 +41,7 @@ async fn a_follower_goes_on_behind_its_last_message_after_a_restart_of_the_serve
 #[tokio::test]
 async fn memory_streams_are_there_again_after_a_restart_and_tokens_flow() {
     let nats = NatsServer::start().await;
-    let bus = connect(&nats, "model").await;
+    let bus = connect_freely(&nats, "model").await;
     let token =
         |text: &str| Token { session: "s1".into(), delta: text.into(), ..Default::default() };
     let pattern = subject::address::<Token>(&[("session", "s1")]).unwrap();

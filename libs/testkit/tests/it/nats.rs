@@ -9,7 +9,7 @@ use crate::SOON;
 #[tokio::test]
 async fn a_stream_survives_kill_and_restart() {
     let server = NatsServer::start().await;
-    let client = async_nats::connect(server.url()).await.unwrap();
+    let client = server.client("operator").await;
     let js = jetstream::new(client);
     js.create_stream(jetstream::stream::Config {
         name: "S".to_owned(),
@@ -24,7 +24,7 @@ async fn a_stream_survives_kill_and_restart() {
     assert!(tokio::net::TcpStream::connect(("127.0.0.1", server.port())).await.is_err());
     server.restart().await;
 
-    let client = async_nats::connect(server.url()).await.unwrap();
+    let client = server.client("operator").await;
     let stream = jetstream::new(client).get_stream("S").await.unwrap();
     assert_eq!(stream.cached_info().state.messages, 1);
 }
@@ -32,7 +32,7 @@ async fn a_stream_survives_kill_and_restart() {
 #[tokio::test]
 async fn a_payload_of_nine_megabytes_passes() {
     let server = NatsServer::start().await;
-    let client = async_nats::connect(server.url()).await.unwrap();
+    let client = server.client("operator").await;
     let mut subscription = client.subscribe("big").await.unwrap();
     client.publish("big", vec![7; 9_000_000].into()).await.unwrap();
     let message = tokio::time::timeout(SOON, subscription.next()).await.unwrap().unwrap();
@@ -42,9 +42,10 @@ async fn a_payload_of_nine_megabytes_passes() {
 #[tokio::test]
 async fn a_paused_server_is_silent_until_it_is_resumed() {
     let server = NatsServer::start().await;
-    let client = async_nats::connect(server.url()).await.unwrap();
+    let client = server.client("operator").await;
     client.flush().await.unwrap();
-    let rtt = || async { async_nats::connect(server.url()).await.is_ok() };
+    // The server itself answers where nobody serves a subject.
+    let rtt = || async { client.request("nobody.serves.this", "".into()).await.is_err() };
 
     server.pause();
     assert!(

@@ -63,7 +63,7 @@ async fn frozen_bytes_arrive_after_healing() {
 async fn a_nats_client_reconnects_through_it() {
     let server = NatsServer::start().await;
     let proxy = FaultProxy::start(server.url()).await;
-    let client = async_nats::connect(proxy.url(server.url())).await.unwrap();
+    let client = server.client_at("operator", &proxy.url(server.url())).await;
     client.flush().await.unwrap();
     proxy.cut();
     let state =
