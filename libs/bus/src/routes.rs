@@ -4,6 +4,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -12,14 +13,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::consume::{self, Consume, Consumer, Delivery, Feed};
+use crate::dead_letters::Desk;
 use crate::incoming::Incoming;
-use crate::publish::decode;
-use crate::rpc::{self, Endpoint};
+use crate::line::Line;
+use crate::payload;
+use crate::rpc::{self, Asked, Endpoint};
 use crate::tasks::Tasks;
 use crate::{Bus, Recorded};
 
 pub(crate) type Work = BoxFuture<'static, Result<(), Fault>>;
-pub(crate) type Answer = BoxFuture<'static, Result<Bytes, Fault>>;
+/// The headers and the body of the reply.
+pub(crate) type Answer = BoxFuture<'static, Result<(HeaderMap, Bytes), Fault>>;
 
 /// What a service answers and reads. Subject, kind and reply type follow from the type of the handler's argument.
 pub struct Routes<A> {
@@ -92,7 +96,7 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         let app = self.app.clone();
         let handle = move |incoming: Incoming| -> Work {
             match Delivery::<M>::parse(&incoming) {
-                Ok(delivery) => guarded(M::NAME, handler(app.clone(), delivery)),
+                Ok(delivery) => guarded(M::NAME, handler(app.clone(), delivery)).boxed(),
                 Err(fault) => std::future::ready(Err(fault)).boxed(),
             }
         };
@@ -116,7 +120,7 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
     {
         let app = self.app.clone();
         let handle = move |incoming: Incoming| -> Work {
-            guarded("feed", handler(app.clone(), Recorded::from(incoming)))
+            guarded("feed", handler(app.clone(), Recorded::from(incoming))).boxed()
         };
         self.consumers.push(Consumer {
             name: feed.name.to_owned(),
@@ -139,10 +143,21 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         }
         let tasks = Tasks::default();
         let guard = tasks.guard();
-        for consumer in self.consumers {
-            tasks.spawn(consume::run(bus.clone(), consumer, tasks.group(), shutdown.clone()));
+        let mut lines: Vec<Arc<Line>> = self
+            .consumers
+            .into_iter()
+            .map(|consumer| Arc::new(Line::new(bus.clone(), consumer)))
+            .collect();
+        let mut endpoints = self.endpoints;
+        if !lines.is_empty() {
+            let desk = Desk::new(bus, &lines);
+            endpoints.push(desk.endpoint()?);
+            lines.push(Arc::new(Line::new(bus.clone(), desk.advisories())));
         }
-        rpc::serve(bus, self.endpoints, &tasks, &shutdown).await?;
+        for line in lines {
+            tasks.spawn(consume::run(line, tasks.group(), shutdown.clone()));
+        }
+        rpc::serve(bus, endpoints, &tasks, &shutdown).await?;
         info!(service = bus.service(), "serving");
         shutdown.cancelled().await;
         tasks.finish().await;
@@ -159,36 +174,43 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         E: HasCode,
     {
         let app = self.app.clone();
-        let answer = move |subject: &str, body: &[u8]| -> Answer {
-            let request = match parse::<R>(subject, body) {
-                Ok(request) => request,
-                Err(fault) => return std::future::ready(Err(fault)).boxed(),
-            };
-            let reply = guarded(R::METHOD, handler(app.clone(), request));
-            async move {
-                let reply = reply.await?;
-                serde_json::to_vec(&reply)
-                    .map(Bytes::from)
-                    .map_err(|error| Fault::new(Code::Internal, error.to_string()))
-            }
-            .boxed()
-        };
-        self.endpoints.push(Endpoint {
-            name: kebab(R::METHOD),
-            subjects,
-            long: R::LONG,
-            answer: Arc::new(answer),
-        });
+        let answer = answering(move |request| handler(app.clone(), request));
+        self.endpoints.push(Endpoint { name: kebab(R::METHOD), subjects, long: R::LONG, answer });
         self
     }
 }
 
-/// Decodes a body, fills its fields from the subject, and checks the required ones.
-pub(crate) fn parse<M: muster_contracts::Addressed>(
+/// A handler of requests, erased.
+pub(crate) fn answering<R, H, F, E>(handler: H) -> rpc::Handler
+where
+    R: Request,
+    H: Fn(R) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<R::Reply, E>> + Send + 'static,
+    E: HasCode,
+{
+    Arc::new(move |asked: Asked<'_>| -> Answer {
+        let request = payload::unseal(asked.body, asked.seals);
+        let request = match request.and_then(|request: R| complete(asked.subject, request)) {
+            Ok(request) => request,
+            Err(fault) => return std::future::ready(Err(fault)).boxed(),
+        };
+        let work = handler(request);
+        let keys = asked.bus.seal_keys().clone();
+        async move {
+            let reply = guarded(R::METHOD, work).await?;
+            let mut headers = HeaderMap::new();
+            let body = payload::write(&reply, "", &keys, &mut headers)?;
+            Ok((headers, body))
+        }
+        .boxed()
+    })
+}
+
+/// Fills the fields of a message from its subject, and checks the required ones.
+pub(crate) fn complete<M: muster_contracts::Addressed>(
     subject: &str,
-    body: &[u8],
+    mut message: M,
 ) -> Result<M, Fault> {
-    let mut message: M = decode(body)?;
     message.take_from_subject(subject);
     match message.missing() {
         Some(field) => Err(Fault::new(Code::Invalid, format!("{} needs `{field}`", M::NAME))),
@@ -197,23 +219,19 @@ pub(crate) fn parse<M: muster_contracts::Addressed>(
 }
 
 /// Runs a handler so that even a panic becomes a fault, and what is internal stays inside.
-fn guarded<T, F, E>(what: &'static str, handler: F) -> BoxFuture<'static, Result<T, Fault>>
+async fn guarded<T, F, E>(what: &'static str, handler: F) -> Result<T, Fault>
 where
-    T: Send + 'static,
-    F: Future<Output = Result<T, E>> + Send + 'static,
+    F: Future<Output = Result<T, E>>,
     E: HasCode,
 {
-    async move {
-        match AssertUnwindSafe(handler).catch_unwind().await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(fault_of(what, &error)),
-            Err(_panic) => {
-                error!(handler = what, "handler panicked");
-                Err(Fault::new(Code::Internal, "internal error"))
-            }
+    match AssertUnwindSafe(handler).catch_unwind().await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(fault_of(what, &error)),
+        Err(_panic) => {
+            error!(handler = what, "handler panicked");
+            Err(Fault::new(Code::Internal, "internal error"))
         }
     }
-    .boxed()
 }
 
 fn fault_of<E: HasCode>(what: &str, error: &E) -> Fault {
