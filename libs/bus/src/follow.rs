@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{Stream as Items, StreamExt};
-use muster_contracts::{Addressed, Code, Fault, Message, Stream, subject};
+use muster_contracts::{Addressed, Code, Fault, Message, Storage, Stream, subject};
 use tracing::{debug, warn};
 
 use crate::incoming::Incoming;
@@ -170,8 +170,12 @@ impl Bus {
         last: &mut u64,
     ) -> Result<Ordered, async_nats::Error> {
         let handle = self.jetstream().get_stream(stream.name()).await?;
-        // A memory stream begins anew with the server.
-        if *last > handle.cached_info().state.last_sequence {
+        let info = handle.cached_info();
+        if *last > info.state.last_sequence {
+            // A stream in memory begins anew with its server. Of several replicas on disk, one that has less is behind, and its word would repeat everything.
+            if stream.settings().storage == Storage::File && info.config.num_replicas > 1 {
+                return Err(format!("{} was read further than its leader is", stream.name()).into());
+            }
             *last = 0;
         }
         Ordered::open(self, stream.name(), patterns, *last + 1).await

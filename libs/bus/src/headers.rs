@@ -12,6 +12,14 @@ pub(crate) const CE_SOURCE: &str = "ce-source";
 pub(crate) const CE_TIME: &str = "ce-time";
 pub(crate) const EXECUTION: &str = "Muster-Execution";
 pub(crate) const TRACEPARENT: &str = "traceparent";
+/// How a body is written; see `payload`.
+pub(crate) const CONTENT_ENCODING: &str = "Content-Encoding";
+pub(crate) const CLAIM: &str = "Muster-Claim";
+pub(crate) const CLAIM_SHA256: &str = "Muster-Claim-Sha256";
+pub(crate) const CLAIM_SIZE: &str = "Muster-Claim-Size";
+pub(crate) const SEALED: &str = "Muster-Sealed";
+/// What beside plain JSON the requester takes as a reply.
+pub(crate) const ACCEPT_ENCODING: &str = "Accept-Encoding";
 /// The requester wants signs of life.
 pub(crate) const SIGNS: &str = "Muster-Signs";
 /// A sign of life: the reply is still to come.

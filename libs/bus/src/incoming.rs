@@ -1,17 +1,20 @@
 //! A message of a stream as a handler gets it, wherever it comes from: a consumer, a reader, or a dead letter that is tried again.
 
+use std::sync::Arc;
+
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use muster_contracts::{Code, Fault};
+use muster_contracts::{Code, Fault, Message};
 
-use crate::headers;
+use crate::payload::{self, Seals};
+use crate::{Bus, headers};
 
 /// A message of a stream, not yet decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
     pub(crate) subject: String,
-    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) headers: Option<Arc<HeaderMap>>,
     pub(crate) body: Bytes,
     /// Its place in the stream.
     pub(crate) sequence: u64,
@@ -19,31 +22,71 @@ pub(crate) struct Incoming {
     pub(crate) time: DateTime<Utc>,
     /// Which delivery this is, from 1.
     pub(crate) attempt: u32,
+    /// What opens its sealed fields; known when it is opened.
+    pub(crate) seals: Option<Seals>,
 }
 
 impl Incoming {
+    /// As [`Incoming::from_message`], but the message loses its headers: copying them costs more than everything else here.
+    pub(crate) fn take(message: &mut jetstream::Message) -> Result<Self, Fault> {
+        let headers = message.message.headers.take().map(Arc::new);
+        Ok(Self { headers, ..Self::from_message(message)? })
+    }
+
     pub(crate) fn from_message(message: &jetstream::Message) -> Result<Self, Fault> {
         let info = message.info().map_err(|error| Fault::new(Code::Invalid, error.to_string()))?;
         Ok(Self {
             subject: message.subject.to_string(),
-            headers: message.headers.clone(),
+            headers: message.headers.clone().map(Arc::new),
             body: message.payload.clone(),
             sequence: info.stream_sequence,
             time: DateTime::from_timestamp_nanos(
                 i64::try_from(info.published.unix_timestamp_nanos()).unwrap_or_default(),
             ),
             attempt: u32::try_from(info.delivered).unwrap_or(u32::MAX),
+            seals: None,
         })
+    }
+
+    /// Whether the body is the JSON itself.
+    pub(crate) fn is_plain(&self) -> bool {
+        payload::is_plain(self.headers.as_deref())
+    }
+
+    /// The same with its JSON as body, wherever that lies and however it is written. Done once, and with the body as it came.
+    ///
+    /// # Errors
+    /// As [`Bus::open_body`] and [`Bus::seals`].
+    pub(crate) async fn open(mut self, bus: &Bus) -> Result<Self, Fault> {
+        self.body = bus.open_body(self.headers.as_deref(), self.body).await?;
+        self.seals = bus.seals(self.headers.as_deref())?;
+        Ok(self)
+    }
+
+    /// The message in an opened body.
+    ///
+    /// # Errors
+    /// As [`payload::unseal`].
+    pub(crate) fn decode<M: Message>(&self) -> Result<M, Fault> {
+        payload::unseal(&self.body, self.seals.as_ref())
     }
 
     /// Its id. A message of a worker in another language may have none; then its place in the stream is its id.
     pub(crate) fn id(&self) -> String {
-        self.header(headers::CE_ID)
-            .or_else(|| self.header("Nats-Msg-Id"))
-            .map_or_else(|| format!("seq-{}", self.sequence), str::to_owned)
+        match self.header(headers::CE_ID).or_else(|| self.header("Nats-Msg-Id")) {
+            // A timer that fires again and again has one id for all its events.
+            Some(id) if self.is_one_of_many() => format!("{id}-{}", self.sequence),
+            Some(id) => id.to_owned(),
+            None => format!("seq-{}", self.sequence),
+        }
+    }
+
+    /// Whether a schedule published it that will publish again.
+    fn is_one_of_many(&self) -> bool {
+        self.header("Nats-Schedule-Next").is_some_and(|next| next != "purge")
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        headers::get(self.headers.as_ref(), name)
+        headers::get(self.headers.as_deref(), name)
     }
 }

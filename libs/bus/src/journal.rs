@@ -4,7 +4,7 @@ use muster_contracts::Fault;
 
 pub(crate) use crate::leader::unreadable;
 use crate::publish::{Refused, subject_of};
-use crate::{Bus, MessageId, headers};
+use crate::{Bus, MessageId};
 
 /// One journal.
 #[derive(Clone)]
@@ -93,11 +93,8 @@ impl<J: muster_contracts::Journal> Journal<J> {
         expected: u64,
         id: &MessageId,
     ) -> Result<u64, AppendError> {
-        let headers = headers::durable(self.bus.service(), entry, id);
-        match self
-            .bus
-            .publish_expecting(self.subject.clone(), headers, encode(entry)?, Some(expected))
-            .await
+        let (headers, body) = self.bus.pack(entry, id).await?;
+        match self.bus.publish_expecting(self.subject.clone(), headers, body, Some(expected)).await
         {
             // An entry with this id is there, but not surely this one: only the journal knows.
             Ok(published) if published.duplicate => Err(AppendError::Conflict),

@@ -165,10 +165,10 @@ impl Line {
     /// Handles one message and tells the stream what became of it. The slot is free again when the handler has ended.
     pub(crate) async fn take(
         self: Arc<Self>,
-        message: jetstream::Message,
+        mut message: jetstream::Message,
         slot: OwnedSemaphorePermit,
     ) {
-        let incoming = match Incoming::from_message(&message) {
+        let incoming = match Incoming::take(&mut message) {
             Ok(incoming) => incoming,
             Err(error) => {
                 warn!(consumer = self.durable, subject = %message.subject, %error, "not a message of a stream");
@@ -176,6 +176,7 @@ impl Line {
             }
         };
         let (attempt, sequence) = (incoming.attempt, incoming.sequence);
+        let headers = incoming.headers.clone();
         let trace = Trace::continued(incoming.header(headers::TRACEPARENT));
         let fate = tokio::select! {
             biased;
@@ -187,7 +188,10 @@ impl Line {
         }
         let settled = match fate {
             Ok(fate) => self.settle(&message, attempt, fate).await,
-            Err(fault) => self.failed(&message, attempt, &fault).await,
+            Err(fault) => {
+                message.message.headers = headers.map(Arc::unwrap_or_clone);
+                self.failed(&message, attempt, &fault).await
+            }
         };
         if let Err(error) = settled {
             debug!(consumer = self.durable, sequence, %error, "could not be acknowledged, will be delivered again");

@@ -14,6 +14,7 @@ mod seal;
 
 use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
+use muster_contracts::dead_letter::v1::DeadLetter;
 use muster_contracts::{Code, Durable, Fault, Message, ObjectStore, Stream};
 use serde_json::{Map, Value};
 
@@ -26,7 +27,7 @@ use crate::{Bus, MessageId, headers};
 
 /// The largest message, in bytes of its JSON.
 pub(crate) const LARGEST: usize = 10 * 1024 * 1024;
-/// The most that a body becomes by sealing; what is larger was not written by a bus.
+/// The most that a body becomes by sealing, or inside a dead letter; what is larger was not written by a bus.
 const LARGEST_WRITTEN: usize = 16 * 1024 * 1024;
 /// A larger body goes to an object store: streams and subscriptions stay quick and small.
 const CLAIM_ABOVE: usize = 512 * 1024;
@@ -43,7 +44,9 @@ static SEALED: HeaderName = HeaderName::from_static(headers::SEALED);
 /// Whether the body is the JSON itself.
 pub(crate) fn is_plain(headers: Option<&HeaderMap>) -> bool {
     headers.is_none_or(|headers| {
-        [&CONTENT_ENCODING, &CLAIM, &SEALED].iter().all(|name| headers.get((*name).clone()).is_none())
+        [&CONTENT_ENCODING, &CLAIM, &SEALED]
+            .iter()
+            .all(|name| headers.get((*name).clone()).is_none())
     })
 }
 
@@ -58,10 +61,11 @@ pub(crate) fn write<M: Message>(
     headers: &mut HeaderMap,
 ) -> Result<Bytes, Fault> {
     let body = json(message)?;
-    if body.len() > LARGEST {
+    let largest = if M::NAME == DeadLetter::NAME { LARGEST_WRITTEN } else { LARGEST };
+    if body.len() > largest {
         return Err(Fault::new(
             Code::Invalid,
-            format!("{} has {} bytes, but may have at most {LARGEST}", M::NAME, body.len()),
+            format!("{} has {} bytes, but may have at most {largest}", M::NAME, body.len()),
         ));
     }
     if M::SEALED.is_empty() {
@@ -254,8 +258,13 @@ mod tests {
 
     #[test]
     fn claims_outlive_the_streams_that_run_executions() {
-        assert!(outlives(Stream::Executions) && outlives(Stream::Deliverables) && outlives(Stream::Dlq));
-        assert!(!outlives(Stream::Audit) && !outlives(Stream::Queues), "their bodies stay with them");
+        assert!(
+            outlives(Stream::Executions) && outlives(Stream::Deliverables) && outlives(Stream::Dlq)
+        );
+        assert!(
+            !outlives(Stream::Audit) && !outlives(Stream::Queues),
+            "their bodies stay with them"
+        );
     }
 
     #[test]

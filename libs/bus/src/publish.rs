@@ -9,7 +9,7 @@ use bytes::Bytes;
 use muster_contracts::{Code, Durable, Fault, Token};
 use tokio::time::Instant;
 
-use crate::{Bus, MessageId, headers};
+use crate::{Bus, MessageId};
 
 /// How long a publish is tried: longer than the election of a new leader takes (NATS: 4 to 9 s).
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);
@@ -43,15 +43,14 @@ impl Bus {
     /// A stream that does not acknowledge (`no_ack` in the contract: it records, and loses what comes while it is away) is not waited for.
     ///
     /// # Errors
-    /// INVALID where a field cannot be a token of the subject, UNAVAILABLE where the stream does not acknowledge.
+    /// INVALID where a field cannot be a token of the subject or the message is larger than 10 MiB, UNAVAILABLE where the stream does not acknowledge.
     pub async fn publish<M: Durable>(
         &self,
         message: &M,
         id: &MessageId,
     ) -> Result<Published, Fault> {
         let subject = subject_of(message)?;
-        let headers = headers::durable(self.service(), message, id);
-        let body = encode(message)?;
+        let (headers, body) = self.pack(message, id).await?;
         if M::STREAM.settings().no_ack {
             return self.publish_unacknowledged(subject, headers, body).await;
         }
@@ -64,7 +63,8 @@ impl Bus {
     /// INVALID where a field cannot be a token of the subject, UNAVAILABLE where the connection is away.
     pub async fn emit<M: Token>(&self, token: &M) -> Result<(), Fault> {
         let subject = subject_of(token)?;
-        let body = encode(token)?;
+        check(token)?;
+        let body = json(token)?;
         self.unless_down(async {
             self.client().publish(subject, body).await.map_err(|error| unavailable(&error))
         })
@@ -181,10 +181,15 @@ pub(crate) fn subject_of<M: muster_contracts::Addressed>(message: &M) -> Result<
     message.subject().map_err(|error| Fault::new(Code::Invalid, error.to_string()))
 }
 
-pub(crate) fn encode<M: muster_contracts::Message>(message: &M) -> Result<Bytes, Fault> {
-    if let Some(field) = message.missing() {
-        return Err(Fault::new(Code::Invalid, format!("{} needs `{field}`", M::NAME)));
+/// Refuses a message that lacks a required field.
+pub(crate) fn check<M: muster_contracts::Message>(message: &M) -> Result<(), Fault> {
+    match message.missing() {
+        Some(field) => Err(Fault::new(Code::Invalid, format!("{} needs `{field}`", M::NAME))),
+        None => Ok(()),
     }
+}
+
+pub(crate) fn json<M: muster_contracts::Message>(message: &M) -> Result<Bytes, Fault> {
     serde_json::to_vec(message).map(Bytes::from).map_err(|error| {
         Fault::new(Code::Internal, format!("{} cannot be written as JSON: {error}", M::NAME))
     })

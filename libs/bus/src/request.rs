@@ -5,11 +5,12 @@ use std::time::Duration;
 use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::message::OutboundMessage;
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, Message, Subject};
 use muster_contracts::{Code, Fault, Request};
+use tokio::time::Instant;
 
-use crate::publish::{decode, encode, subject_of};
-use crate::{Bus, headers};
+use crate::publish::{decode, subject_of};
+use crate::{Bus, headers, payload};
 
 /// The deadline of [`Bus::request`].
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -42,7 +43,17 @@ impl Bus {
         request: &R,
         deadline: Duration,
     ) -> Result<R::Reply, Fault> {
-        self.send(request, deadline).await.and_then(|message| reply::<R>(&message))
+        let message = self.send(request, deadline).await?;
+        if let Some(fault) = fault_of(&message) {
+            return Err(fault);
+        }
+        self.reply::<R>(message).await.map_err(|fault| match fault.code {
+            Code::Invalid => {
+                let text = format!("the reply of {} is {}", R::METHOD, fault.message);
+                Fault::new(Code::Internal, text)
+            }
+            _ => fault,
+        })
     }
 
     /// Asks as [`Bus::request_within`], and tells what the server answered from what nobody answered: then the work may be done or not.
@@ -59,53 +70,63 @@ impl Bus {
                 || request.subject().is_ok_and(|subject| fault == nobody_serves(&subject));
             Unanswered { fault, sent: !kept_here }
         })?;
-        Ok(match fault_of(&message) {
-            Some(fault) => Err(fault),
-            None => decode::<R::Reply>(&message.payload),
-        })
+        if let Some(fault) = fault_of(&message) {
+            return Ok(Err(fault));
+        }
+        match self.reply::<R>(message).await {
+            // What was done is known to nobody here.
+            Err(fault) if fault.code != Code::Invalid => Err(Unanswered { fault, sent: true }),
+            reply => Ok(reply),
+        }
+    }
+
+    /// The reply itself, fetched where it lies in the object store.
+    async fn reply<R: Request>(&self, message: Message) -> Result<R::Reply, Fault> {
+        let headers = message.headers.as_ref();
+        if payload::is_plain(headers) {
+            return decode::<R::Reply>(&message.payload);
+        }
+        let reply = Box::pin(self.read(headers, message.payload)).await;
+        self.give_back(headers);
+        reply
     }
 
     async fn send<R: Request>(&self, request: &R, deadline: Duration) -> Result<Message, Fault> {
         let subject = subject_of(request)?;
-        let body = encode(request)?;
-        let limit = self.client().max_payload();
-        if limit > 0 && body.len() > limit {
-            return Err(Fault::new(
-                Code::Invalid,
-                format!(
-                    "a request of {} bytes is larger than the server's limit of {limit}",
-                    body.len()
-                ),
-            ));
-        }
         let mut headers = HeaderMap::new();
         headers::insert_trace(&mut headers);
+        headers.insert(headers::ACCEPT_ENCODING, payload::ACCEPTED);
+        // A large body is lent until the reply is there.
+        let (body, _lent) = self.pack_request(request, &mut headers).await?;
         if R::LONG {
             headers.insert(headers::SIGNS, "1");
             return self
-                .unless_down(self.long_request(
+                .unless_down(Box::pin(self.long_request(
                     OutboundMessage::new(subject.into(), body, Some(headers)),
                     deadline,
                     R::RECORDED,
-                ))
+                )))
                 .await;
         }
-        let mut question = async_nats::Request::new().payload(body).timeout(Some(deadline));
-        if !headers.is_empty() {
-            question = question.headers(headers);
-        }
+        let subject = Subject::from(subject);
+        // The deadline is ours: one timer for it and for the look at the connection.
+        let mut question = async_nats::Request::new().payload(body).timeout(None);
+        question = question.headers(headers);
         let operation = async {
             self.client().send_request(subject.clone(), question).await.map_err(|error| match error
                 .kind()
             {
                 RequestErrorKind::NoResponders => nobody_serves(&subject),
-                RequestErrorKind::TimedOut => too_late(&subject, deadline),
                 _ => {
                     Fault::new(Code::Unavailable, format!("{subject} could not be asked: {error}"))
                 }
             })
         };
-        self.unless_down(operation).await
+        let end = Instant::now() + deadline;
+        match self.until(Some(end), operation).await {
+            Some(message) => message,
+            None => Err(too_late(&subject, deadline)),
+        }
     }
 }
 
@@ -118,15 +139,6 @@ pub(crate) fn too_late(subject: &str, deadline: Duration) -> Fault {
         Code::Deadline,
         format!("{subject} did not answer within {} ms", deadline.as_millis()),
     )
-}
-
-fn reply<R: Request>(message: &Message) -> Result<R::Reply, Fault> {
-    if let Some(fault) = fault_of(message) {
-        return Err(fault);
-    }
-    decode::<R::Reply>(&message.payload).map_err(|fault| {
-        Fault::new(Code::Internal, format!("the reply of {} is {}", R::METHOD, fault.message))
-    })
 }
 
 /// The fault that a reply carries. A plain worker may set the service headers only.

@@ -1,28 +1,40 @@
 //! Answering requests by the NATS Services API: discoverable, shared by replicas, never silent.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use ::metrics::Histogram;
 use async_nats::service::endpoint::Endpoint as Requests;
 use async_nats::service::{self, NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Service, ServiceExt};
-use async_nats::{Client, HeaderMap, Subject};
+use async_nats::{Client, HeaderMap, Message, Subject};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
+use muster_contracts::permissions::queue_group;
 use muster_contracts::{Code, Fault};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::long_request::SIGN_EVERY;
+use crate::payload::{self, Seals};
 use crate::routes::Answer;
 use crate::tasks::Tasks;
 use crate::trace::Trace;
-use crate::{Bus, headers};
+use crate::{Bus, headers, metrics};
 
 /// Requests that one endpoint answers at the same time; more wait in the subscription.
 const CONCURRENCY: usize = 1024;
 
-/// Answers the request with this subject and body.
-pub(crate) type Handler = Arc<dyn Fn(&str, &[u8]) -> Answer + Send + Sync>;
+/// A request with its opened body.
+pub(crate) struct Asked<'a> {
+    pub(crate) bus: &'a Bus,
+    pub(crate) subject: &'a str,
+    pub(crate) body: &'a [u8],
+    pub(crate) seals: Option<&'a Seals>,
+}
+
+/// Answers a request.
+pub(crate) type Handler = Arc<dyn Fn(Asked<'_>) -> Answer + Send + Sync>;
 
 /// A request with its handler, erased.
 pub(crate) struct Endpoint {
@@ -51,7 +63,7 @@ pub(crate) async fn serve(
     let service = bus
         .client()
         .service_builder()
-        .queue_group(bus.service())
+        .queue_group(queue_group(bus.service()))
         .start(bus.service(), env!("CARGO_PKG_VERSION"))
         .await
         .map_err(failed)?;
@@ -65,10 +77,13 @@ pub(crate) async fn serve(
                 .map_err(failed)?;
             tasks.spawn(answer_all(
                 requests,
-                bus.client().clone(),
+                bus.clone(),
                 tasks.group(),
-                endpoint.long,
-                endpoint.answer.clone(),
+                Answering {
+                    long: endpoint.long,
+                    answer: endpoint.answer.clone(),
+                    duration: metrics::answering(bus.service(), &endpoint.name),
+                },
             ));
         }
     }
@@ -84,36 +99,61 @@ async fn stop_with(service: Service, shutdown: CancellationToken) {
     }
 }
 
-async fn answer_all(
-    mut requests: Requests,
-    client: Client,
-    replies: Tasks,
+/// How one endpoint answers.
+struct Answering {
     long: bool,
     answer: Handler,
-) {
+    duration: Histogram,
+}
+
+async fn answer_all(mut requests: Requests, bus: Bus, replies: Tasks, how: Answering) {
     let slots = Arc::new(Semaphore::new(CONCURRENCY));
     while let Some(request) = requests.next().await {
         // The semaphore is never closed.
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         let trace =
             Trace::continued(headers::get(request.message.headers.as_ref(), headers::TRACEPARENT));
-        let (answer, client) = (answer.clone(), client.clone());
+        let (answer, bus, duration) = (how.answer.clone(), bus.clone(), how.duration.clone());
+        let long = how.long;
         replies.spawn(trace.run(async move {
-            let work = answer(&request.message.subject, &request.message.payload);
+            let started = Instant::now();
+            let work = start(&bus, &request.message, answer);
             let signs =
                 long && headers::get(request.message.headers.as_ref(), headers::SIGNS).is_some();
             let result = match request.message.reply.clone() {
-                Some(inbox) if signs => with_signs(&client, inbox, work).await,
+                Some(inbox) if signs => Box::pin(with_signs(bus.client(), inbox, work)).await,
                 _ => work.await,
             };
-            reply(&request, result).await;
+            reply(&bus, &request, result).await;
+            duration.record(started.elapsed());
             drop(slot);
         }));
     }
     replies.finish().await;
 }
 
-async fn with_signs(client: &Client, inbox: Subject, mut work: Answer) -> Result<Bytes, Fault> {
+/// Begins to answer a request; one whose body is not plain JSON is opened first.
+fn start(bus: &Bus, message: &Message, answer: Handler) -> Answer {
+    if payload::is_plain(message.headers.as_ref()) {
+        let (subject, body) = (&message.subject, &message.payload);
+        return answer(Asked { bus, subject, body, seals: None });
+    }
+    let (bus, message) = (bus.clone(), message.clone());
+    let answer = async move {
+        let headers = message.headers.as_ref();
+        let body = bus.open_body(headers, message.payload).await?;
+        let seals = bus.seals(headers)?;
+        let (subject, seals) = (&message.subject, seals.as_ref());
+        answer(Asked { bus: &bus, subject, body: &body, seals }).await
+    };
+    answer.boxed()
+}
+
+async fn with_signs(
+    client: &Client,
+    inbox: Subject,
+    mut work: Answer,
+) -> Result<(HeaderMap, Bytes), Fault> {
     let mut clock = tokio::time::interval(SIGN_EVERY);
     loop {
         tokio::select! {
@@ -130,9 +170,28 @@ async fn with_signs(client: &Client, inbox: Subject, mut work: Answer) -> Result
     }
 }
 
-async fn reply(request: &service::Request, result: Result<Bytes, Fault>) {
+/// A large reply as the requester takes it.
+async fn pack(
+    bus: &Bus,
+    question: &Message,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Result<(HeaderMap, Bytes), Fault> {
+    let accepted = headers::get(question.headers.as_ref(), headers::ACCEPT_ENCODING);
+    let body = bus.pack_reply(body, &mut headers, accepted.unwrap_or_default()).await?;
+    Ok((headers, body))
+}
+
+async fn reply(bus: &Bus, request: &service::Request, result: Result<(HeaderMap, Bytes), Fault>) {
+    let result = match result {
+        Ok((headers, body)) if body.len() > payload::SMALL => {
+            Box::pin(pack(bus, &request.message, headers, body)).await
+        }
+        result => result,
+    };
     let sent = match result {
-        Ok(body) => request.respond(Ok(body)).await,
+        Ok((headers, body)) if headers.is_empty() => request.respond(Ok(body)).await,
+        Ok((headers, body)) => request.respond_with_headers(Ok(body), headers).await,
         Err(fault) => {
             let body = serde_json::to_vec(&fault).unwrap_or_default();
             let text: String =

@@ -25,9 +25,12 @@ impl Tasks {
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let gone = self.gone.clone();
+        // A task is moved several times until it runs; on the heap only its address is.
+        let mut task = Box::pin(task);
         self.tracker.spawn(async move {
             tokio::select! {
-                () = task => {}
+                biased;
+                () = &mut task => {}
                 () = gone.cancelled() => {}
             }
         });

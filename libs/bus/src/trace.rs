@@ -7,17 +7,17 @@ tokio::task_local! {
 }
 
 /// The position in a trace: `traceparent` of <https://www.w3.org/TR/trace-context/>.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
-    trace_id: String,
-    span_id: String,
+    trace_id: u128,
+    span_id: u64,
 }
 
 impl Trace {
     /// A trace that begins here.
     #[must_use]
     pub fn new() -> Self {
-        Self { trace_id: format!("{:032x}", rand::random::<u128>() | 1), span_id: span_id() }
+        Self { trace_id: rand::random::<u128>() | 1, span_id: rand::random::<u64>() | 1 }
     }
 
     /// The hop after `traceparent`; a new trace where it is absent or malformed.
@@ -28,37 +28,37 @@ impl Trace {
 
     /// The trace's id, 32 hexadecimal digits.
     #[must_use]
-    pub fn trace_id(&self) -> &str {
-        &self.trace_id
+    pub fn trace_id(&self) -> String {
+        format!("{:032x}", self.trace_id)
     }
 
     /// The header for the next hop.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        format!("00-{}-{}-01", self.trace_id, self.span_id)
+        format!("00-{:032x}-{:016x}-01", self.trace_id, self.span_id)
     }
 
     /// The trace that the running task belongs to.
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(Clone::clone).ok()
+        CURRENT.try_with(|trace| *trace).ok()
     }
 
     /// Runs a future inside this trace: what it publishes and asks carries it on.
-    pub async fn run<F: Future>(self, future: F) -> F::Output {
-        CURRENT.scope(self, future).await
+    pub fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        CURRENT.scope(self, future)
     }
 
     fn parse(traceparent: &str) -> Option<Self> {
         let mut parts = traceparent.split('-');
         let (_version, trace_id, parent) = (parts.next()?, parts.next()?, parts.next()?);
-        let hexadecimal = |text: &str, length| {
-            text.len() == length
-                && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-                && text.bytes().any(|byte| byte != b'0')
-        };
-        (hexadecimal(trace_id, 32) && hexadecimal(parent, 16))
-            .then(|| Self { trace_id: trace_id.to_ascii_lowercase(), span_id: span_id() })
+        if trace_id.len() != 32 || parent.len() != 16 {
+            return None;
+        }
+        let parent = u64::from_str_radix(parent, 16).ok()?;
+        let trace_id = u128::from_str_radix(trace_id, 16).ok()?;
+        (trace_id != 0 && parent != 0)
+            .then(|| Self { trace_id, span_id: rand::random::<u64>() | 1 })
     }
 }
 
@@ -66,10 +66,6 @@ impl Default for Trace {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn span_id() -> String {
-    format!("{:016x}", rand::random::<u64>() | 1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Writing a dead letter: by the service that gives the message up, or after its crash, when the broker has told that it gave up.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, jetstream};
 use chrono::{DateTime, Utc};
@@ -90,7 +91,7 @@ impl Bus {
 
 fn letter_of(line: &Line, incoming: &Incoming) -> DeadLetter {
     let mut kept = HashMap::new();
-    for (name, values) in incoming.headers.iter().flat_map(HeaderMap::iter) {
+    for (name, values) in incoming.headers.iter().flat_map(|headers| headers.iter()) {
         if let Some(value) = values.first() {
             kept.insert(name.to_string(), value.to_string());
         }
@@ -124,7 +125,7 @@ impl Incoming {
         }
         Self {
             subject: letter.subject.clone(),
-            headers: (!headers.is_empty()).then_some(headers),
+            headers: (!headers.is_empty()).then(|| Arc::new(headers)),
             body: letter.body.clone().into(),
             sequence: letter.sequence,
             time: time(letter.first_at.as_ref()),

@@ -16,6 +16,8 @@ use crate::Bus;
 
 /// The most ids of one message: 16 KiB.
 const MOST: usize = 1024;
+/// How long a finished id waits for others.
+const GATHER: Duration = Duration::from_millis(1);
 /// How long one try waits for the acknowledgement.
 const ACK_WAIT: Duration = Duration::from_secs(3);
 /// How long after a failed try the next one begins.
@@ -52,8 +54,14 @@ impl Log {
 async fn write(bus: Bus, prefix: String, known: Arc<Known>, mut received: mpsc::Receiver<Entry>) {
     let mut entries = Vec::with_capacity(MOST);
     let mut number = 0_u64;
-    // While one message is on its way, those that are finished meanwhile gather for the next.
     while received.recv_many(&mut entries, MOST).await > 0 {
+        // Handlers that finish soon after share the message: nobody but the broker waits for it.
+        tokio::time::sleep(GATHER).await;
+        while entries.len() < MOST
+            && let Ok(entry) = received.try_recv()
+        {
+            entries.push(entry);
+        }
         let mut body = BytesMut::with_capacity(entries.len() * Key::SIZE);
         entries.iter().for_each(|entry| body.extend_from_slice(&entry.key.0));
         number += 1;

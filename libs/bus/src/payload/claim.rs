@@ -1,15 +1,22 @@
 //! Claim checks: a large body lies in an object store, and the message says where.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use chrono::Utc;
 use muster_contracts::{Code, Fault, ObjectStore, Stream};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::LARGEST_WRITTEN;
 use crate::id::hex;
 use crate::{Bus, MessageId, headers};
+
+/// How long the body of a message is tried to be stored: longer than the election of a new leader takes.
+const PUT_DEADLINE: Duration = Duration::from_secs(15);
+const PUT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Where a body lies, and what it is.
 pub(crate) struct Claim {
@@ -69,8 +76,19 @@ impl Claim {
         headers.insert(headers::CLAIM_SIZE, self.size.to_string());
     }
 
+    /// Stores the body; a message's over the election of a new leader, as its publish is tried.
     pub(super) async fn put(&self, bus: &Bus, body: &[u8]) -> Result<(), Fault> {
-        bus.objects(self.store).put_once(&self.name, body).await
+        let started = Instant::now();
+        loop {
+            match bus.objects(self.store).put_once(&self.name, body).await {
+                Err(fault)
+                    if fault.code == Code::Unavailable
+                        && self.store == ObjectStore::Claims
+                        && started.elapsed() < PUT_DEADLINE => {}
+                done => return done,
+            }
+            tokio::time::sleep(PUT_PAUSE).await;
+        }
     }
 
     /// The body itself, if it is what the message says.
@@ -116,8 +134,7 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let (Some(claim), Ok(runtime)) =
-            (self.claim.take(), tokio::runtime::Handle::try_current())
+        let (Some(claim), Ok(runtime)) = (self.claim.take(), tokio::runtime::Handle::try_current())
         else {
             return;
         };

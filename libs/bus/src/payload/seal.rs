@@ -42,7 +42,11 @@ impl SealKeys {
         for (index, part) in text.split(',').map(str::trim).enumerate() {
             let wrong = |problem: &str| {
                 let right = "keys like 2026a:<base64 of 32 random bytes>, separated by commas";
-                SettingsError::new(SETTING, "hidden", format!("{right}: key {} {problem}", index + 1))
+                SettingsError::new(
+                    SETTING,
+                    "hidden",
+                    format!("{right}: key {} {problem}", index + 1),
+                )
             };
             let (id, key) = part.split_once(':').ok_or_else(|| wrong("has no id in front"))?;
             let good = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
@@ -118,10 +122,8 @@ impl Key {
         let plain = serde_json::to_vec(value).map_err(|_never| failed())?;
         let nonce: [u8; NONCE] = rand::random();
         let payload = Payload { msg: &plain, aad: associated };
-        let sealed = self
-            .cipher
-            .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_opaque| failed())?;
+        let sealed =
+            self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_opaque| failed())?;
         let bytes = [nonce.as_slice(), &sealed].concat();
         Ok(format!("{PREFIX}{}:{}", self.id, URL_SAFE_NO_PAD.encode(bytes)))
     }

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use muster_bus::Recorded;
 use muster_contracts::Message;
 use muster_contracts::agent::v1::{AgentExecutionCompleted, AgentExecutionFailed, Usage};
+use muster_contracts::tool::v1::{ToolExecutionCompleted, ToolExecutionFailed};
+use muster_contracts::workflow::v1::CallCompleted;
 use serde_json::Value;
 
 /// An event with what the log is asked by.
@@ -24,7 +26,7 @@ pub(crate) struct Record {
     pub(crate) at: DateTime<Utc>,
     /// JSON.
     pub(crate) body: String,
-    /// Set where a run of an agent ended.
+    /// Set where something ended that uses a model or a tool.
     pub(crate) usage: Option<Usage>,
 }
 
@@ -87,14 +89,30 @@ fn only_task(json: &Value) -> Option<&str> {
     tasks.next().filter(|_| tasks.next().is_none())
 }
 
-/// What the run that ended with this event used.
+/// What ended with this event used: a run of an agent, or a workflow's own call of a tool or a model. Calls that an agent makes
+/// have no events; they are in the usage of its run.
 fn usage(message_type: &str, json: &Value) -> Option<Usage> {
-    let ends = [AgentExecutionCompleted::NAME, AgentExecutionFailed::NAME];
-    if !ends.contains(&message_type) {
-        return None;
+    let told = |pointer| json.pointer(pointer).cloned().unwrap_or_default();
+    let ended = |names: [&str; 2]| names.contains(&message_type);
+    if ended([AgentExecutionCompleted::NAME, AgentExecutionFailed::NAME]) {
+        return Some(serde_json::from_value(told("/usage")).unwrap_or_default());
     }
-    let usage = json.get("usage").cloned().unwrap_or_default();
-    Some(serde_json::from_value(usage).unwrap_or_default())
+    if ended([ToolExecutionCompleted::NAME, ToolExecutionFailed::NAME]) {
+        return Some(Usage { tool_calls: 1, ..Usage::default() });
+    }
+    let model = message_type == CallCompleted::NAME && json.pointer("/output/usage").is_some();
+    model.then(|| {
+        let tokens = |name| {
+            let count = told("/output/usage").get(name).and_then(Value::as_u64);
+            u32::try_from(count.unwrap_or_default()).unwrap_or(u32::MAX)
+        };
+        Usage {
+            input_tokens: tokens("input_tokens"),
+            output_tokens: tokens("output_tokens"),
+            model_calls: 1,
+            ..Usage::default()
+        }
+    })
 }
 
 #[cfg(test)]
@@ -113,6 +131,7 @@ mod tests {
             time: DateTime::from_timestamp_millis(1234).unwrap(),
             execution_id: "e1".into(),
             body: body.to_vec().into(),
+            reading: Default::default(),
         }
     }
 
@@ -132,7 +151,18 @@ mod tests {
     fn a_run_that_failed_early_has_a_usage_too() {
         let failed = record(AgentExecutionFailed::NAME, &json!({"agent": "critic"}));
         assert_eq!(failed.usage, Some(Usage::default()));
-        assert_eq!(record("muster.tool.v1.ToolExecutionFailed", &json!({})).usage, None);
+        assert_eq!(record("muster.tool.v1.ToolExecutionStarted", &json!({})).usage, None);
+    }
+
+    #[test]
+    fn what_a_workflow_calls_itself_counts_too() {
+        let tool = record(ToolExecutionCompleted::NAME, &json!({"tool": "text_stats"}));
+        assert_eq!(tool.usage, Some(Usage { tool_calls: 1, ..Usage::default() }));
+        let output = json!({"text": "", "usage": {"input_tokens": 3, "output_tokens": 2}});
+        let model = record(CallCompleted::NAME, &json!({"output": output}));
+        let used = Usage { input_tokens: 3, output_tokens: 2, model_calls: 1, ..Usage::default() };
+        assert_eq!(model.usage, Some(used));
+        assert_eq!(record(CallCompleted::NAME, &json!({"output": {"hits": []}})).usage, None);
     }
 
     #[test]

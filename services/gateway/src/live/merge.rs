@@ -117,6 +117,7 @@ mod tests {
             time: DateTime::from_timestamp(second, 0).unwrap(),
             execution_id: String::new(),
             body: Bytes::new(),
+            reading: Default::default(),
         }
     }
 
