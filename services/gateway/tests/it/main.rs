@@ -13,6 +13,7 @@ mod live;
 mod outages;
 mod platform;
 mod refusals;
+mod tools;
 
 /// The contract with clients. A change here is a change for every client: accept it only when that is meant.
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::Utc;
-use muster_bus::{Bus, Delivery, MessageId, Routes, Settings};
+use muster_bus::{Bus, Delivery, MessageId, Routes};
 use muster_contracts::{
     Code, Fault, JsonObject,
     agent::v1::{AgentDefinition, AgentList, GetAgentRequest, ListAgentsRequest, PutAgentRequest},
@@ -28,6 +28,8 @@ use muster_runtime::{Service, testing::Running};
 use muster_testkit::{NatsServer, eventually, free_port};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
+
+use crate::tools;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -123,13 +125,12 @@ impl Platform {
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
         let settings = [
-            ("NATS_URL", nats.url()),
-            ("MUSTER_HTTP_ADDR", &address),
+            ("MUSTER_HTTP_ADDR", address.as_str()),
             ("MUSTER_MAX_STREAMS", "2"),
             ("MUSTER_STOP_TIMEOUT", "2"),
         ];
         let peers = Peers::default();
-        let bus = Bus::open(Settings::new("test", nats.url())).await.unwrap();
+        let bus = Bus::open(nats.settings("test")).await.unwrap();
         let played = peers.clone();
         let others = Service::new("peers", move |cx: muster_runtime::Context| {
             let peers = played.clone();
@@ -139,8 +140,8 @@ impl Platform {
             }
         });
         let running = vec![
-            muster_runtime::testing::start([muster_gateway::service()], &settings),
-            muster_runtime::testing::start([others], &settings),
+            muster_runtime::testing::start([muster_gateway::service()], &nats.env(&settings)),
+            muster_runtime::testing::start([others], &nats.operator_env(&settings)),
         ];
         let platform = Self {
             nats,
@@ -167,6 +168,10 @@ impl Platform {
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Response {
         self.request(Method::POST, path).json(&body).send().await.unwrap()
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Response {
+        self.request(Method::DELETE, path).send().await.unwrap()
     }
 
     pub(crate) async fn put(&self, path: &str, content_type: &str, body: &str) -> Response {
@@ -211,6 +216,9 @@ fn routes(peers: Peers) -> Routes<Peers> {
         .rpc(get_agent)
         .rpc(list_agents)
         .rpc(list_tools)
+        .rpc(tools::register)
+        .rpc(tools::unregister)
+        .rpc(tools::execute)
         .rpc(put_workflow)
         .rpc(get_workflow)
         .rpc(list_workflows)
