@@ -6,4 +6,3 @@ pub(crate) mod fact;
 pub(crate) mod notice;
 pub(crate) mod run;
 pub(crate) mod schema;
-pub(crate) mod summary;

@@ -4,8 +4,7 @@ use muster_contracts::{Code, Fault};
 
 /// The tokens of a text. Not for the async runtime's threads: the first call loads the table, and a long text takes milliseconds.
 pub(crate) fn count(text: &str) -> u32 {
-    u32::try_from(tiktoken_rs::o200k_base_singleton().encode_ordinary(text).len())
-        .unwrap_or(u32::MAX)
+    u32::try_from(muster_text::tokens::count(text)).unwrap_or(u32::MAX)
 }
 
 /// Runs something that counts on a thread for blocking work.

@@ -219,7 +219,9 @@ fn the_engine_and_every_domain_are_pure() {
         ".await",
     ];
     let mut sources = files(&root().join("libs/workflow/src"), ".rs");
-    sources.extend(files(&root().join("libs/document/src"), ".rs"));
+    for library in ["libs/document/src", "libs/text/src"] {
+        sources.extend(files(&root().join(library), ".rs"));
+    }
     for name in services() {
         let src = CRATES[name].folder.join("src");
         sources.extend(files(&src.join("domain"), ".rs"));

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use muster_contracts::{deliverable::v1::Deliverable, subject};
+use muster_text::{one_line, sentences};
 use serde_json::{Map, Value, json};
-
-use super::summary::sentences;
 
 /// The most tokens that a notice may have.
 pub(crate) const MAX_TOKENS: u32 = 200;
@@ -121,9 +120,9 @@ pub(crate) fn compose(
 /// The first sentences of a text, as many as fit; of a first sentence that is too long, the first words.
 fn lead(text: &str, room: u32, count: impl Fn(&str) -> u32) -> String {
     let fits = |text: &str| count(&json!({ "summary": text }).to_string()) <= room;
-    longest(sentences(text), &fits)
+    longest(sentences(text).into_iter().map(one_line), &fits)
         .or_else(|| {
-            let words = text.split_whitespace().map(str::to_owned).collect();
+            let words = text.split_whitespace().map(str::to_owned);
             longest(words, &|text: &str| fits(&format!("{text} …")))
                 .map(|words| format!("{words} …"))
         })
@@ -131,7 +130,7 @@ fn lead(text: &str, room: u32, count: impl Fn(&str) -> u32) -> String {
 }
 
 /// As many of the first pieces, joined by blanks, as fit; `None` where not even one does.
-fn longest(pieces: Vec<String>, fits: &impl Fn(&str) -> bool) -> Option<String> {
+fn longest(pieces: impl Iterator<Item = String>, fits: &impl Fn(&str) -> bool) -> Option<String> {
     let mut whole = String::new();
     for piece in pieces {
         let longer = if whole.is_empty() { piece } else { format!("{whole} {piece}") };

@@ -163,7 +163,7 @@ fn summary(of: String, n: Option<usize>, named: Kwargs) -> Result<String, Error>
 }
 
 fn sentences(of: String) -> Vec<String> {
-    text::sentences(&of)
+    muster_text::sentences(&of)
         .into_iter()
         .map(|sentence| sentence.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect()

@@ -1,28 +1,10 @@
 //! Counting tokens with o200k, the tokenizer of GPT-4o.
 
 use muster_contracts::llm::v1::{ChatMessage, ChatTool, TokenUsage, ToolCall};
-use tiktoken_rs::{CoreBPE, o200k_base_singleton};
+pub(crate) use muster_text::tokens::{count, cut};
 
 /// Tokens that a message costs beside its text, as OpenAI counts them.
 const PER_MESSAGE: usize = 3;
-
-fn tokenizer() -> &'static CoreBPE {
-    o200k_base_singleton()
-}
-
-/// The tokens of a text.
-pub(crate) fn count(text: &str) -> usize {
-    tokenizer().count_ordinary(text)
-}
-
-/// The text's first `limit` tokens, or `None` where it has no more than that.
-pub(crate) fn cut(text: &str, limit: usize) -> Option<String> {
-    let tokens = tokenizer().encode_ordinary(text);
-    let kept = tokens.get(..limit).filter(|_| tokens.len() > limit)?;
-    let bytes = tokenizer().decode_bytes(kept).unwrap_or_default();
-    // The last token may end within a character.
-    Some(String::from_utf8_lossy(&bytes).trim_end_matches('\u{fffd}').to_owned())
-}
 
 /// The usage of a reply whose provider did not say it.
 pub(crate) fn estimate(

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use muster_contracts::deliverable::v1::Deliverable;
+use muster_text::{stems, tokens};
 
-use super::text::{self, stems};
+use super::text;
 
 /// The deliverable that `deliverables/{agent}/{type}/{feature}` names.
 pub(crate) fn address(text: &str) -> Result<Deliverable, String> {
@@ -46,14 +47,14 @@ pub(crate) fn section(content: &str, wanted: &str) -> Result<String, String> {
 
 /// The paragraphs that share most words with the query, in their order, within so many tokens.
 pub(crate) fn passages(content: &str, query: &str, max_tokens: usize) -> String {
-    let wanted: BTreeSet<String> = stems(query).collect();
+    let wanted: BTreeSet<String> = stems(query);
     let mut ranked: Vec<(usize, usize, &str)> = content
         .split("\n\n")
         .map(str::trim)
         .enumerate()
         .filter(|(_, paragraph)| !paragraph.is_empty())
         .map(|(at, paragraph)| {
-            let have: BTreeSet<String> = stems(paragraph).collect();
+            let have: BTreeSet<String> = stems(paragraph);
             (have.intersection(&wanted).count(), at, paragraph)
         })
         .filter(|(score, ..)| *score > 0)
@@ -62,12 +63,12 @@ pub(crate) fn passages(content: &str, query: &str, max_tokens: usize) -> String 
     let mut left = max_tokens;
     let mut chosen: Vec<(usize, String)> = Vec::new();
     for (_, at, paragraph) in ranked {
-        let tokens = text::tokens(paragraph) + 1;
+        let tokens = tokens::count(paragraph) + 1;
         if tokens <= left {
             left -= tokens;
             chosen.push((at, paragraph.to_owned()));
         } else if chosen.is_empty() {
-            chosen.push((at, text::cut(paragraph, left).unwrap_or_default()));
+            chosen.push((at, tokens::cut(paragraph, left).unwrap_or_default()));
             break;
         }
     }

@@ -3,12 +3,13 @@
 use futures::FutureExt;
 use muster_bus::Bus;
 use muster_contracts::deliverable::v1::Deliverable;
+use muster_text::tokens;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Tool, Work, arguments, compute};
 use crate::domain::call::{Call, Definition, Effect};
-use crate::domain::{deliverable, text};
+use crate::domain::deliverable;
 use crate::error::Error;
 
 /// Tokens of a whole deliverable or of a section, where the call does not say.
@@ -79,12 +80,12 @@ fn excerpt(arguments: &Arguments, found: &Deliverable) -> Result<Value, Error> {
         }
         (None, None) => found.content.clone(),
     };
-    let cut = text::cut(&part, limit.unwrap_or(WHOLE));
+    let cut = tokens::cut(&part, limit.unwrap_or(WHOLE));
     let truncated = cut.is_some();
     let content = cut.unwrap_or(part);
     Ok(json!({
         "deliverable": arguments.deliverable,
-        "tokens": text::tokens(&content),
+        "tokens": tokens::count(&content),
         "total_tokens": found.tokens,
         "truncated": truncated,
         "sha256": found.sha256,

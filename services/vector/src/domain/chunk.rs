@@ -93,7 +93,7 @@ fn endless_word(window: &str) -> Option<usize> {
 
 impl Chunk {
     fn new(text: String) -> Self {
-        let tokens = tiktoken_rs::o200k_base_singleton().count_ordinary(&text);
+        let tokens = muster_text::tokens::count(&text);
         Self { text, tokens: u32::try_from(tokens).unwrap_or(u32::MAX) }
     }
 }

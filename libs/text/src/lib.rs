@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+mod sentences;
+pub mod tokens;
+mod words;
+
+pub use self::sentences::{one_line, sentences};
+pub use self::words::{covers, frequencies, stem, stems, telling, top_terms, words};
