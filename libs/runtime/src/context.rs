@@ -48,11 +48,16 @@ impl Context {
         });
     }
 
-    /// The service's own schema in Postgres, under a role of its own. Waits for a server that is not there yet.
+    /// The service's own schema in Postgres, under a role of its own, with what `tables` creates where it is not there. Waits for a server that is not there yet.
     ///
     /// # Errors
-    /// Where the service has to stop while it waits.
-    pub async fn database(&self, settings: &Database, schema: &str) -> anyhow::Result<PgPool> {
+    /// Where the service has to stop while it waits, or Postgres refuses a statement of `tables`.
+    pub async fn database(
+        &self,
+        settings: &Database,
+        schema: &str,
+        tables: &'static str,
+    ) -> anyhow::Result<PgPool> {
         // Not ready from the start: a service that waits for Postgres cannot work.
         let (opened, probe) = tokio::sync::watch::channel(None::<PgPool>);
         self.readiness.add("postgres", move || {
@@ -67,7 +72,7 @@ impl Context {
             }
         });
         let pool = tokio::select! {
-            pool = settings.open(self.service, schema) => pool?,
+            pool = settings.open(self.service, schema, tables) => pool?,
             () = self.shutdown.cancelled() => anyhow::bail!("stopped before Postgres was there"),
         };
         opened.send_replace(Some(pool.clone()));

@@ -42,8 +42,21 @@ impl Database {
         Ok(Self { options: options.application_name(service) })
     }
 
-    pub(crate) async fn open(&self, service: &str, schema: &str) -> anyhow::Result<PgPool> {
-        open(self.options.clone(), service, schema).await
+    pub(crate) async fn open(
+        &self,
+        service: &str,
+        schema: &str,
+        tables: &'static str,
+    ) -> anyhow::Result<PgPool> {
+        let pool = open(self.options.clone(), service, schema).await?;
+        while let Err(error) = sqlx::raw_sql(tables).execute(&pool).await {
+            if !is_away(&error) {
+                return Err(error).context("the tables cannot be created");
+            }
+            warn!(%error, service, "tables could not be created, will try again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(pool)
     }
 }
 

@@ -19,10 +19,7 @@ pub fn service() -> Service {
 }
 
 async fn run(cx: Context, database: Database) -> anyhow::Result<()> {
-    let store = Store::new(cx.database(&database, "execution_log").await?);
-    tokio::select! {
-        prepared = store.prepare() => prepared?,
-        () = cx.shutdown.cancelled() => return Ok(()),
-    }
+    let pool = cx.database(&database, "execution_log", include_str!("../schema.sql")).await?;
+    let store = Store::new(pool);
     cx.serve(routes::routes(App { bus: cx.bus.clone(), store })).await
 }

@@ -1,14 +1,11 @@
 //! The events in Postgres.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use muster_contracts::Json;
 use muster_contracts::log::v1::LogEntry;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
-use tracing::warn;
 
 use crate::domain::{MAX_PAGE_BYTES, Record, Run, Summary};
 use crate::error::Error;
@@ -22,21 +19,6 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) const fn new(pool: PgPool) -> Self {
         Self { pool }
-    }
-
-    /// Creates what is not there. Waits where Postgres went away meanwhile.
-    pub(crate) async fn prepare(&self) -> Result<(), Error> {
-        loop {
-            let done = sqlx::raw_sql(include_str!("../schema.sql")).execute(&self.pool).await;
-            match done.map_err(Error::from) {
-                Ok(_done) => return Ok(()),
-                Err(error @ Error::DatabaseAway(_)) => {
-                    warn!(%error, "table could not be created, will try again");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Records an event, once. The sequence under which it is recorded: that of the first delivery.
@@ -118,7 +100,7 @@ impl Store {
         Ok(first.zip(last).map(|(first, last)| Summary { events, first, last }))
     }
 
-    /// The runs of agents that ended in an execution.
+    /// What ended in an execution and used a model or a tool.
     pub(crate) async fn runs(&self, execution_id: &str) -> Result<Vec<Run>, Error> {
         let rows: Vec<(String, Value)> = sqlx::query_as(
             "SELECT agent, usage FROM events WHERE execution_id = $1 AND usage IS NOT NULL",

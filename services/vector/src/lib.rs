@@ -23,12 +23,9 @@ pub fn service() -> Service {
 }
 
 async fn run(cx: Context, config: Config) -> anyhow::Result<()> {
-    let store = Store::new(cx.database(&config.database, "vector").await?);
+    let pool = cx.database(&config.database, "vector", include_str!("../schema.sql")).await?;
+    let store = Store::new(pool);
     let embedder = config.embedder()?;
     info!(embedder = embedder.name(), "embedding");
-    tokio::select! {
-        prepared = store.prepare() => prepared?,
-        () = cx.shutdown.cancelled() => return Ok(()),
-    }
     cx.serve(routes::routes(App { bus: cx.bus.clone(), store, embedder })).await
 }

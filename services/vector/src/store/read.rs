@@ -187,7 +187,7 @@ mod tests {
         let pool = PgPool::connect(database.url()).await.unwrap();
         sqlx::raw_sql("CREATE EXTENSION vector").execute(&pool).await.unwrap();
         let store = Store::new(pool.clone());
-        store.prepare().await.unwrap();
+        sqlx::raw_sql(include_str!("../../schema.sql")).execute(&pool).await.unwrap();
         store.ensure_index(dimension).await.unwrap();
         store.ensure_index(dimension).await.unwrap();
         let mut transaction = pool.begin().await.unwrap();
