@@ -5,7 +5,7 @@ mod merge;
 use std::convert::Infallible;
 
 use axum::response::sse;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream::BoxStream};
 use muster_bus::{After, Bus, Recorded};
 use muster_contracts::{
     Addressed, Fault, Message, Stream as Kept, agent::v1::RunEntry, llm::v1::Token, subject,
@@ -62,26 +62,33 @@ pub(crate) async fn events(
     let tokens_end = newest_token(&app.bus, execution_id).await?;
     // The message of the position again: some of its facts may not have been told.
     let before = position.journal.saturating_sub(1);
-    let journal = app.bus.follow(
-        Kept::Executions,
-        vec![
-            address_of::<JournalEntry>("execution_id", execution_id)?,
-            address_of::<RunEntry>("execution_id", execution_id)?,
-        ],
-        After(before),
-    );
+    // On the heap, each of them: together they would overflow the stack of a thread that opens one for many clients.
+    let journal = app
+        .bus
+        .follow(
+            Kept::Executions,
+            vec![
+                address_of::<JournalEntry>("execution_id", execution_id)?,
+                address_of::<RunEntry>("execution_id", execution_id)?,
+            ],
+            After(before),
+        )
+        .boxed();
     // Tokens are kept in memory: behind a restart of the broker they count from 1 again.
     let behind = if position.token <= tokens_end { position.token } else { 0 };
-    let tokens = app.bus.follow(
-        Kept::LlmStreams,
-        vec![address_of::<Token>("session", execution_id)?],
-        After(behind),
-    );
+    let tokens = app
+        .bus
+        .follow(
+            Kept::LlmStreams,
+            vec![address_of::<Token>("session", execution_id)?],
+            After(behind),
+        )
+        .boxed();
     let position = Position { token: behind, ..position };
     let merge = Merge::new((before, journal_end), (behind, tokens_end));
     let live =
         Live { bus: app.bus.clone(), execution_id: execution_id.to_owned(), position, merge };
-    let told = live.told(journal, tokens);
+    let told = live.told(journal, tokens).boxed();
     let stop = app.stop.clone();
     Ok(Some(told.take_until(stop.cancelled_owned()).map(move |told| {
         let _held_while_streaming = &permit;
@@ -110,11 +117,10 @@ struct Live {
 impl Live {
     fn told(
         mut self,
-        journal: impl Stream<Item = Recorded> + Send,
-        tokens: impl Stream<Item = Recorded> + Send,
+        mut journal: BoxStream<'static, Recorded>,
+        mut tokens: BoxStream<'static, Recorded>,
     ) -> impl Stream<Item = Told> + Send {
         async_stream::stream! {
-            let (mut journal, mut tokens) = (std::pin::pin!(journal), std::pin::pin!(tokens));
             loop {
                 match self.merge.next() {
                     Next::Journal(recorded) => {
