@@ -9,8 +9,10 @@ mod traits;
 #[path = "build/words.rs"]
 mod words;
 
-use anyhow::Context;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
@@ -44,9 +46,45 @@ fn main() -> anyhow::Result<()> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     let tables = streams::generate(&pool)? + &traits::generate(&pool)?;
     std::fs::write(out.join("traits.rs"), tables)?;
+    std::fs::write(out.join("modules.rs"), modules(&pool))?;
     // With comments: documents are made from it.
     std::fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set())?;
     Ok(())
+}
+
+/// `muster.agent.v1` is the module `agent::v1`; what a package is about is said once, above its `package`.
+fn modules(pool: &prost_reflect::DescriptorPool) -> String {
+    const PACKAGE: &[i32] = &[2];
+    let mut areas: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for file in pool.files().filter(|file| file.package_name() != "muster.options.v1") {
+        let package = file.package_name();
+        let Some((area, version)) =
+            package.strip_prefix("muster.").and_then(|rest| rest.split_once('.'))
+        else {
+            continue;
+        };
+        let about = options::comment(&file, PACKAGE);
+        let (docs, versions) = areas.entry(area.to_owned()).or_default();
+        docs.clone_from(&about);
+        versions.push_str(&format!(
+            "#[doc = {about:?}]
+            #[allow(missing_docs, unused_qualifications, clippy::all, clippy::too_many_lines, clippy::map_err_ignore, clippy::semicolon_if_nothing_returned, reason = \"generated from proto/, which says what each field means\")]
+            pub mod {version} {{
+                include!(concat!(env!(\"OUT_DIR\"), \"/{package}.rs\"));
+                include!(concat!(env!(\"OUT_DIR\"), \"/{package}.serde.rs\"));
+            }}\n"
+        ));
+    }
+    areas
+        .into_iter()
+        .map(|(area, (docs, versions))| {
+            format!(
+                "#[doc = {docs:?}]
+                #[expect(clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = \"generated code allows what it may need\")]
+                pub mod {area} {{\n{versions}}}\n"
+            )
+        })
+        .collect()
 }
 
 fn packages(pool: &prost_reflect::DescriptorPool) -> Vec<String> {

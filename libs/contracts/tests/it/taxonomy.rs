@@ -1,7 +1,7 @@
 //! What the sources of the mission name is in the contract, with the settings that they name.
 #![expect(clippy::panic, reason = "test helpers")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_contracts::permissions::consumer_name;
 use muster_contracts::{
@@ -11,7 +11,7 @@ use muster_contracts::{
     deliverable::v1::TeamDeliverable,
     facts::v1::FrameworkDetected,
     model::v1::KeyReply,
-    subject::{covers, pattern},
+    subject::{covers, overlaps, pattern},
     workflow::v1::TimerFired,
 };
 
@@ -325,6 +325,23 @@ fn no_two_consumers_of_a_service_have_one_name() {
             assert_eq!(other, entry.message, "{name:?}");
         }
     }
+}
+
+#[test]
+fn a_subject_means_one_message_but_where_the_sources_say_otherwise() {
+    let mut shared = BTreeSet::new();
+    for (place, a) in CATALOGUE.iter().enumerate() {
+        for b in CATALOGUE.iter().skip(place + 1) {
+            if a.message != b.message && overlaps(&pattern(a.subject), &pattern(b.subject)) {
+                shared.insert((a.subject, b.subject));
+            }
+        }
+    }
+    let expected = [
+        ("agent.{agent_id}.status", "agent.{agent_id}.status"),
+        ("api.tasks.process", "api.tasks.{task_id}"),
+    ];
+    assert_eq!(shared, BTreeSet::from(expected));
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn operations() -> Value {
         }
         for service in entry.consumers {
             let mut operation = operation(entry, service, "receive");
-            if entry.kind == Kind::Request {
+            if entry.kind == Kind::Request && *service != "*" {
                 let binding = json!({ "queue": queue_group(service), "bindingVersion": "0.1.0" });
                 add(&mut operation, "bindings", json!({ "nats": binding }));
             }
@@ -181,6 +181,11 @@ fn headers() -> Value {
             "Muster-Schema": text("The message's full name, `/v`, and its version."),
             "Muster-Execution": text("The execution that it belongs to."),
             "traceparent": text("W3C trace context."),
+            "Content-Encoding": text("zstd: the body is compressed."),
+            "Muster-Claim": text("The store and the object that have the body; then the message's own is empty."),
+            "Muster-Claim-Sha256": text("What the object is, as it lies there, in hexadecimal digits."),
+            "Muster-Claim-Size": text("How large the object is, in bytes."),
+            "Muster-Sealed": text("v1: the sealed fields are encrypted."),
         },
     })
 }

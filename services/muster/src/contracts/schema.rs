@@ -76,6 +76,10 @@ fn property(field: &FieldDescriptor, token: bool, references: &str) -> Value {
     } else {
         single(&field.kind(), references)
     };
+    if is_sealed(field) {
+        let sealed = json!({ "type": "string", "pattern": "^sealed:v1:" });
+        schema = json!({ "anyOf": [schema, sealed], "x-muster-sealed": true });
+    }
     let mut about = field_comment(field);
     if token {
         about = format!("{about} A token of the subject, which has it where the body lacks it.");
@@ -83,9 +87,6 @@ fn property(field: &FieldDescriptor, token: bool, references: &str) -> Value {
     if let Value::Object(schema) = &mut schema {
         if !about.trim().is_empty() {
             schema.insert("description".to_owned(), json!(about.trim()));
-        }
-        if is_sealed(field) {
-            schema.insert("x-muster-sealed".to_owned(), json!(true));
         }
         if has(field, "id") {
             schema.insert("pattern".to_owned(), json!("^[a-z0-9][a-z0-9_-]{0,62}$"));
