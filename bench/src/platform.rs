@@ -19,11 +19,7 @@ impl Platform {
     pub(crate) async fn start(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let (nats, database) = (NatsServer::start().await, Database::create().await);
         let address = format!("127.0.0.1:{}", free_port());
-        let mut all = vec![
-            ("NATS_URL", nats.url()),
-            ("DATABASE_URL", database.url()),
-            ("MUSTER_HTTP_ADDR", &address),
-        ];
+        let mut all = vec![("DATABASE_URL", database.url()), ("MUSTER_HTTP_ADDR", &address)];
         all.extend(settings);
         let services = [
             muster_gateway::service(),
@@ -34,7 +30,7 @@ impl Platform {
             muster_vector::service(),
             muster_execution_log::service(),
         ];
-        let services = start(services, &all);
+        let services = start(services, &nats.env(&all));
         let (client, url) = (Client::new(), format!("http://{address}"));
         for path in ["/readyz", "/v1/workflows", "/v1/agents", "/v1/tools"] {
             eventually(Duration::from_secs(30), path, || async {

@@ -6,16 +6,16 @@ use anyhow::anyhow;
 use axum::routing::post;
 use axum::{Json, Router};
 use futures::StreamExt;
-use muster_bus::{Bus, Routes, Settings};
+use muster_bus::{Bus, Routes};
 use muster_contracts::Fault;
 use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest};
 use muster_testkit::NatsServer;
 use tokio_util::sync::CancellationToken;
 
 use crate::report::Report;
-use crate::timing::{median, run};
+use crate::timing::{Measured, median, run};
 
-const CONCURRENCY: [usize; 3] = [1, 16, 64];
+const CONCURRENCY: [usize; 4] = [1, 16, 64, 256];
 const ROUNDS: usize = 5;
 const TIME: Duration = Duration::from_millis(1200);
 const RAW_SUBJECT: &str = "bench.raw";
@@ -53,43 +53,64 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
     .await;
 
     for concurrency in CONCURRENCY {
-        let mut rates = (Vec::new(), Vec::new(), Vec::new());
+        let mut rounds = Rounds::default();
         for _ in 0..ROUNDS {
             let bus = client.clone();
-            rates.0.push(run(concurrency, TIME, move |_| over_bus(bus.clone())).await?.per_second);
+            rounds.bus.push(run(concurrency, TIME, move |_| over_bus(bus.clone())).await?);
             let raw = raw.clone();
-            rates.1.push(run(concurrency, TIME, move |_| over_raw(raw.clone())).await?.per_second);
+            rounds.raw.push(run(concurrency, TIME, move |_| over_raw(raw.clone())).await?);
             let (http, url) = (http.clone(), url.clone());
-            rates.2.push(
-                run(concurrency, TIME, move |_| over_http(http.clone(), url.clone()))
-                    .await?
-                    .per_second,
-            );
+            let task = move |_| over_http(http.clone(), url.clone());
+            rounds.http.push(run(concurrency, TIME, task).await?);
         }
-        let ratio = |others: &[f64]| {
-            median(rates.0.iter().zip(others).map(|(bus, other)| bus / other).collect())
-        };
-        let (raw, http) = (ratio(&rates.1), ratio(&rates.2));
-        let bus = median(rates.0.clone());
-        report.compare(
-            format!("request_c{concurrency}_vs_raw"),
-            bus,
-            &format!("raw async-nats, {:.0}/s", median(rates.1.clone())),
-            raw,
-        );
-        report.compare(
-            format!("request_c{concurrency}_vs_http"),
-            bus,
-            &format!("axum + reqwest, {:.0}/s", median(rates.2.clone())),
-            http,
-        );
+        rounds.report(concurrency, report);
     }
     stop.cancel();
     Ok(())
 }
 
+/// The same question over each way, round by round.
+#[derive(Default)]
+struct Rounds {
+    bus: Vec<Measured>,
+    raw: Vec<Measured>,
+    http: Vec<Measured>,
+}
+
+impl Rounds {
+    fn report(&self, concurrency: usize, report: &mut Report) {
+        let rate = |round: &Measured| round.per_second;
+        let half = |round: &Measured| round.latency_ms(0.5);
+        let middle = |rounds: &[Measured], figure: &dyn Fn(&Measured) -> f64| {
+            median(rounds.iter().map(figure).collect())
+        };
+        // Each round is compared with its neighbour: a noisy moment hits both.
+        let ratio = |others: &[Measured], figure: &dyn Fn(&Measured) -> f64| {
+            let pairs = self.bus.iter().zip(others);
+            median(pairs.map(|(bus, other)| figure(bus) / figure(other)).collect())
+        };
+        let name = |what: &str| format!("request_c{concurrency}_{what}");
+        let against = format!("raw async-nats, {:.0}/s", middle(&self.raw, &rate));
+        report.compare(name("vs_raw"), middle(&self.bus, &rate), &against, ratio(&self.raw, &rate));
+        let against = format!("raw async-nats, {:.3} ms", middle(&self.raw, &half));
+        report.compare_ms(
+            name("p50_vs_raw"),
+            middle(&self.bus, &half),
+            &against,
+            ratio(&self.raw, &half),
+        );
+        let against = format!("axum + reqwest, {:.0}/s", middle(&self.http, &rate));
+        report.compare(
+            name("vs_http"),
+            middle(&self.bus, &rate),
+            &against,
+            ratio(&self.http, &rate),
+        );
+    }
+}
+
 async fn connect(nats: &NatsServer) -> anyhow::Result<Bus> {
-    let bus = Bus::open(Settings::new("orchestration", nats.url())).await?;
+    let bus = Bus::open(nats.operator("orchestration")).await?;
     bus.ready().await;
     Ok(bus)
 }
@@ -100,8 +121,10 @@ async fn over_bus(bus: Bus) -> anyhow::Result<()> {
 }
 
 async fn serve_raw(nats: &NatsServer) -> anyhow::Result<async_nats::Client> {
-    let (server, client) =
-        (async_nats::connect(nats.url()).await?, async_nats::connect(nats.url()).await?);
+    let (server, client) = (
+        nats.client("operator").await,
+        nats.client("operator").await,
+    );
     let mut requests = server.queue_subscribe(RAW_SUBJECT, "bench".to_owned()).await?;
     server.flush().await?;
     tokio::spawn(async move {

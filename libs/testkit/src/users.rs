@@ -46,7 +46,6 @@ pub(crate) fn url_of(user: &str, url: &str) -> String {
 }
 
 /// A client that is not the bus.
-#[track_caller]
 pub(crate) async fn client(user: &str, url: &str) -> async_nats::Client {
     let options = ConnectOptions::with_user_and_password(user.to_owned(), password(user))
         .custom_inbox_prefix(inbox_prefix(user));

@@ -43,6 +43,9 @@ pub(crate) enum Command {
     },
     /// Write what is made from the contract
     Contracts(Contracts),
+    /// Set up and show the streams on the server that NATS_URL names, as the user `operator`
+    #[command(subcommand)]
+    Streams(Streams),
 }
 
 /// The documents of the contract.
@@ -63,6 +66,46 @@ pub(crate) enum Made {
     Events(Docs),
     /// All of these
     Write(Docs),
+    /// The users of nats-server with their permissions
+    NatsAcl {
+        /// Write it here; without it to standard output
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Users are known by nkeys instead of passwords
+        #[arg(long)]
+        nkeys: bool,
+        /// Only say whether FILE is as it must be
+        #[arg(long, requires = "file")]
+        check: bool,
+    },
+}
+
+/// What to do with streams.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Streams {
+    /// Make every stream, bucket and object store as the contract says; tell what changes. A second run changes nothing
+    Apply {
+        /// Only tell
+        #[arg(long)]
+        plan: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what is on the server
+    Ls {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the settings and the state of one
+    Info {
+        /// Its name, such as EXECUTIONS
+        name: String,
+        /// As JSON; times in nanoseconds
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Where documents belong.

@@ -4,6 +4,8 @@ pub(crate) mod apply;
 mod contracts;
 mod demo;
 mod health;
+mod nats_acl;
+mod streams;
 mod up;
 mod validate;
 
@@ -24,5 +26,6 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Apply { folder, server } => apply::apply(&folder, &server.server, output).await,
         Command::Validate { files } => validate::validate(&files, output),
         Command::Contracts(contracts) => contracts::contracts(&contracts.what, output),
+        Command::Streams(what) => streams::streams(&what, output).await,
     }
 }

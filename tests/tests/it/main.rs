@@ -14,6 +14,7 @@ mod deploy;
 mod documents;
 mod hostile;
 mod journey;
+mod permissions;
 mod platform;
 mod readme;
 mod tidy;

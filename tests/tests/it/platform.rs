@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster_bus::{Bus, Settings};
+use muster_bus::Bus;
 use muster_testkit::{Database, NatsServer, Process, Program, eventually, free_port};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Platform {
         let mut processes = BTreeMap::new();
         for service in SERVICES {
             let mut program = Program::of_workspace(&format!("muster-{service}"))
-                .env("NATS_URL", nats.url())
+                .envs(nats.env(&[]))
                 .env("DATABASE_URL", database.url())
                 .env("MUSTER_HTTP_ADDR", &address)
                 .env("MUSTER_ACK_WAIT", "2")
@@ -74,7 +74,7 @@ impl Platform {
 
     /// A connection of the test itself.
     pub(crate) async fn bus(&self) -> Bus {
-        let bus = Bus::open(Settings::new("test", self.nats.url())).await.unwrap();
+        let bus = Bus::open(self.nats.settings("test")).await.unwrap();
         bus.ready().await;
         bus
     }

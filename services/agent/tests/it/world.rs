@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
-use muster_bus::{After, Bus, MessageId, Routes, Settings};
+use muster_bus::{After, Bus, MessageId, Routes};
 use muster_contracts::agent::v1::{
     AgentDefinition, AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
     GetAgentRequest, PutAgentRequest, RunEntry,
@@ -178,13 +178,13 @@ async fn tools(peers: Peers, request: ListToolsRequest) -> Result<ToolList, Faul
 }
 
 pub(crate) fn serve(nats: &NatsServer) -> Running {
-    start([muster_agent::service()], &[("NATS_URL", nats.url()), ("MUSTER_ACK_WAIT", "1")])
+    start([muster_agent::service()], &nats.env(&[("MUSTER_ACK_WAIT", "1")]))
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
         let nats = NatsServer::start().await;
-        let bus = Bus::open(Settings::new("peers", nats.url())).await.unwrap();
+        let bus = Bus::open(nats.settings("peers")).await.unwrap();
         bus.ready().await;
         let (peers, stop) = (Peers::new(), CancellationToken::new());
         let routes = Routes::new(peers.clone()).rpc(model).rpc(tool).rpc(tools);

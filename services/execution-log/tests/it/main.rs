@@ -6,7 +6,7 @@ mod usage;
 
 use std::time::Duration;
 
-use muster_bus::{Bus, MessageId, Settings};
+use muster_bus::{Bus, MessageId};
 use muster_contracts::log::v1::{GetTimelineRequest, GetUsageRequest, LogEntry, Timeline};
 use muster_contracts::workflow::v1::ExecutionStarted;
 use muster_contracts::{Code, Fault};
@@ -35,7 +35,7 @@ impl Platform {
     /// The service reaches its database at another address.
     async fn start_on(database: Database, url: &str) -> Self {
         let nats = NatsServer::start().await;
-        let bus = Bus::open(Settings::new("orchestration", nats.url())).await.unwrap();
+        let bus = Bus::open(nats.settings("orchestration")).await.unwrap();
         let mut platform = Self { nats, database, bus, service: None };
         platform.run(url).await;
         platform
@@ -43,8 +43,7 @@ impl Platform {
 
     async fn run(&mut self, database: &str) {
         // A crash leaves messages in work; others get them soon.
-        let settings =
-            [("NATS_URL", self.nats.url()), ("DATABASE_URL", database), ("MUSTER_ACK_WAIT", "1")];
+        let settings = self.nats.env(&[("DATABASE_URL", database), ("MUSTER_ACK_WAIT", "1")]);
         self.service = Some(start([muster_execution_log::service()], &settings));
         self.bus.ready().await;
         eventually(DEADLINE, "the service answers", || async {

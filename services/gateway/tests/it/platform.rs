@@ -127,7 +127,7 @@ impl Platform {
         let settings = [
             ("MUSTER_HTTP_ADDR", address.as_str()),
             ("MUSTER_MAX_STREAMS", "2"),
-            ("MUSTER_STOP_TIMEOUT", "2"),
+            ("MUSTER_DRAIN_TIMEOUT", "2"),
         ];
         let peers = Peers::default();
         let bus = Bus::open(nats.settings("test")).await.unwrap();

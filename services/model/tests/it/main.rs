@@ -8,7 +8,7 @@ mod recorded;
 use std::time::Duration;
 
 use futures::StreamExt;
-use muster_bus::{After, Bus, Settings};
+use muster_bus::{After, Bus};
 use muster_contracts::llm::v1::{ChatMessage, ChatTool, CompleteRequest, CompleteResponse, Token};
 use muster_contracts::{Code, Fault, Stream, subject};
 use muster_runtime::testing::{Running, start};
@@ -50,20 +50,19 @@ impl World {
 }
 
 async fn connect(nats: &NatsServer) -> Bus {
-    let bus = Bus::open(Settings::new("agent", nats.url())).await.unwrap();
+    let bus = Bus::open(nats.settings("agent")).await.unwrap();
     bus.ready().await;
     bus
 }
 
 fn serve(nats: &NatsServer, base_url: &str) -> Running {
     let settings = [
-        ("NATS_URL", nats.url().to_owned()),
-        ("OPENAI_BASE_URL", base_url.to_owned()),
-        ("OPENAI_API_KEY", "sk-hush".to_owned()),
-        ("MUSTER_OPENAI_MODEL", "scripted".to_owned()),
-        ("MUSTER_MODEL_IDLE_SECONDS", "1".to_owned()),
+        ("OPENAI_BASE_URL", base_url),
+        ("OPENAI_API_KEY", "sk-hush"),
+        ("MUSTER_OPENAI_MODEL", "scripted"),
+        ("MUSTER_MODEL_IDLE_SECONDS", "1"),
     ];
-    start([muster_model::service()], &settings)
+    start([muster_model::service()], &nats.env(&settings))
 }
 
 /// Asks as soon as the service serves, which it says by refusing an empty request.

@@ -11,7 +11,7 @@ use crate::{World, ask, connect, request, tool, user};
 #[tokio::test]
 async fn without_key_and_address_the_default_is_offline_and_says_so() {
     let nats = NatsServer::start().await;
-    let _service = start([muster_model::service()], &[("NATS_URL", nats.url())]);
+    let _service = start([muster_model::service()], &nats.env(&[]));
     let bus = connect(&nats).await;
     let request = CompleteRequest {
         messages: vec![user("Boats come at noon. The crane is broken.")],

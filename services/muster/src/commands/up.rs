@@ -5,10 +5,16 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use muster_runtime::{Env, Service, Stop};
 
+use super::streams;
+
 pub(crate) async fn up(names: &[String]) -> Result<ExitCode> {
     let chosen = choose(crate::services(), names)?;
     let stop = Stop::on_signals().context("signals cannot be heard")?;
-    Ok(muster_runtime::run(chosen, &Env::of_process(), &stop).await)
+    let env = Env::of_process();
+    let setting_up = tokio::spawn(streams::set_up(env.clone()));
+    let code = muster_runtime::run(chosen, &env, &stop).await;
+    setting_up.abort();
+    Ok(code)
 }
 
 /// The services with these names; all, where none is named.

@@ -11,7 +11,7 @@ const DEADLINE: Duration = Duration::from_secs(180);
 async fn demo(arguments: &[&str]) -> Muster {
     let (nats, database) = (NatsServer::start().await, Database::create().await);
     let program = program(&[&["demo"], arguments].concat())
-        .env("NATS_URL", nats.url())
+        .envs(nats.env(&[]))
         .env("DATABASE_URL", database.url());
     Muster::run_for(program, DEADLINE).await
 }

@@ -13,7 +13,7 @@ async fn some_services_run_until_they_are_asked_to_stop() {
     let (rest, health) =
         (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
     let running = program(&["up", "--services", "gateway,orchestration"])
-        .env("NATS_URL", nats.url())
+        .envs(nats.env(&[]))
         .env("MUSTER_HTTP_ADDR", &rest)
         .env("MUSTER_HEALTH_ADDR", &health)
         .spawn();
@@ -74,7 +74,7 @@ async fn the_demo_runs_any_example_on_a_platform_that_is_there() {
     let rest = format!("127.0.0.1:{}", free_port());
     let services = ["up", "--services", "gateway,orchestration,vector,execution-log"];
     let running = program(&services)
-        .env("NATS_URL", nats.url())
+        .envs(nats.env(&[]))
         .env("DATABASE_URL", database.url())
         .env("MUSTER_HTTP_ADDR", &rest)
         .spawn();
