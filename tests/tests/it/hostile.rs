@@ -29,14 +29,14 @@ fn address(entry: &Entry) -> String {
     }
 }
 
-/// Every body with no headers, and every set of headers with one body.
-fn messages(entry: &Entry) -> Vec<(&'static [(&'static str, &'static str)], Vec<u8>)> {
+type Message = (corpus::Headers, Vec<u8>);
+
+/// Every body without headers, and one body with every set of headers.
+fn messages(entry: &Entry) -> Vec<Message> {
     let bodies = corpus::bodies(entry.message);
-    let some = bodies.last().cloned().unwrap_or_default();
-    let with_headers = corpus::HEADERS.iter().skip(1).map(|headers| (*headers, some.clone()));
-    let plain: [(&str, &str); 0] = [];
-    let plain: &'static [(&str, &str)] = Box::leak(Box::new(plain));
-    bodies.iter().map(|body| (plain, body.clone())).chain(with_headers).collect()
+    let one = bodies.last().cloned().unwrap_or_default();
+    let with_headers = corpus::HEADERS.iter().map(|headers| (*headers, one.clone()));
+    bodies.iter().map(|body| (corpus::NO_HEADERS, body.clone())).chain(with_headers).collect()
 }
 
 /// The answer of whoever serves the request, which may have to start first.

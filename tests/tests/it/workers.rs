@@ -225,7 +225,7 @@ async fn the_page_about_workers_does_what_it_says() {
                 std::fs::write(folder.path().join(&first[8..]), &block.text).unwrap();
             }
             ("python", _) => {
-                assert!(example.contains(block.text.trim()), "the page and the example differ")
+                assert!(example.contains(block.text.trim()), "the page and the example differ");
             }
             ("sh", _) => {
                 told = shell(&block.text, folder.path()).unwrap();

@@ -9,9 +9,12 @@ use serde_json::{Map, Value, json};
 const HOSTILE_IDS: [&str; 8] =
     ["*", ">", "a.b", "a b", "../../x", "$JS.API.>", "\r\n\u{0}", "ä€😀"];
 
+pub(crate) type Headers = &'static [(&'static str, &'static str)];
+
+pub(crate) const NO_HEADERS: Headers = &[];
+
 /// Headers that lie about the body or say what cannot be.
-pub(crate) const HEADERS: [&[(&str, &str)]; 9] = [
-    &[],
+pub(crate) const HEADERS: [Headers; 8] = [
     &[("traceparent", "00-zz-zz-zz"), ("ce-id", " > * . "), ("Muster-Schema", "nonsense/v999")],
     &[("Content-Encoding", "zstd")],
     &[("Content-Encoding", "br")],
