@@ -2,6 +2,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod collections;
+pub(crate) mod dead_letters;
 pub(crate) mod deliverables;
 pub(crate) mod executions;
 pub(crate) mod health;

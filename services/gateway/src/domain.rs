@@ -1,6 +1,7 @@
 //! Pure decisions: what a header, an id or a recorded message means.
 
 pub(crate) mod idempotency;
+pub(crate) mod letters;
 pub(crate) mod name;
 pub(crate) mod position;
 pub(crate) mod prefer;

@@ -12,7 +12,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
-    controllers::{agents, collections, deliverables, executions, health, tools, workflows},
+    controllers::{
+        agents, collections, dead_letters, deliverables, executions, health, tools, workflows,
+    },
     problem::{self, Problem},
     trace,
 };
@@ -38,6 +40,10 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(collections::ingest::ingest))
         .routes(routes!(collections::get::get))
         .routes(routes!(collections::search::search))
+        .routes(routes!(dead_letters::list::list, dead_letters::purge::many))
+        .routes(routes!(dead_letters::replay::many))
+        .routes(routes!(dead_letters::get::get, dead_letters::purge::one))
+        .routes(routes!(dead_letters::replay::one))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();

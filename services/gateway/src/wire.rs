@@ -2,6 +2,7 @@
 
 mod agent;
 mod collection;
+mod dead_letter;
 mod event;
 mod execution;
 mod tool;
@@ -9,6 +10,7 @@ mod workflow;
 
 pub use agent::{Agent, Agents, Limits, Model};
 pub use collection::{Document, Hit, Hits, NewDocument, PendingDocument, Search};
+pub use dead_letter::{DeadLetter, DeadLetters, Message, Purged, Replay, ReplayError, Replays};
 pub use event::{AgentUsage, Deliverable, Event, Events, ExecutionUsage, Usage};
 pub use execution::{Execution, Start, Started, Task};
 pub use tool::{Call, Called, Tool, Tools};

@@ -7,6 +7,7 @@
 )]
 
 mod collections;
+mod dead_letters;
 mod definitions;
 mod executions;
 mod live;
