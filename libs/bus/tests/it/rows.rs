@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use muster_bus::Routes;
+use muster_bus::{After, Routes};
 use muster_contracts::agent::v1::{
     AgentExecutionCompleted, AgentExecutionRequested, AgentExecutionStarted,
 };
@@ -15,7 +15,9 @@ use muster_contracts::tool::v1::{
 };
 use muster_contracts::vector::v1::SearchRequest;
 use muster_contracts::workflow::v1::{ExecutionCompleted, ExecutionFailed, ExecutionStarted};
-use muster_contracts::{CATALOGUE, Durable, Entry, Fault, Message, MessageType, Request};
+use muster_contracts::{
+    Addressed, CATALOGUE, Durable, Entry, Fault, Message, MessageType, Request, Stream,
+};
 use muster_testkit::{NatsServer, eventually};
 
 use crate::{connect, id, operator, serve};
@@ -124,4 +126,19 @@ async fn row_93_agent_token_streamed_is_the_token_again_with_its_sequence() {
     let headers = seen.headers.unwrap();
     assert_eq!(headers.get("Nats-Subject").unwrap().as_str(), "llm.stream.s");
     assert_eq!(headers.get("Nats-Sequence").unwrap().as_str(), "1");
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_acknowledge_is_not_waited_for_and_has_the_message() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "model").await;
+    let token = Token { session: text("s"), delta: text("hello"), ..Default::default() };
+    let published = bus.publish(&token, &id("row")).await.unwrap();
+    assert_eq!((published.sequence, published.duplicate), (0, false));
+    let reader = connect(&nats, "gateway").await;
+    let pattern = token.subject().unwrap();
+    let mut stored = Box::pin(reader.follow(Stream::LlmStreams, vec![pattern], After(0)));
+    let seen = tokio::time::timeout(PATIENCE, stored.next()).await.unwrap().unwrap();
+    assert_eq!(seen.decode::<Token>().unwrap(), token);
+    assert_eq!(seen.message_type, Token::NAME);
 }

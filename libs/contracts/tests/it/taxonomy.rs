@@ -350,3 +350,19 @@ fn messages_of_several_streams_are_acknowledged_by_all_or_by_none() {
         assert_eq!(stream.settings().no_ack, TeamDeliverable::STREAM.settings().no_ack);
     }
 }
+
+#[test]
+fn subjects_are_two_to_five_words_of_lower_case() {
+    let is_word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    for entry in CATALOGUE {
+        let tokens: Vec<&str> = entry.subject.split('.').collect();
+        assert!((2..=5).contains(&tokens.len()), "{}", entry.subject);
+        for token in tokens {
+            let word = token.trim_start_matches('{').trim_end_matches('}');
+            assert!(is_word(word), "{}: {token}", entry.subject);
+        }
+    }
+}
