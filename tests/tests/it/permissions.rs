@@ -1,13 +1,14 @@
 //! Each service may do what the contract says of it, and nothing else: tried on a real server, for every subject of the contract.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use muster_contracts::permissions::{
     OPERATOR, consumer_name, inbox_prefix, peers, queue_group, services,
 };
 use muster_contracts::subject::pattern;
 use muster_contracts::{Bucket, CATALOGUE, Entry, Kind, Stream};
-use muster_testkit::NatsServer;
+use muster_testkit::{NatsServer, eventually};
 
 /// What a service tried: the subject, and the queue group of a subscription.
 type Tried = BTreeSet<String>;
@@ -23,9 +24,34 @@ fn example(template: &str) -> String {
     template.split('.').map(token).collect::<Vec<_>>().join(".")
 }
 
-/// The subjects that the server refused a user, from its log.
+/// The last thing that a service tries: when the server has refused it, everything before is decided.
+const END: &str = "nobody.may.do.this";
+
+/// The subjects that the server refused a client, all of what it tried considered.
+async fn refused_to(
+    nats: &NatsServer,
+    client: &async_nats::Client,
+    user: &str,
+    what: &str,
+) -> Tried {
+    let _held = match what {
+        "Publish" => {
+            client.publish(END, "".into()).await.unwrap();
+            None
+        }
+        _ => Some(client.subscribe(END).await.unwrap()),
+    };
+    eventually(Duration::from_secs(20), "the server has decided on everything", || async {
+        refused(nats, user, what).contains(END)
+    })
+    .await;
+    let mut found = refused(nats, user, what);
+    found.remove(END);
+    found
+}
+
 fn refused(nats: &NatsServer, user: &str, what: &str) -> Tried {
-    let start = format!("{what} Violation - User \"{user}\", Subject \"");
+    let start = format!("user:{user}\" - {what} Violation - Subject \"");
     let log = nats.log();
     let lines = log.lines().filter_map(|line| line.split_once(start.as_str()));
     lines.filter_map(|(_, rest)| rest.split('"').next()).map(str::to_owned).collect()
@@ -56,8 +82,11 @@ async fn a_service_publishes_its_own_subjects_and_no_others() {
                 }
             }
         }
-        client.flush().await.unwrap();
-        assert_eq!(refused(&nats, service, "Publish"), expected, "published by {service}");
+        assert_eq!(
+            refused_to(&nats, &client, service, "Publish").await,
+            expected,
+            "published by {service}"
+        );
     }
 }
 
@@ -89,8 +118,11 @@ async fn a_service_subscribes_to_what_it_reads_and_answers_only_in_its_group() {
                 held.push(client.queue_subscribe(subject, group).await.unwrap());
             }
         }
-        client.flush().await.unwrap();
-        assert_eq!(refused(&nats, service, "Subscription"), expected, "subscribed by {service}");
+        assert_eq!(
+            refused_to(&nats, &client, service, "Subscription").await,
+            expected,
+            "subscribed by {service}"
+        );
     }
 }
 
@@ -113,8 +145,11 @@ async fn a_request_is_answered_by_nobody_else() {
             held.push(client.subscribe(inboxes.clone()).await.unwrap());
             expected.insert(inboxes);
         }
-        client.flush().await.unwrap();
-        assert_eq!(refused(&nats, service, "Subscription"), expected, "subscribed by {service}");
+        assert_eq!(
+            refused_to(&nats, &client, service, "Subscription").await,
+            expected,
+            "subscribed by {service}"
+        );
     }
 }
 
@@ -152,8 +187,11 @@ async fn a_service_leaves_streams_consumers_and_keys_of_others_alone() {
         for subject in &expected {
             client.publish(subject.clone(), "".into()).await.unwrap();
         }
-        client.flush().await.unwrap();
-        assert_eq!(refused(&nats, service, "Publish"), expected, "published by {service}");
+        assert_eq!(
+            refused_to(&nats, &client, service, "Publish").await,
+            expected,
+            "published by {service}"
+        );
     }
 }
 
@@ -162,10 +200,13 @@ async fn a_test_in_which_somebody_tries_what_is_not_granted_fails() {
     let nats = NatsServer::start().await;
     let client = nats.client("vector").await;
     client.publish("workflow.command.start", "{}".into()).await.unwrap();
-    client.flush().await.unwrap();
+    eventually(Duration::from_secs(20), "the server has refused it", || async {
+        !nats.violations().is_empty()
+    })
+    .await;
     let found = nats.violations();
     assert!(found.len() == 1 && found[0].contains("workflow.command.start"), "{found:?}");
     let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(nats)));
     let text = *failed.unwrap_err().downcast::<String>().unwrap();
-    assert!(text.contains("User \"vector\"") && text.contains("proto/"), "{text}");
+    assert!(text.contains("user:vector") && text.contains("proto/"), "{text}");
 }
