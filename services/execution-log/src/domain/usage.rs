@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use muster_contracts::agent::v1::Usage;
 use muster_contracts::log::v1::{AgentUsage, ExecutionUsage};
 
-/// A run of an agent that ended.
+/// Something that used a model or a tool, and ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Run {
+    /// Whose run it was; empty for a call of the workflow itself.
     pub(crate) agent: String,
     pub(crate) usage: Usage,
 }
@@ -27,6 +28,9 @@ pub(crate) fn total(execution_id: String, summary: &Summary, runs: &[Run]) -> Ex
     let mut agents: BTreeMap<&str, AgentUsage> = BTreeMap::new();
     for run in runs {
         add(&mut total, &run.usage);
+        if run.agent.is_empty() {
+            continue;
+        }
         let agent = agents
             .entry(&run.agent)
             .or_insert_with(|| AgentUsage { agent: run.agent.clone(), ..AgentUsage::default() });
