@@ -23,7 +23,7 @@ pub(crate) async fn within(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(HEADER).and_then(|header| header.to_str().ok());
     let trace = Trace::continued(given);
     let traceparent = HeaderValue::from_str(&trace.traceparent());
-    let trace_id = trace.trace_id().to_owned();
+    let trace_id = trace.trace_id();
     let span =
         info_span!("http", trace_id, method = %request.method(), path = request.uri().path());
     request.extensions_mut().insert(TraceId(trace_id));
