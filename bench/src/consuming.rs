@@ -21,8 +21,10 @@ use crate::timing::median;
 const ROUNDS: usize = 5;
 /// Messages of one round.
 const BACKLOG: usize = 20_000;
-/// What raw async-nats asks for at once, and what the bus handles at the same time.
+/// What raw async-nats asks for at once.
 const BATCH: usize = 100;
+/// Messages that the bus handles at the same time: enough to hide the way to the broker that each takes for its claim.
+const CONCURRENCY: usize = 256;
 
 pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let nats = NatsServer::start().await;
@@ -83,7 +85,7 @@ async fn over_raw(raw: &jetstream::Context) -> anyhow::Result<f64> {
 
 async fn over_bus(bus: &Bus, raw: &jetstream::Context) -> anyhow::Result<f64> {
     let handled = Arc::new(AtomicUsize::new(0));
-    let settings = Consume { concurrency: BATCH, ..Default::default() };
+    let settings = Consume { concurrency: CONCURRENCY, ..Default::default() };
     let routes = Routes::new(handled.clone()).on_with(settings, handle);
     let stop = CancellationToken::new();
     let started = Instant::now();

@@ -122,7 +122,7 @@ impl Handled {
         };
         match self.store(key, self.create.clone(), self.owner.clone()).await {
             Ok(Some(revision)) => Ok(Verdict::Mine(claim.at(revision))),
-            Ok(None) | Err(_) => self.resolve(claim).await,
+            Ok(None) | Err(_) => Box::pin(self.resolve(claim)).await,
         }
     }
 

@@ -190,7 +190,8 @@ impl Line {
             Ok(fate) => self.settle(&message, attempt, fate).await,
             Err(fault) => {
                 message.message.headers = headers.map(Arc::unwrap_or_clone);
-                self.failed(&message, attempt, &fault).await
+                // On the heap, as all that is rare: every task would have room for it.
+                Box::pin(self.failed(&message, attempt, &fault)).await
             }
         };
         if let Err(error) = settled {
@@ -310,7 +311,6 @@ impl Line {
 
     async fn open_and_handle(&self, incoming: Incoming) -> Result<(), Fault> {
         let incoming =
-            // On the heap: few messages need it, and every task would have room for it.
             if incoming.is_plain() { incoming } else { Box::pin(incoming.open(&self.bus)).await? };
         let started = Instant::now();
         let result = (self.consumer.handle)(incoming).await;
@@ -319,8 +319,10 @@ impl Line {
     }
 
     async fn handled(&self) -> Result<&Handled, Fault> {
-        self.handled
-            .get_or_try_init(|| Handled::open(&self.bus, &self.durable))
+        if let Some(handled) = self.handled.get() {
+            return Ok(handled);
+        }
+        Box::pin(self.handled.get_or_try_init(|| Handled::open(&self.bus, &self.durable)))
             .await
             .map_err(|error| crate::publish::unavailable(error.as_ref()))
     }

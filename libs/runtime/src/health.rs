@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -15,6 +16,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+
+use crate::metrics;
+
+/// What Prometheus calls its text.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4";
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
@@ -64,7 +70,7 @@ impl Readiness {
     }
 }
 
-/// Serves `/healthz` and `/readyz` of all services of the process.
+/// Serves `/healthz` and `/readyz` of all services of the process, and its `/metrics`.
 pub(crate) async fn serve(
     address: SocketAddr,
     services: Vec<(&'static str, Readiness)>,
@@ -80,12 +86,16 @@ pub(crate) async fn serve(
     let app = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(|| async { ([(CONTENT_TYPE, TEXT_FORMAT)], metrics::text()) }))
         .with_state(services);
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
         anyhow::anyhow!("MUSTER_HEALTH_ADDR {address} cannot be listened on: {error}")
     })?;
     info!(%address, "health");
-    Ok(axum::serve(listener, app)
-        .with_graceful_shutdown(async move { shutdown.cancelled().await })
-        .await?)
+    let serving = axum::serve(listener, app)
+        .with_graceful_shutdown(async move { shutdown.cancelled().await });
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = metrics::keep() => Ok(()),
+    }
 }

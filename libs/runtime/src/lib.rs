@@ -5,6 +5,7 @@ pub mod database;
 mod env;
 mod health;
 mod logs;
+mod metrics;
 mod process;
 mod service;
 pub mod testing;

@@ -13,10 +13,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::service::Prepared;
-use crate::{Context, Env, Readiness, Service, health, logs};
+use crate::{Context, Env, Readiness, Service, health, logs, metrics};
 
 /// Bad settings: EX_USAGE of sysexits.h.
 const BAD_SETTINGS: u8 = 64;
+
+/// How long services may take to give back what they could not finish.
+const GIVE_BACK: Duration = Duration::from_secs(3);
 
 /// What ends a process.
 #[derive(Clone, Debug, Default)]
@@ -118,8 +121,14 @@ pub(crate) async fn start_all(
     env: &Env,
     stop: &Stop,
 ) -> anyhow::Result<Running> {
-    let limit = Duration::from_secs(env.parse("MUSTER_STOP_TIMEOUT", 30)?);
+    // A value that is no time is named with the settings of the bus, which reads it too.
+    let drain = Duration::try_from_secs_f64(env.parse("MUSTER_DRAIN_TIMEOUT", 30.0)?);
+    let limit = drain.unwrap_or_default() + GIVE_BACK;
     let health = health_address(env)?;
+    if health.is_some() {
+        // Before anything is opened that measures.
+        metrics::start();
+    }
     let prepared = prepare(&services, env)?;
     let mut tasks = JoinSet::new();
     let mut readiness = Vec::new();

@@ -10,6 +10,7 @@ mod consuming;
 mod dead_letters;
 mod hostile;
 mod journals;
+mod metrics;
 mod payloads;
 mod recorded;
 mod recovering;

@@ -149,6 +149,10 @@ async fn a_schedule_that_cannot_be_read_is_named_with_what_would_be_right() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::print_stdout,
+    reason = "how late they are depends on the machine, so it is told and not asserted"
+)]
 async fn ten_thousand_timers_that_are_due_within_five_seconds_fire_once_each() {
     const TIMERS: usize = 10_000;
     let nats = NatsServer::start().await;
