@@ -46,10 +46,10 @@ bench: ## measure (release build), print the table, write target/bench/results.j
 	@$(PYTHON) deploy/local/servers.py doctor
 	@$(MUSTER) run cargo run --release -p muster-bench
 
-chaos: ## kill services at random for ROUNDS rounds while executions run
+chaos: ## kill services at random for ROUNDS rounds while executions run, then the servers of a NATS cluster in every way
 	@$(PYTHON) deploy/local/servers.py doctor
 	@$(MUSTER) run env MUSTER_CHAOS_ROUNDS=$(ROUNDS) \
-		sh -c 'cargo build --workspace --bins && cargo test -p muster-tests chaos -- --nocapture'
+		sh -c 'cargo build --workspace --bins && cargo test -p muster-tests chaos -- --nocapture --test-threads=1'
 
 clean-dev: down ## stop everything and delete .dev (servers, data, logs)
 	rm -rf "$(or $(MUSTER_DEV_DIR),.dev)"

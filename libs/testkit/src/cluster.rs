@@ -14,7 +14,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::{FaultProxy, dev, eventually, or_fail, signal};
+use muster_bus::Settings;
+
+use crate::{FaultProxy, dev, eventually, or_fail, signal, users};
 
 const START: Duration = Duration::from_secs(30);
 /// nats-server ends within 2 s of SIGTERM; the rest is for a busy machine.
@@ -22,11 +24,11 @@ const STOP: Duration = Duration::from_secs(30);
 /// How long a node's monitor may take to answer: one that is paused never does.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// Three nats-servers with JetStream on loopback, 10 MB payloads, each with a store of its own in a temporary folder.
+/// Three nats-servers with JetStream on loopback, with the users of the contract, 10 MB payloads, each with a store of its own in a temporary folder.
 ///
 /// Every route between two nodes runs through a [`FaultProxy`], one for each direction, so that a link can be cut.
 /// A test with a cluster runs on a multi-threaded runtime: the proxies live on it. Dropping the cluster kills the
-/// servers and removes the stores.
+/// servers and removes the stores, and fails the test where somebody tried what the contract does not grant.
 #[derive(Debug)]
 pub struct Cluster {
     dir: TempDir,
@@ -59,6 +61,14 @@ impl Cluster {
     /// # Panics
     /// As `start`; the message holds a server's own complaint about its configuration.
     pub async fn start_with(config: &str) -> Self {
+        Self::start_without_users(&format!("{}{config}", users::conf())).await
+    }
+
+    /// As [`Cluster::start_with`], without the users of the contract: everybody may do everything, or what `config` says.
+    ///
+    /// # Panics
+    /// As `start_with`.
+    pub async fn start_without_users(config: &str) -> Self {
         let cluster = or_fail(Self::configure(config).await);
         for node in 0..Self::NODES {
             cluster.launch(node);
@@ -113,6 +123,17 @@ impl Cluster {
     /// `nats://127.0.0.1:PORT` of one node; the same after a restart.
     pub fn node_url(&self, node: usize) -> String {
         format!("nats://127.0.0.1:{}", self.node(node).clients)
+    }
+
+    /// The settings by which a service connects to any node, as its own user, with streams of three replicas. A name
+    /// that the contract does not know connects as the operator, who may do everything.
+    pub fn settings(&self, service: &str) -> Settings {
+        Settings { replicas: Self::NODES, ..users::settings(service, &self.url()) }
+    }
+
+    /// As [`Cluster::settings`], for one node only.
+    pub fn settings_at(&self, node: usize, service: &str) -> Settings {
+        Settings { replicas: Self::NODES, ..users::settings(service, &self.node_url(node)) }
     }
 
     /// What a node has logged so far, over all its starts.
@@ -298,6 +319,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         for node in 0..self.nodes.len() {
             self.kill(node);
+            users::forbid_violations(&self.log(node));
         }
     }
 }

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use muster_bus::{Bucket, Bus, KvError, Settings};
+use bytes::Bytes;
+use muster_bus::{Bucket, Bus, KvError};
 use muster_testkit::Cluster;
 
 const READY: Duration = Duration::from_secs(60);
 
 /// A connection of a service to one node.
 async fn connect(cluster: &Cluster, node: usize) -> Bus {
-    let mut settings = Settings::new("orchestration", &cluster.node_url(node));
-    settings.replicas = Cluster::NODES;
-    let bus = Bus::open(settings).await.unwrap();
+    let bus = Bus::open(cluster.settings_at(node, "orchestration")).await.unwrap();
     tokio::time::timeout(READY, bus.ready()).await.unwrap();
     bus
 }
@@ -69,5 +68,21 @@ async fn the_same_message_published_by_two_at_once_is_acknowledged_to_both() {
         let (first, second) = (first.unwrap(), second.unwrap());
         assert_eq!(first.sequence, second.sequence);
         assert!(first.duplicate ^ second.duplicate);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_is_there_at_once_whichever_node_is_asked() {
+    let cluster = Cluster::start().await;
+    let mut stores = Vec::new();
+    for node in 0..Cluster::NODES {
+        stores.push(connect(&cluster, node).await.artifacts());
+    }
+    for number in 0..50 {
+        let (name, body) = (format!("object-{number}"), Bytes::from(vec![7; 300_000]));
+        stores[number % Cluster::NODES].put(&name, body.clone()).await.unwrap();
+        for other in &stores {
+            assert_eq!(other.get(&name).await.unwrap().as_ref(), Some(&body), "{name}");
+        }
     }
 }

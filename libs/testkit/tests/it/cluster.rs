@@ -7,7 +7,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_goes_on_without_its_leader_and_without_a_link() {
-    let cluster = Cluster::start().await;
+    let cluster = Cluster::start_without_users("").await;
     let servers: Vec<async_nats::ServerAddr> =
         cluster.url().split(',').map(|url| url.parse().unwrap()).collect();
     let jetstream = jetstream::new(async_nats::connect(servers).await.unwrap());

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use muster_bus::{After, AppendError, Bucket, Bus, Delivery, KvError, MessageId, Routes, Settings};
+use muster_bus::{After, AppendError, Bucket, Bus, Delivery, Kv, KvError, MessageId, Routes};
 use muster_contracts::tool::v1::{
-    CallToolRequest, ListToolsRequest, ToolDefinition, ToolExecutionCompleted,
+    ExecuteToolRequest, ListToolsRequest, ToolDefinition, ToolExecutionCompleted,
     ToolExecutionRequested, ToolExecutionStarted, ToolList, ToolResult,
 };
 use muster_contracts::workflow::v1::JournalEntry;
@@ -31,8 +31,10 @@ pub(crate) struct Load {
     pub(crate) ledger: Arc<Ledger>,
     gate: Arc<RwLock<()>>,
     closed: Option<OwnedRwLockWriteGuard<()>>,
-    orchestration: Bus,
     tool: Bus,
+    counter: Kv<u64>,
+    /// Not a service: it reads everything.
+    operator: Bus,
     tasks: JoinSet<()>,
     _serving: DropGuard,
 }
@@ -60,7 +62,7 @@ impl Load {
         let mut tasks = JoinSet::new();
         for replica in [0, 1] {
             let app = (bus("tool", replica), ledger.clone());
-            let routes = Routes::new(app).on(requested).rpc(list_tools).rpc(call_tool);
+            let routes = Routes::new(app).on(requested).rpc(list_tools).rpc(execute_tool);
             let (bus, stop) = (bus("tool", replica), stop.clone());
             tasks.spawn(async move { routes.serve(&bus, stop).await.unwrap() });
         }
@@ -73,8 +75,9 @@ impl Load {
             ledger,
             gate: Arc::default(),
             closed: None,
-            orchestration: bus("orchestration", 0),
             tool: bus("tool", 0),
+            counter: bus("orchestration", 0).kv(Bucket::Registry),
+            operator: connect(cluster, "operator").await,
             tasks,
             _serving: stop.drop_guard(),
         };
@@ -89,14 +92,15 @@ impl Load {
             load.tasks.spawn(add(adder));
         }
         load.tasks.spawn(ask_long(load.worker(bus("agent", 0), "caller", 0)));
-        load.tasks.spawn(follow(load.worker(bus("orchestration", 1), "follower", 0)));
+        load.tasks.spawn(follow(load.worker(load.operator.clone(), "follower", 0)));
         load
     }
 
     /// Waits until nothing is under way, and compares the books with the stream.
     pub(crate) async fn settle(&mut self) {
         let (gate, ledger) = (self.gate.clone(), self.ledger.clone());
-        let (orchestration, tool) = (self.orchestration.clone(), self.tool.clone());
+        let (tool, operator) = (self.tool.clone(), self.operator.clone());
+        let counter = self.counter.clone();
         let settled = async {
             let closed = tokio::time::timeout(SETTLED_WITHIN, gate.write_owned()).await;
             let closed = closed.expect("a piece of work hangs");
@@ -109,12 +113,12 @@ impl Load {
                 if last >= Some(marker) { Ok(()) } else { Err((last, marker)) }
             })
             .await;
-            let reading = whole_stream(&orchestration, marker);
+            let reading = whole_stream(&operator, marker);
             let recorded = tokio::time::timeout(SETTLED_WITHIN, reading).await;
             ledger.balance(&recorded.expect("the stream can be read"));
-            let counter = orchestration.kv::<u64>(Bucket::Registry).get(COUNTER).await.unwrap();
+            let counter = counter.get(COUNTER).await.unwrap();
             ledger.counter(counter.map_or(0, |counter| counter.value));
-            let letters = tool.dead_letters().list(3).await.unwrap();
+            let letters = operator.dead_letters().list(3).await.unwrap();
             assert!(letters.is_empty(), "{letters:?}");
             closed
         };
@@ -154,8 +158,7 @@ async fn all_handled(ledger: &Ledger) {
 }
 
 async fn connect(cluster: &Cluster, service: &str) -> Bus {
-    let mut settings = Settings::new(service, &cluster.url());
-    settings.replicas = Cluster::NODES;
+    let mut settings = cluster.settings(service);
     settings.ack_wait = Duration::from_secs(5);
     let bus = Bus::open(settings).await.unwrap();
     tokio::time::timeout(Duration::from_secs(60), bus.ready()).await.expect("the bus is ready");
@@ -289,7 +292,10 @@ async fn list_tools(_: (Bus, Arc<Ledger>), request: ListToolsRequest) -> Result<
     Ok(ToolList { tools: request.names.iter().map(tool).collect() })
 }
 
-async fn call_tool(_: (Bus, Arc<Ledger>), request: CallToolRequest) -> Result<ToolResult, Fault> {
+async fn execute_tool(
+    _: (Bus, Arc<Ledger>),
+    request: ExecuteToolRequest,
+) -> Result<ToolResult, Fault> {
     let arguments = request.arguments.unwrap_or_default().into_value();
     Ok(ToolResult { result: Some(Json(arguments)), ..Default::default() })
 }
@@ -318,8 +324,8 @@ async fn ask_long(worker: Worker) {
     for number in 0_u64.. {
         let turn = worker.gate.read().await;
         let arguments = serde_json::json!({ "number": number });
-        let request = CallToolRequest {
-            name: "echo".into(),
+        let request = ExecuteToolRequest {
+            tool: "echo".into(),
             arguments: Some(JsonObject::wrap(arguments.clone())),
             ..Default::default()
         };
