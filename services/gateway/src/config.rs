@@ -1,6 +1,7 @@
 //! The gateway's settings.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use muster_runtime::Env;
 
@@ -11,11 +12,15 @@ pub(crate) struct Config {
     pub(crate) http_addr: SocketAddr,
     /// How many clients may follow executions at once.
     pub(crate) max_streams: usize,
+    /// How long a client may take to send the head of a request.
+    pub(crate) head_time: Duration,
 }
 
 impl Config {
     pub(crate) fn from_env(env: &Env) -> anyhow::Result<Self> {
+        let head_time = env.within("MUSTER_REQUEST_HEAD_SECONDS", 30, 1..=3_600)?;
         Ok(Self {
+            head_time: Duration::from_secs(head_time),
             http_addr: env.parse("MUSTER_HTTP_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080)))?,
             max_streams: env.within("MUSTER_MAX_STREAMS", 1024, 1..=1_000_000)?,
         })

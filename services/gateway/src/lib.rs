@@ -11,6 +11,7 @@ mod live;
 mod problem;
 mod query;
 mod routes;
+mod server;
 mod trace;
 mod waits;
 pub mod wire;
@@ -40,8 +41,6 @@ async fn run(cx: Context, config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {} (MUSTER_HTTP_ADDR)", config.http_addr))?;
     info!(address = %listener.local_addr()?, "REST listens");
     cx.spawn(listen::listen(app.clone()));
-    axum::serve(listener, routes::router(app))
-        .with_graceful_shutdown(cx.shutdown.clone().cancelled_owned())
-        .await
-        .context("REST stopped")
+    server::serve(listener, routes::router(app), config.head_time, cx.shutdown.clone()).await;
+    Ok(())
 }

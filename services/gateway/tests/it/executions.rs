@@ -132,7 +132,7 @@ async fn a_wrong_start_is_refused_by_what_is_wrong() {
     .await;
     problem(start(&platform, json!({"input": 1}), &[]).await, 400, &["missing field `workflow`"])
         .await;
-    problem(start(&platform, json!([1]), &[]).await, 400, &["JSON"]).await;
+    problem(start(&platform, json!([1]), &[]).await, 400, &["an object", "[1]"]).await;
     problem(platform.get("/v1/executions/0190-none").await, 404, &["0190-none"]).await;
     problem(platform.get("/v1/executions/a.b").await, 400, &["a.b"]).await;
     let internal = problem(

@@ -1,0 +1,97 @@
+//! Accepts connections and serves them until the service stops.
+
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// Before the next try where no connection can be accepted, say because there are too many.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until `shutdown`, then until every request that is under way has its answer. A client that does not send the
+/// head of a request within `head_time` is hung up on: otherwise a few of them could hold every connection for ever.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    head_time: Duration,
+    shutdown: CancellationToken,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(head_time);
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+            Some(_ended) = connections.join_next() => continue,
+        };
+        let stream = match accepted {
+            Ok((stream, _client)) => stream,
+            Err(error) => {
+                warn!(%error, "no connection could be accepted, will try again");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // An event is a small packet, and late where it waits for the next.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "a connection stays with delays");
+        }
+        let service = TowerToHyperService::new(router.clone());
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "a connection broke off");
+            }
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_never_ends_a_request_is_hung_up_on_and_a_stop_waits_for_answers() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, asked) = (CancellationToken::new(), CancellationToken::new());
+        let (stop, arrived) = (shutdown.clone(), asked.clone());
+        let answer = move || async move {
+            arrived.cancel();
+            stop.cancelled().await;
+            "answered"
+        };
+        let router = Router::new().route("/", get(answer));
+        let served =
+            tokio::spawn(serve(listener, router, Duration::from_millis(200), shutdown.clone()));
+
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET / HTTP/1.1\r\nHos").await.unwrap();
+        let mut told = String::new();
+        slow.read_to_string(&mut told).await.unwrap();
+        assert!(!told.contains("answered"), "{told}");
+
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        asked.cancelled().await;
+        shutdown.cancel();
+        client.read_to_string(&mut told).await.unwrap();
+        assert!(told.ends_with("answered"), "{told}");
+        served.await.unwrap();
+    }
+}
