@@ -10,6 +10,7 @@ mod consuming;
 mod dead_letters;
 mod hostile;
 mod journals;
+mod logins;
 mod metrics;
 mod payloads;
 mod recorded;
@@ -20,6 +21,7 @@ mod sealing;
 mod streams;
 mod timers;
 mod versions;
+mod watching;
 
 use muster_bus::{Bus, MessageId, Routes};
 use muster_contracts::Fault;
