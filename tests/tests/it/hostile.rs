@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::platform::Platform;
+use crate::platform::{Platform, read};
 use raw::{Answer, Raw};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -201,6 +201,52 @@ async fn no_id_in_a_path_reaches_further_than_its_own_resource() {
             assert!(refused, "/v1/{path}/{shown}: {status} {body}");
             assert_eq!(body.get("trace_id").map(Value::is_string), Some(true), "{body}");
         }
+    }
+    goes_on(&platform).await;
+}
+
+/// Starts a workflow with an input as deep as this, and says how it ended: the status of the answer, or of the execution.
+async fn run_deep(platform: &Platform, workflow: &str, depth: usize) -> String {
+    let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+    let body = format!("{{\"workflow\": \"{workflow}\", \"input\": {open}{close}}}");
+    let request = platform.client.post(platform.url("/v1/executions"));
+    let request = request.header("content-type", "application/json").header("Prefer", "wait=10");
+    let (status, body) = read(request.body(body).send().await.unwrap()).await;
+    if status == StatusCode::BAD_REQUEST {
+        assert!(body["detail"].as_str().unwrap().contains("nests deeper"), "{body}");
+        return "refused".to_owned();
+    }
+    assert_eq!(status, StatusCode::OK, "{depth} levels in {workflow}: {body}");
+    body["status"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_any_depth_are_refused_or_their_execution_ends() {
+    let platform = Platform::start().await;
+    let document = |name: &str, tasks: &str| {
+        format!(
+            "document: {{dsl: '1.0.3', namespace: t, name: {name}, version: '1.0.0'}}\ndo:\n{tasks}\n"
+        )
+    };
+    let wrapped = format!("{}'${{ . }}'{}", "{x: ".repeat(20), "}".repeat(20));
+    let growing =
+        "- grow: {for: {each: n, in: '${ [range(200)] }'}, do: [{more: {set: {x: '${ . }'}}}]}";
+    for (name, tasks) in [
+        (
+            "echoed",
+            "- a: {call: tool, with: {tool: echo, arguments: {value: '${ . }'}}}".to_owned(),
+        ),
+        ("wrapped", format!("- a: {{set: {wrapped}}}\n- b: {{set: {{ok: true}}}}")),
+        ("growing", growing.to_owned()),
+    ] {
+        platform.put_workflow(document(name, &tasks)).await;
+        let mut ends = BTreeMap::<String, Vec<usize>>::new();
+        for depth in [50, 100, 105, 110, 113, 115, 116, 117, 118, 119, 127, 128, 500, 100_000] {
+            ends.entry(run_deep(&platform, name, depth).await).or_default().push(depth);
+        }
+        println!("{name}: {ends:?}");
+        let over = ["completed", "faulted", "refused"];
+        assert!(ends.keys().all(|end| over.contains(&end.as_str())), "{name}: {ends:?}");
     }
     goes_on(&platform).await;
 }

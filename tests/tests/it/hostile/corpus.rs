@@ -41,6 +41,8 @@ pub(crate) fn bodies(message: &str) -> Vec<Vec<u8>> {
     let fields = fields(message);
     for field in &fields {
         bodies.push(deep(100, field.name()));
+        // The deepest that can be read.
+        bodies.push(deep(126, field.name()));
         bodies.push(deep(100_000, field.name()));
     }
     for value in [json!([[]]), json!(-1), json!(1.5e300), json!({ "a": { "b": [] } }), json!("x")] {
@@ -50,9 +52,17 @@ pub(crate) fn bodies(message: &str) -> Vec<Vec<u8>> {
     for id in HOSTILE_IDS.into_iter().chain([long.as_str(), "hostile"]) {
         bodies.push(filled(&fields, |field| fitting(field, id)));
     }
+    // Every field fits, and each free value is as deep as can be read.
+    bodies.push(deepest(&fields));
     let whole = filled(&fields, |field| fitting(field, "hostile"));
     bodies.push(whole.split_at(whole.len() / 2).0.to_vec());
     bodies
+}
+
+fn deepest(fields: &[FieldDescriptor]) -> Vec<u8> {
+    let free = |field: &FieldDescriptor| matches!(field.kind(), Kind::Message(message) if message.full_name() == "google.protobuf.Value");
+    let deep = (0..125).fold(json!([]), |inner, _| json!([inner]));
+    filled(fields, |field| if free(field) { Some(deep.clone()) } else { fitting(field, "hostile") })
 }
 
 fn fields(message: &str) -> Vec<FieldDescriptor> {
