@@ -143,15 +143,25 @@ fn nothing_breaks_since_the_last_release() {
     );
 }
 
+/// `muster/agent/v1/agent.proto` and all others.
+fn proto_files() -> Vec<String> {
+    let names = |folder: &str| {
+        let entries = fs::read_dir(proto().join(folder)).unwrap();
+        entries
+            .map(|entry| format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let versions = names("muster").into_iter().flat_map(|area| names(&area));
+    versions.flat_map(|version| names(&version)).collect()
+}
+
 /// The contract with one edit.
 fn edited(area: &str, before: &str, after: &str) -> DescriptorPool {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
-    for entry in fs::read_dir(proto().join("muster")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let file = format!("muster/{name}/v1/{name}.proto");
+    for file in proto_files() {
         let mut text = fs::read_to_string(proto().join(&file)).unwrap();
-        if name == area {
+        if file == format!("muster/{area}/v1/{area}.proto") {
             assert!(text.contains(before), "{file} has no {before:?}");
             text = text.replacen(before, after, 1);
         }
