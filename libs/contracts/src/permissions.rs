@@ -385,7 +385,10 @@ impl Permissions {
         if names(settings.writers, service) {
             self.publish(format!("$O.{name}.M.*"));
             self.publish(format!("$O.{name}.C.*"));
-            self.publish(format!("$JS.API.STREAM.PURGE.{stream}"));
+            // The body of a message is never replaced, so nobody needs to purge those of others.
+            if store != ObjectStore::Claims {
+                self.publish(format!("$JS.API.STREAM.PURGE.{stream}"));
+            }
         }
     }
 

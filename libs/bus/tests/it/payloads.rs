@@ -48,8 +48,10 @@ fn with_text(key: &str, text: String) -> ToolExecutionRequested {
     ToolExecutionRequested { arguments: Some(arguments), ..command(key) }
 }
 
+type Text = fn(usize) -> String;
+
 /// A message whose JSON has exactly this many bytes.
-fn sized(key: &str, size: usize, text: fn(usize) -> String) -> ToolExecutionRequested {
+fn sized(key: &str, size: usize, text: Text) -> ToolExecutionRequested {
     let rest = serde_json::to_vec(&with_text(key, String::new())).unwrap().len();
     with_text(key, text(size - rest))
 }
@@ -91,8 +93,8 @@ async fn messages_of_every_size_arrive_as_they_were_sent_and_travel_as_small_as_
     let sender = connect(&nats, "orchestration").await;
     let seen = Seen::default();
     let _serving = serve(&bus, Routes::new(seen.clone()).on(note));
-    // Size of the JSON, whether it shrinks, whether it is compressed, whether it is a claim.
-    let table: [(usize, fn(usize) -> String, bool, bool); 8] = [
+    // Size of the JSON, its text, whether it is compressed, whether it is a claim.
+    let table: [(usize, Text, bool, bool); 8] = [
         (8 << 10, prose, false, false),
         ((8 << 10) + 1, prose, true, false),
         (512 << 10, prose, true, false),
