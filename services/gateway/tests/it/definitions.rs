@@ -36,7 +36,7 @@ async fn a_wrong_agent_is_refused_by_what_is_wrong() {
         &["unknown field `modell`", "`model`"],
     )
     .await;
-    check("/v1/agents/critic", "instructions: x\n  bad: [", &["YAML", "line 2 column"]).await;
+    check("/v1/agents/critic", "instructions: x\n  bad: [", &["YAML", "line 2, column"]).await;
     check("/v1/agents/critic", "description: x", &["missing field `instructions`"]).await;
     check("/v1/agents/critic", "instructions: x\nlimits: {turns: -1}", &["limits.turns", "-1"])
         .await;
