@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -231,6 +232,27 @@ impl Cluster {
         self.ask(node, "/healthz").await.is_ok()
     }
 
+    /// Waits until every node holds as many messages of a stream as the others, up to the same last one.
+    ///
+    /// # Panics
+    /// When they differ at the deadline; the message holds what each has.
+    pub async fn until_agreed(&self, stream: &str, deadline: Duration) {
+        eventually(deadline, &format!("all nodes have the same {stream}"), || async {
+            let mut held = Vec::new();
+            for node in 0..Self::NODES {
+                let body = self.ask(node, "/jsz?accounts=1&streams=1").await.unwrap_or_default();
+                held.push(detail(&body, stream).and_then(|detail| {
+                    let state = detail.get("state")?;
+                    Some((state.get("messages")?.as_u64()?, state.get("last_seq")?.as_u64()?))
+                }));
+            }
+            let first = held.first().copied().flatten();
+            let same = first.is_some() && held.iter().all(|other| *other == first);
+            if same { Ok(()) } else { Err(held) }
+        })
+        .await;
+    }
+
     /// Waits until every node says that it is there and has caught up with all streams and consumers.
     ///
     /// # Panics
@@ -332,12 +354,17 @@ fn end(mut child: Child) {
 
 /// The leader of a stream in a node's `/jsz`.
 fn leader_in(body: &str, stream: &str) -> Option<usize> {
-    let state: serde_json::Value = serde_json::from_str(body).ok()?;
+    let found = detail(body, stream)?;
+    found.pointer("/cluster/leader")?.as_str()?.strip_prefix("node-")?.parse().ok()
+}
+
+/// What a node's `/jsz` says of a stream.
+fn detail(body: &str, stream: &str) -> Option<Value> {
+    let state: Value = serde_json::from_str(body).ok()?;
     let accounts = state.get("account_details")?.as_array()?.iter();
     let mut streams =
         accounts.filter_map(|account| account.get("stream_detail")?.as_array()).flatten();
-    let found = streams.find(|found| found.get("name").is_some_and(|name| name == stream))?;
-    found.pointer("/cluster/leader")?.as_str()?.strip_prefix("node-")?.parse().ok()
+    streams.find(|found| found.get("name").is_some_and(|name| name == stream)).cloned()
 }
 
 /// Ports below those that the system gives to outgoing connections: a node that is down finds its own free again.

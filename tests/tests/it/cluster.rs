@@ -47,6 +47,7 @@ async fn chaos_in_the_cluster_loses_nothing_and_doubles_nothing() {
         .await;
         report(scenario, &load.ledger);
         load.settle().await;
+        cluster.until_agreed("EXECUTIONS", Duration::from_secs(60)).await;
     }
     println!("{}: nothing lost, nothing done twice", load.ledger.totals());
 }
