@@ -116,7 +116,7 @@ fn kept(storage: Storage, max_bytes: u64, settings: &Settings) -> Config {
             Storage::File => StorageType::File,
             Storage::Memory => StorageType::Memory,
         },
-        max_bytes: limit(max_bytes / 100 * u64::from(settings.bytes_percent)),
+        max_bytes: limit(max_bytes.saturating_mul(u64::from(settings.bytes_percent)) / 100),
         num_replicas: settings.replicas,
         metadata: HashMap::from([
             (CONTRACT.to_owned(), contract_version()),
