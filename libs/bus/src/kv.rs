@@ -1,5 +1,7 @@
 //! Typed key-value buckets with compare-and-set.
 
+mod watch;
+
 use std::marker::PhantomData;
 
 use async_nats::HeaderMap;
@@ -13,6 +15,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::publish::Refused;
 use crate::{Bus, MessageId};
+
+pub use self::watch::KeyChange;
 
 /// The header of an entry that removes its key.
 const OPERATION: &str = "KV-Operation";

@@ -18,6 +18,7 @@ mod recovering;
 mod requests;
 mod rows;
 mod sealing;
+mod setting_up;
 mod streams;
 mod timers;
 mod versions;
