@@ -14,7 +14,7 @@ use crate::payload::{self, Seals};
 use crate::{Bus, headers};
 
 /// How often a reader tries to fetch a body from the object store, which may just be electing a leader.
-const OPEN_TRIES: u32 = 5;
+const OPEN_TRIES: u32 = 3;
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where to begin: behind this sequence. `After(0)` is the beginning.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use muster_contracts::{Code, Durable, Fault, Token};
 use tokio::time::Instant;
 
-use crate::{Bus, MessageId};
+use crate::{Bus, MessageId, payload};
 
 /// How long a publish is tried: longer than the election of a new leader takes (NATS: 4 to 9 s).
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);
@@ -64,11 +64,16 @@ impl Bus {
     pub async fn emit<M: Token>(&self, token: &M) -> Result<(), Fault> {
         let subject = subject_of(token)?;
         check(token)?;
-        let body = json(token)?;
-        self.unless_down(async {
-            self.client().publish(subject, body).await.map_err(|error| unavailable(&error))
-        })
-        .await
+        let mut headers = HeaderMap::new();
+        let body = payload::write(token, "", self.seal_keys(), &mut headers)?;
+        let sent = async {
+            let sent = match headers.is_empty() {
+                true => self.client().publish(subject, body).await,
+                false => self.client().publish_with_headers(subject, headers, body).await,
+            };
+            sent.map_err(|error| unavailable(&error))
+        };
+        self.unless_down(sent).await
     }
 
     /// A wait for the acknowledgement would end by the deadline, each time.

@@ -17,6 +17,9 @@ use crate::{Bus, MessageId, headers};
 /// How long the body of a message is tried to be stored: longer than the election of a new leader takes.
 const PUT_DEADLINE: Duration = Duration::from_secs(15);
 const PUT_PAUSE: Duration = Duration::from_millis(250);
+/// How often a body is asked for: for 1.5 s in all.
+const FETCH_TRIES: u32 = 6;
+const FETCH_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a body lies, and what it is.
 pub(crate) struct Claim {
@@ -91,11 +94,22 @@ impl Claim {
         }
     }
 
-    /// The body itself, if it is what the message says.
+    /// The body itself, if it is what the message says. On a cluster the object may not be everywhere yet when its message is.
     pub(super) async fn fetch(&self, bus: &Bus) -> Result<Bytes, Fault> {
+        let mut pause = FETCH_PAUSE;
+        for _try in 1..FETCH_TRIES {
+            match self.try_to_fetch(bus).await {
+                Err(fault) if fault.code == Code::Unavailable => tokio::time::sleep(pause).await,
+                done => return done,
+            }
+            pause *= 2;
+        }
+        self.try_to_fetch(bus).await
+    }
+
+    async fn try_to_fetch(&self, bus: &Bus) -> Result<Bytes, Fault> {
         let place = format!("{}/{}", self.store.name(), self.name);
         let body = bus.objects(self.store).get(&self.name, self.size).await?;
-        // A replica of the store may be behind, so it is worth another try.
         let body = body.ok_or_else(|| {
             let text = format!("the message's body {place} is not in the object store");
             Fault::new(Code::Unavailable, text).with_retry_after_ms(500)

@@ -12,7 +12,7 @@ use muster_contracts::dead_letter::v1::DeadLetter;
 use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest, JournalEntry};
 use muster_contracts::{Code, Fault, JsonObject, Stream};
-use muster_testkit::{NatsServer, eventually};
+use muster_testkit::{Cluster, NatsServer, eventually};
 use rand::RngCore;
 use serde_json::json;
 
@@ -415,4 +415,78 @@ async fn what_a_plain_worker_sends_is_a_dead_letter_however_large_it_is() {
     ack.await.unwrap();
     let letter = one_letter(&nats).await;
     assert!(letter.body == body, "the letter has another body");
+}
+
+#[tokio::test]
+async fn a_reader_passes_a_message_that_cannot_be_read_and_tells_why() {
+    let nats = NatsServer::start().await;
+    let (bus, jetstream) = (connect(&nats, "orchestration").await, raw(&nats).await);
+    let journal = bus.journal(&entry("", String::new())).unwrap();
+    let entries = [entry("a", noise(1 << 20)), entry("b", "x".into())];
+    let first = journal.append(&entries[0], 0, &id("a")).await.unwrap();
+    journal.append(&entries[1], first, &id("b")).await.unwrap();
+    let claims = jetstream.get_object_store("CLAIMS").await.unwrap();
+    claims.delete(&names(&claims).await[0]).await.unwrap();
+    let reader = connect(&nats, "gateway").await;
+    let followed = reader.follow(Stream::Executions, vec!["journal.e1".into()], After(0)).take(2);
+    let followed: Vec<_> = followed.collect().await;
+    assert!(followed[0].body.is_empty());
+    let fault = followed[0].decode::<JournalEntry>().unwrap_err();
+    assert_eq!(fault.code, Code::Unavailable);
+    assert!(fault.message.contains("is not in the object store"), "{fault}");
+    assert_eq!(followed[1].decode::<JournalEntry>().unwrap(), entries[1]);
+    assert_eq!(journal.read().await.unwrap_err(), fault);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_messages_outlive_a_kill_of_the_server_and_come_once() {
+    const MESSAGES: usize = 20;
+    let nats = NatsServer::start().await;
+    let sender = connect(&nats, "orchestration").await;
+    let tool = connect(&nats, "tool").await;
+    let seen = Seen::default();
+    let _serving = serve(&tool, Routes::new(seen.clone()).on(note));
+    let sending = tokio::spawn(async move {
+        let mut sent = Vec::new();
+        for index in 0..MESSAGES {
+            let message = with_text(&format!("k{index:02}"), noise(1 << 20));
+            let id = id(&index.to_string());
+            // As a handler that is tried again.
+            while sender.publish(&message, &id).await.is_err() {}
+            sent.push(message);
+        }
+        sent
+    });
+    let some = |count: usize| {
+        let seen = seen.clone();
+        async move { seen.lock().unwrap().len() >= count }
+    };
+    eventually(Duration::from_secs(20), "some messages", || some(5)).await;
+    nats.kill();
+    nats.restart().await;
+    let sent = sending.await.unwrap();
+    eventually(Duration::from_secs(30), "every message", || some(MESSAGES)).await;
+    let mut seen = std::mem::take(&mut *seen.lock().unwrap());
+    seen.sort_by(|one, other| one.idempotency_key.cmp(&other.idempotency_key));
+    assert!(seen == sent, "a message is lost, doubled or not what was sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_cluster_a_body_is_there_for_every_node_when_its_message_is() {
+    let cluster = Cluster::start().await;
+    let mut nodes = Vec::new();
+    for node in 0..Cluster::NODES {
+        let bus = Bus::open(cluster.settings_at(node, "orchestration")).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), bus.ready()).await.unwrap();
+        nodes.push(bus);
+    }
+    let mut last = 0;
+    for index in 0..12 {
+        let large = entry(&index.to_string(), noise(1 << 20));
+        let journal = nodes[index % Cluster::NODES].journal(&large).unwrap();
+        last = journal.append(&large, last, &id(&index.to_string())).await.unwrap();
+        for node in &nodes {
+            assert!(node.latest(&large).await.unwrap() == Some((last, large.clone())));
+        }
+    }
 }
