@@ -15,6 +15,8 @@ use crate::tools::{Kind, Registered};
 
 /// The largest result, in bytes of its JSON.
 const MAX_RESULT: usize = 2 << 20;
+/// The deepest result, in lists and objects inside each other: a journal's entry holds it a few levels further down, and 127 can be read.
+const MAX_DEPTH: usize = 120;
 
 /// Executes a call of any tool.
 pub(crate) async fn execute(app: &App, call: &Call) -> Result<Outcome, Error> {
@@ -72,19 +74,32 @@ async fn run(tool: &Registered, call: &Call, effect: Effect) -> Result<Recorded,
             return Err(Error::Deadline { tool: call.name.clone(), limit: tool.timeout });
         }
     };
-    check_size(&call.name, &result)?;
+    check_result(&call.name, &result)?;
     let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
     Ok(Recorded { result, duration_ms })
 }
 
-fn check_size(tool: &str, result: &Value) -> Result<(), Error> {
+fn check_result(tool: &str, result: &Value) -> Result<(), Error> {
     let size = result.to_string().len();
     if size > MAX_RESULT {
         return Err(Error::Invalid(format!(
             "the result of the tool {tool} has {size} bytes, but must have at most {MAX_RESULT}"
         )));
     }
+    if depth(result) > MAX_DEPTH {
+        return Err(Error::Invalid(format!(
+            "the result of the tool {tool} nests deeper than {MAX_DEPTH} levels"
+        )));
+    }
     Ok(())
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 /// The fault that is recorded and goes outside; what is inside an internal error stays in the log.

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use futures::future::BoxFuture;
-use jsonschema::Validator;
 use muster_bus::Bus;
 use muster_contracts::JsonObject;
 use muster_contracts::tool::v1::ToolDefinition;
+use muster_document::Schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
@@ -50,7 +50,7 @@ pub(crate) struct Registered {
     pub(crate) tool: Box<dyn Tool>,
     pub(crate) definition: Definition,
     pub(crate) kind: Kind,
-    schema: Validator,
+    schema: Schema,
     /// Calls at the same time.
     pub(crate) slots: Semaphore,
     /// How long a call may take.
@@ -145,11 +145,15 @@ impl Registered {
         timeout: Duration,
     ) -> Result<Self, Error> {
         let definition = tool.definition();
-        let schema = jsonschema::validator_for(&definition.parameters).map_err(|error| {
-            let place = error.instance_path().to_string();
+        let parameters = &definition.parameters;
+        let schema = match kind {
+            Kind::BuiltIn => Schema::trusted(parameters),
+            Kind::Worker | Kind::Unregistered => Schema::parse(parameters),
+        };
+        let schema = schema.map_err(|problem| {
+            let name = &definition.name;
             Error::Invalid(format!(
-                "`parameters` of the tool {:?} is no JSON Schema: at {place:?}: {error}",
-                definition.name
+                "`parameters` of the tool {name:?} is no JSON Schema that can be used: {problem}"
             ))
         })?;
         let slots = Semaphore::new(config.concurrency);
@@ -171,14 +175,11 @@ impl Registered {
     /// Checks arguments against the tool's schema.
     pub(crate) fn check(&self, arguments: &Map<String, Value>) -> Result<(), Error> {
         let arguments = Value::Object(arguments.clone());
-        let problems: Vec<String> = self
-            .schema
-            .iter_errors(&arguments)
-            .take(5)
-            .map(|error| {
-                let path = error.instance_path().to_string();
+        let violations = self.schema.violations(&arguments).into_iter();
+        let problems: Vec<String> = violations
+            .map(|(path, problem)| {
                 let place = if path.is_empty() { "the arguments".to_owned() } else { path };
-                format!("at {place}: {}", error.to_string().chars().take(300).collect::<String>())
+                format!("at {place}: {problem}")
             })
             .collect();
         if problems.is_empty() {

@@ -48,6 +48,10 @@ async fn work(calls: Arc<AtomicU32>, request: CallToolRequest) -> Result<ToolRes
     let arguments = request.arguments.unwrap_or_default();
     match arguments.get("text").and_then(serde_json::Value::as_str).unwrap_or_default() {
         "hang" => pending().await,
+        "deep" => {
+            let deep = (0..123).fold(json!([]), |inner, _| json!([inner]));
+            Ok(ToolResult { result: Some(Json(deep)), ..Default::default() })
+        }
         "refuse" => Err(Fault::new(Code::Denied, "not before noon")),
         text => {
             Ok(ToolResult { result: Some(Json(json!(text.to_uppercase()))), ..Default::default() })
@@ -101,6 +105,9 @@ async fn a_registered_tool_is_listed_called_and_forgotten() {
     assert_eq!(worker.calls(), before + 1);
     let refused = world.call("shout", "k2", json!({ "text": "refuse" })).await.unwrap_err();
     assert_eq!((refused.code, refused.message.as_str()), (Code::Denied, "not before noon"));
+
+    let deep = world.call("shout", "k3", json!({ "text": "deep" })).await.unwrap_err();
+    assert!(deep.message.contains("nests deeper than 120 levels"), "{deep}");
 
     let gone = UnregisterToolRequest { name: "shout".into() };
     assert_eq!(world.bus.request(&gone).await.unwrap(), shown);
@@ -157,13 +164,13 @@ async fn a_wrong_definition_is_refused_and_a_built_in_tool_stays() {
             Some(JsonObject::wrap(json!({ "properties": { "text": { "type": "words" } } })));
     };
     assert_eq!(
-        refused(wrong_type, "is no JSON Schema: at \"/properties/text").await,
+        refused(wrong_type, "is no JSON Schema that can be used: \"words\" is not valid").await,
         Code::Invalid
     );
     let remote: fn(&mut RegisterToolRequest) = |tool| {
         tool.parameters = Some(JsonObject::wrap(json!({ "$ref": "http://127.0.0.1:1/s.json" })));
     };
-    assert_eq!(refused(remote, "is no JSON Schema").await, Code::Invalid);
+    assert_eq!(refused(remote, "does not refer to a part of it").await, Code::Invalid);
     let gone = UnregisterToolRequest { name: "echo".into() };
     assert_eq!(world.bus.request(&gone).await.unwrap_err().code, Code::Conflict);
 }
