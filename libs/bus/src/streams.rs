@@ -28,7 +28,7 @@ pub struct Streams {
 
 /// What has to be done with a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum StreamChange {
     /// It is not there.
     Create,
     /// These settings are not what the contract says.
@@ -41,7 +41,7 @@ pub enum Change {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Each stream of the contract, in the order in which it has to be done.
-    pub changes: Vec<(String, Change)>,
+    pub changes: Vec<(String, StreamChange)>,
     wanted: Vec<Config>,
     /// Bytes that the server would have to reserve, on disk and in memory.
     needs: [(StorageType, i64); 2],
@@ -51,7 +51,7 @@ impl Plan {
     /// How many streams are not as they should be.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.changes.iter().filter(|(_, change)| *change != Change::None).count()
+        self.changes.iter().filter(|(_, change)| *change != StreamChange::None).count()
     }
 
     /// Whether everything is as it should be.
@@ -116,14 +116,14 @@ impl Streams {
         let jetstream = self.bus.jetstream();
         for ((name, change), wanted) in plan.changes.iter().zip(&plan.wanted) {
             match change {
-                Change::None => {}
-                Change::Create => {
+                StreamChange::None => {}
+                StreamChange::Create => {
                     jetstream
                         .create_stream(wanted)
                         .await
                         .map_err(|error| failed(name, "created", &error))?;
                 }
-                Change::Update(_) => {
+                StreamChange::Update(_) => {
                     jetstream.update_stream(wanted).await.map_err(|error| {
                         let text = format!(
                             "stream {name} could not be changed: {error}. What NATS cannot change needs a new stream: move its messages (`muster backup`), delete it and apply again"
@@ -253,8 +253,8 @@ fn reserved(config: &Config) -> i64 {
     config.max_bytes.max(0)
 }
 
-fn change(actual: Option<&Config>, wanted: &Config) -> Change {
-    let Some(actual) = actual else { return Change::Create };
+fn change(actual: Option<&Config>, wanted: &Config) -> StreamChange {
+    let Some(actual) = actual else { return StreamChange::Create };
     let mut found = differences(actual, wanted);
     for field in [CONTRACT, PROGRAM] {
         let of = |config: &Config| config.metadata.get(field).cloned().unwrap_or_default();
@@ -262,7 +262,7 @@ fn change(actual: Option<&Config>, wanted: &Config) -> Change {
             found.push(Difference { field, from: of(actual), to: of(wanted) });
         }
     }
-    if found.is_empty() { Change::None } else { Change::Update(found) }
+    if found.is_empty() { StreamChange::None } else { StreamChange::Update(found) }
 }
 
 /// What the contract does not decide stays as an operator has set it.

@@ -42,7 +42,15 @@ impl NatsServer {
     /// # Panics
     /// As `start`; the message holds the server's own complaint about its configuration.
     pub async fn start_with(config: &str) -> Self {
-        or_fail(Self::try_start(&format!("{}{config}", users::conf())).await)
+        or_fail(Self::try_start(&format!("{}{config}", users::conf()), "").await)
+    }
+
+    /// As [`NatsServer::start`], with further settings of nats-server's `jetstream` block: `max_file_store: 4GB`.
+    ///
+    /// # Panics
+    /// As `start_with`.
+    pub async fn start_with_store(limits: &str) -> Self {
+        or_fail(Self::try_start(&users::conf(), limits).await)
     }
 
     /// As [`NatsServer::start_with`], without the users of the contract: everybody may do everything, or what `config` says.
@@ -50,16 +58,18 @@ impl NatsServer {
     /// # Panics
     /// As `start_with`.
     pub async fn start_without_users(config: &str) -> Self {
-        or_fail(Self::try_start(config).await)
+        or_fail(Self::try_start(config, "").await)
     }
 
-    async fn try_start(config: &str) -> Result<Self> {
+    async fn try_start(config: &str, limits: &str) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("muster-nats-")
             .tempdir()
             .context("cannot make a folder for NATS")?;
         let store = dir.path().join("store");
-        let config = format!("max_payload: 10MB\njetstream {{ store_dir: {store:?} }}\n{config}\n");
+        let config = format!(
+            "max_payload: 10MB\njetstream {{ store_dir: {store:?}\n{limits} }}\n{config}\n"
+        );
         std::fs::write(dir.path().join("nats.conf"), config).context("cannot write nats.conf")?;
         let (child, port) = launch(dir.path(), None).await?;
         Ok(Self {

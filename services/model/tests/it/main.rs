@@ -39,7 +39,8 @@ impl World {
     /// The tokens of a session up to the last one of the first reply.
     async fn tokens(&self, session: &str) -> Vec<Token> {
         let pattern = subject::address::<Token>(&[("session", session)]).unwrap();
-        let mut stream = Box::pin(self.bus.follow(Stream::LlmStreams, vec![pattern], After(0)));
+        let viewer = Bus::open(self.nats.settings("gateway")).await.unwrap();
+        let mut stream = Box::pin(viewer.follow(Stream::LlmStreams, vec![pattern], After(0)));
         let mut tokens = Vec::new();
         while tokens.last().is_none_or(|token: &Token| token.finish_reason.is_empty()) {
             let recorded = tokio::time::timeout(DEADLINE, stream.next()).await.unwrap().unwrap();

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use muster_bus::{Bus, Change, Plan, Settings, StreamInfo};
+use muster_bus::{Bus, Plan, Settings, StreamChange, StreamInfo};
 use muster_contracts::permissions::OPERATOR;
 use muster_runtime::Env;
 use serde_json::json;
@@ -54,7 +54,8 @@ async fn set_up_once(env: &Env) -> Result<()> {
     let bus = Bus::open(operator(env)?).await?;
     bus.ready().await;
     let plan = bus.streams().plan().await?;
-    for (stream, change) in plan.changes.iter().filter(|(_, change)| *change != Change::None) {
+    for (stream, change) in plan.changes.iter().filter(|(_, change)| *change != StreamChange::None)
+    {
         info!(stream, ?change, "set up");
     }
     bus.streams().apply(&plan).await?;
@@ -96,11 +97,11 @@ async fn apply(
 fn tell(plan: &Plan, output: &Output) {
     for (name, change) in &plan.changes {
         match change {
-            Change::None => output.line(&format!("{name}: unchanged")),
-            Change::Create => {
+            StreamChange::None => output.line(&format!("{name}: unchanged")),
+            StreamChange::Create => {
                 output.line(&format!("{name}: {}", output.paint(Colour::Green, "create")));
             }
-            Change::Update(differences) => {
+            StreamChange::Update(differences) => {
                 output.line(&format!("{name}: {}", output.paint(Colour::Bold, "change")));
                 for difference in differences {
                     let (from, to) = (&difference.from, &difference.to);
@@ -114,9 +115,9 @@ fn tell(plan: &Plan, output: &Output) {
 
 fn plan_json(plan: &Plan) -> serde_json::Value {
     let changes = plan.changes.iter().map(|(name, change)| match change {
-        Change::None => json!({"stream": name, "change": "unchanged"}),
-        Change::Create => json!({"stream": name, "change": "create"}),
-        Change::Update(differences) => {
+        StreamChange::None => json!({"stream": name, "change": "unchanged"}),
+        StreamChange::Create => json!({"stream": name, "change": "create"}),
+        StreamChange::Update(differences) => {
             let fields = differences.iter().map(
                 |difference| json!({"field": difference.field, "from": difference.from, "to": difference.to}),
             );
