@@ -1,8 +1,14 @@
 //! The command line.
 
+mod events;
+mod letters;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::events::{Events, Part};
+pub(crate) use self::letters::{Chosen, Dlq, Which};
 
 /// Runs multi-agent workflows as durable events.
 #[derive(Debug, Parser)]
@@ -46,6 +52,19 @@ pub(crate) enum Command {
     /// Set up and show the streams on the server that NATS_URL names, as the user `operator`
     #[command(subcommand)]
     Streams(Streams),
+    /// Dead letters: messages that their consumers gave up
+    #[command(subcommand)]
+    Dlq(Dlq),
+    /// Read streams again, or as they grow, on the server that NATS_URL names, as the user `operator`
+    #[command(subcommand)]
+    Events(Events),
+    /// The same as `events replay --stream STREAM`
+    Replay {
+        /// The stream, such as FACTS
+        stream: String,
+        #[command(flatten)]
+        part: Part,
+    },
 }
 
 /// The documents of the contract.
@@ -68,14 +87,14 @@ pub(crate) enum Made {
     Write(Docs),
     /// The users of nats-server with their permissions
     NatsAcl {
-        /// Write it here; without it to standard output
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
+        /// Write it here (may be given several times); without it to standard output
+        #[arg(long = "file", value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// Users are known by nkeys instead of passwords
         #[arg(long)]
         nkeys: bool,
         /// Only say whether FILE is as it must be
-        #[arg(long, requires = "file")]
+        #[arg(long, requires = "files")]
         check: bool,
     },
 }

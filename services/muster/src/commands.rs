@@ -3,6 +3,8 @@
 pub(crate) mod apply;
 mod contracts;
 mod demo;
+mod dlq;
+mod events;
 mod health;
 mod nats_acl;
 mod streams;
@@ -27,5 +29,8 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Validate { files } => validate::validate(&files, output),
         Command::Contracts(contracts) => contracts::contracts(&contracts.what, output),
         Command::Streams(what) => streams::streams(&what, output).await,
+        Command::Dlq(what) => dlq::dlq(&what, output).await,
+        Command::Events(what) => events::events(&what, output).await,
+        Command::Replay { stream, part } => events::replay(&stream, &part, output).await,
     }
 }

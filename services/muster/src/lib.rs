@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod contracts;
 mod demo;
+mod moment;
 mod output;
 
 use std::process::ExitCode;

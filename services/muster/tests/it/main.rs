@@ -1,6 +1,7 @@
 //! The `muster` program as a person or a container runs it.
 
 mod demo;
+mod letters;
 mod program;
 mod services;
 

@@ -1,0 +1,170 @@
+//! `muster dlq` and `muster events` on services that run.
+
+use muster_bus::{Bus, MessageId};
+use muster_contracts::Json;
+use muster_contracts::workflow::v1::StartExecution;
+use muster_testkit::{NatsServer, Process, eventually, free_port};
+use muster_workflow::Definition;
+use serde_json::{Value, json};
+
+use crate::{
+    PATIENCE, WORKFLOW,
+    program::{Muster, folder_with, program},
+};
+
+struct Running {
+    nats: NatsServer,
+    server: String,
+    _services: Process,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let nats = NatsServer::start().await;
+        let (rest, health) =
+            (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        let services = program(&["up", "--services", "gateway,orchestration"])
+            .envs(nats.env(&[]))
+            .env("MUSTER_HTTP_ADDR", &rest)
+            .env("MUSTER_HEALTH_ADDR", &health)
+            .spawn();
+        let healthy = format!("http://{health}/readyz");
+        eventually(PATIENCE, "the services are ready", || async {
+            Muster::run(&["health", &healthy]).await.log.contains("200 OK")
+        })
+        .await;
+        Self { nats, server: format!("http://{rest}"), _services: services }
+    }
+
+    /// Starts the workflow under these ids, as the gateway does.
+    async fn start_executions(&self, digest: &str, ids: &[&str]) {
+        let bus = Bus::open(self.nats.settings("gateway")).await.unwrap();
+        bus.ready().await;
+        for id in ids {
+            let command = StartExecution {
+                execution_id: (*id).to_owned(),
+                workflow: "one".to_owned(),
+                version: "1.0.0".to_owned(),
+                digest: digest.to_owned(),
+                input: Some(Json(json!({}))),
+            };
+            bus.publish(&command, &MessageId::derived(["start", id])).await.unwrap();
+        }
+    }
+
+    async fn dlq(&self, arguments: &[&str]) -> Muster {
+        let server = ["--server", &self.server];
+        Muster::run(&[&["dlq"], arguments, &server].concat()).await
+    }
+
+    async fn letters(&self, count: usize) -> Vec<Value> {
+        let listed = eventually(PATIENCE, "dead letters", || async {
+            let log = self.dlq(&["ls", "--json"]).await.log;
+            let page: Value = serde_json::from_str(&log).ok()?;
+            let letters = page["dead_letters"].as_array()?.clone();
+            (letters.len() == count).then_some(letters)
+        });
+        listed.await
+    }
+
+    async fn events(&self, arguments: &[&str]) -> Muster {
+        Muster::run_for(program(arguments).envs(self.nats.operator_env(&[])), PATIENCE).await
+    }
+}
+
+/// The dependency that is missing is the workflow itself; the message that fails is the start of an execution.
+#[tokio::test]
+async fn an_execution_that_could_not_start_completes_when_its_letter_is_replayed() {
+    let running = Running::start().await;
+    let digest = Definition::parse(WORKFLOW).unwrap().digest().to_owned();
+    running.start_executions(&digest, &["e1", "e2", "e3", "e4"]).await;
+    let letters = running.letters(4).await;
+    let sequence = letters[0]["sequence"].to_string();
+    running.dlq(&["ls"]).await.succeeded(&[
+        "SEQUENCE",
+        "NOT_FOUND",
+        "orchestration-start-execution",
+        &digest[..20],
+    ]);
+    running.dlq(&["ls", "--code", "INVALID"]).await.succeeded(&["SEQUENCE"]);
+    running.dlq(&["show", &sequence]).await.succeeded(&[
+        "workflow.command.start",
+        "muster.workflow.v1.StartExecution",
+        "ce-id: ",
+        "\"execution_id\": \"e1\"",
+    ]);
+    let failed = running.dlq(&["replay", &sequence]).await;
+    failed.failed(1, &["failed", "NOT_FOUND: no workflow definition has the digest"]);
+
+    let folder = folder_with(&[("workflows/one.yaml", WORKFLOW)]);
+    let here = folder.path().display().to_string();
+    Muster::run(&["apply", "-f", &here, "--server", &running.server]).await.succeeded(&["one"]);
+    let first = running.letters(4).await;
+    let first = first.iter().find(|letter| letter["message"]["execution_id"] == "e1").unwrap();
+    let sequence = first["sequence"].to_string();
+    running.dlq(&["replay", &sequence]).await.succeeded(&[&sequence, "handled"]);
+    running.dlq(&["replay", "--execution", "e2"]).await.succeeded(&["1 handled, 0 failed"]);
+    for id in ["e1", "e2"] {
+        let url = format!("{}/v1/executions/{id}", running.server);
+        eventually(PATIENCE, "the execution completes", || async {
+            let state: Value = reqwest::get(&url).await.ok()?.json().await.ok()?;
+            (state["status"] == "completed").then(|| assert_eq!(state["output"]["hello"], "world"))
+        })
+        .await;
+    }
+
+    running.dlq(&["purge"]).await.failed(1, &["which letters?", "--all"]);
+    running.dlq(&["purge", "--all"]).await.failed(1, &["2 dead letters fit", "--yes"]);
+    let sequence = running.letters(2).await[0]["sequence"].to_string();
+    running.dlq(&["purge", &sequence]).await.succeeded(&["removed"]);
+    running.dlq(&["purge", "--code", "NOT_FOUND", "--yes"]).await.succeeded(&["1 removed"]);
+    running.dlq(&["show", &sequence]).await.failed(1, &["404", "there is no dead letter"]);
+    running.letters(0).await;
+}
+
+#[tokio::test]
+async fn streams_are_read_from_a_sequence_or_a_time_by_subject() {
+    let running = Running::start().await;
+    running.start_executions("0a", &["e1", "e2"]).await;
+    running.letters(2).await;
+    let all = running.events(&["events", "replay"]).await;
+    all.succeeded(&["workflow.command.start", "\"execution_id\":\"e1\"", "\"e2\""]);
+    let second = running.events(&["events", "replay", "--since", "2", "--json"]).await;
+    let line: Value = serde_json::from_str(second.log.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["sequence"], &line["body"]["execution_id"]), (&json!(2), &json!("e2")));
+    assert_eq!(line["type"], "muster.workflow.v1.StartExecution");
+    let nothing = running.events(&["events", "replay", "--subject", "agent.>"]).await;
+    nothing.succeeded(&[]);
+    assert!(!nothing.log.contains("workflow.command.start"), "{}", nothing.log);
+    let letters =
+        running.events(&["replay", "DLQ", "--since", "1h", "--filter", "dlq.>", "--json"]).await;
+    letters.succeeded(&["orchestration-start-execution"]);
+
+    let tail =
+        program(&["events", "tail", "--since", "2"]).envs(running.nats.operator_env(&[])).spawn();
+    eventually(PATIENCE, "the tail shows what is there", || async {
+        tail.log().contains("\"e2\"")
+    })
+    .await;
+    running.start_executions("0a", &["e3"]).await;
+    eventually(PATIENCE, "the tail shows what comes", || async { tail.log().contains("\"e3\"") })
+        .await;
+    assert!(!tail.log().contains("\"e1\""));
+}
+
+#[tokio::test]
+async fn commands_that_cannot_work_say_what_would_be_right() {
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let away = Muster::run(&["dlq", "ls", "--server", &nobody]).await;
+    away.failed(1, &["cannot reach Muster", &nobody, "--server"]);
+    Muster::run(&["dlq", "ls", "--since", "soon"]).await.failed(1, &["\"soon\"", "30d"]);
+    Muster::run(&["dlq", "replay", "7", "--all"]).await.failed(2, &["--all"]);
+    let stream = Muster::run(&["events", "replay", "--stream", "EVENTS"]).await;
+    stream.failed(1, &["there is no stream \"EVENTS\"", "EXECUTIONS", "DLQ"]);
+    let pattern = Muster::run(&["events", "tail", "--stream", "DLQ", "--subject", "tool.>"]).await;
+    pattern.failed(1, &["DLQ has no subject that fits \"tool.>\""]);
+    let nats =
+        program(&["events", "replay"]).env("NATS_URL", format!("nats://127.0.0.1:{}", free_port()));
+    let nats = Muster::run_for(nats, PATIENCE).await;
+    nats.failed(1, &["NATS_PASSWORD_OPERATOR"]);
+}
