@@ -14,7 +14,7 @@ use crate::platform::{Platform, read};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A worker whose first call hangs and whose later calls answer; it says of each that it came.
+/// A worker whose first call hangs, with or without signs of life, and whose later calls answer; it says of each that it came.
 const SLOW: &str = r#"
 import asyncio, json, os, sys, nats
 async def main():
@@ -24,10 +24,12 @@ async def main():
         first = not os.path.exists(sys.argv[2])
         open(sys.argv[2], "a").write("call\n")
         print("called", flush=True)
-        if first: await asyncio.Event().wait()
+        while first:
+            if sys.argv[3:]: await bus.publish(message.reply, headers={"Muster-Working": "1"})
+            await asyncio.sleep(1)
         await message.respond(json.dumps({"result": "done"}).encode())
     await bus.subscribe("tools.slow", "workers", call)
-    tool = {"name": "slow", "effect": sys.argv[1], "timeout_ms": 2000}
+    tool = {"name": "slow", "effect": sys.argv[1], "timeout_ms": 60000 if sys.argv[3:] else 2000}
     await bus.request("tool.registry.register", json.dumps(tool).encode(), timeout=30)
     print("serving", flush=True)
     await asyncio.Event().wait()
@@ -160,10 +162,11 @@ async fn a_worker_killed_in_the_middle_is_asked_again_only_where_its_class_allow
     let folder = tempfile::tempdir().unwrap();
     let commands = commands();
     let (_, python) = commands["python"].split_last().unwrap();
-    let slow = |effect: &str| {
+    let slow = |effect: &str, signs: &[&str]| {
         let calls = folder.path().join(effect).to_string_lossy().into_owned();
         let more = ["-c".to_owned(), SLOW.to_owned(), effect.to_owned(), calls];
-        [python, &more].concat()
+        let signs: Vec<String> = signs.iter().map(|word| (*word).to_owned()).collect();
+        [python, &more, &signs].concat()
     };
     let workflow = platform
         .put_workflow("document: {dsl: '1.0.3', namespace: t, name: slow, version: '1.0.0'}\ndo:\n- careful:\n    try:\n    - ask: {call: tool, with: {tool: slow}}\n    catch:\n      errors: {with: {status: 408}}\n      retry: {limit: {attempt: {count: 20}}, delay: PT1S}\n".to_owned())
@@ -171,7 +174,7 @@ async fn a_worker_killed_in_the_middle_is_asked_again_only_where_its_class_allow
     let calls =
         |effect: &str| std::fs::read_to_string(folder.path().join(effect)).unwrap().lines().count();
 
-    let worker = start(&platform, &slow("idempotent"));
+    let worker = start(&platform, &slow("idempotent", &[]));
     until_it_says(&worker, "serving").await;
     let id = platform.start_execution(&workflow, &json!({}), "idempotent").await;
     until_it_says(&worker, "called").await;
@@ -185,7 +188,7 @@ async fn a_worker_killed_in_the_middle_is_asked_again_only_where_its_class_allow
     assert_eq!(calls("idempotent"), 2);
     drop(worker);
 
-    let worker = start(&platform, &slow("once"));
+    let worker = start(&platform, &slow("once", &[]));
     until_it_says(&worker, "serving").await;
     let id = platform.start_execution(&workflow, &json!({}), "once").await;
     until_it_says(&worker, "called").await;
@@ -198,6 +201,21 @@ async fn a_worker_killed_in_the_middle_is_asked_again_only_where_its_class_allow
     );
     assert!(state["error"]["detail"].as_str().unwrap().contains("interrupted"), "{state:#}");
     assert_eq!(calls("once"), 1);
+    drop(worker);
+
+    // With signs of life its end is noticed long before the limit, and the platform asks again by itself.
+    let worker = start(&platform, &slow("pure", &["signs"]));
+    until_it_says(&worker, "serving").await;
+    let id = platform.start_execution(&workflow, &json!({}), "pure").await;
+    until_it_says(&worker, "called").await;
+    worker.restart();
+    let state = platform.ended(&id, PATIENCE / 2).await;
+    assert_eq!(
+        (&state["status"], &state["output"]),
+        (&json!("completed"), &json!("done")),
+        "{state:#}"
+    );
+    assert_eq!(calls("pure"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
