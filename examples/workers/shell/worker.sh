@@ -29,9 +29,9 @@ while IFS= read -r line <&3; do
   PING) send PONG ;;
   -ERR) echo "NATS: $line" >&2 && exit 1 ;;
   MSG | HMSG)
-    total=${words[-1]} head=0
-    [[ ${words[0]} == HMSG ]] && head=${words[-2]}
-    IFS= read -r -N $((total + 2)) message <&3
+    total=${words[*]: -1} head=0
+    [[ ${words[0]} == HMSG ]] && head=${words[*]: -2:1}
+    IFS= read -r -d '' -n $((total + 2)) message <&3
     if [[ ${words[2]} == 1 ]]; then disk_free "${words[3]}" "${message:head:total-head}"
     elif [[ $message == 'NATS/1.0 503'* ]]; then sleep 1 && register # the platform is not there yet
     elif ((head)); then echo "$message" >&2 && exit 1
