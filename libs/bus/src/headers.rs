@@ -1,6 +1,6 @@
 //! Headers of durable messages: CloudEvents in binary mode, trace context, and ours.
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName};
 use chrono::{SecondsFormat, Utc};
 use muster_contracts::Durable;
 
@@ -28,16 +28,17 @@ pub(crate) const WORKING: &str = "Muster-Working";
 /// The headers of a durable message: <https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md>.
 pub(crate) fn durable<M: Durable>(service: &str, message: &M, id: &MessageId) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert("ce-specversion", "1.0");
-    headers.insert(CE_ID, id.as_str());
-    headers.insert(CE_TYPE, M::NAME);
-    headers.insert(CE_SOURCE, format!("/muster/{service}"));
-    headers.insert(CE_TIME, Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true));
-    headers.insert("Content-Type", "application/json");
-    headers.insert("Muster-Schema", format!("{}/v{}", M::NAME, M::VERSION));
+    let mut insert = |name, value: &str| headers.insert(HeaderName::from_static(name), value);
+    insert("ce-specversion", "1.0");
+    insert(CE_ID, id.as_str());
+    insert(CE_TYPE, M::NAME);
+    insert(CE_SOURCE, &format!("/muster/{service}"));
+    insert(CE_TIME, &Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true));
+    insert("Content-Type", "application/json");
+    insert("Muster-Schema", &format!("{}/v{}", M::NAME, M::VERSION));
     headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
     if !message.execution_id().is_empty() && !message.execution_id().contains(['\r', '\n']) {
-        headers.insert(EXECUTION, message.execution_id());
+        headers.insert(HeaderName::from_static(EXECUTION), message.execution_id());
     }
     insert_trace(&mut headers);
     headers
@@ -46,10 +47,12 @@ pub(crate) fn durable<M: Durable>(service: &str, message: &M, id: &MessageId) ->
 /// Adds the running task's trace.
 pub(crate) fn insert_trace(headers: &mut HeaderMap) {
     if let Some(trace) = Trace::current() {
-        headers.insert(TRACEPARENT, trace.traceparent());
+        headers.insert(HeaderName::from_static(TRACEPARENT), trace.traceparent());
     }
 }
 
-pub(crate) fn get<'a>(headers: Option<&'a HeaderMap>, name: &str) -> Option<&'a str> {
+/// A name that is known at build time is neither checked nor copied.
+pub(crate) fn get<'a>(headers: Option<&'a HeaderMap>, name: &'static str) -> Option<&'a str> {
+    let name = HeaderName::from_static(name);
     headers.and_then(|headers| headers.get(name)).map(async_nats::HeaderValue::as_str)
 }

@@ -86,7 +86,7 @@ impl Incoming {
         self.header("Nats-Schedule-Next").is_some_and(|next| next != "purge")
     }
 
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &'static str) -> Option<&str> {
         headers::get(self.headers.as_deref(), name)
     }
 }
