@@ -97,7 +97,9 @@ pub(crate) async fn timer_fired(app: App, event: Delivery<TimerFired>) -> Result
 pub(crate) async fn dead_letter(app: App, letter: Delivery<DeadLetter>) -> Result<(), Error> {
     let commands =
         [AgentExecutionRequested::SUBJECT, ToolExecutionRequested::SUBJECT, CallRequested::SUBJECT];
-    let body: Value = serde_json::from_slice(&letter.body).unwrap_or_default();
+    // It may be compressed, or lie in the object store.
+    let command = app.bus.dead_letters().original(&letter).await;
+    let body: Value = serde_json::from_slice(&command.body).unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
     let (execution_id, task) = (text("execution_id"), text("task"));
     if !commands.contains(&letter.subject.as_str()) || execution_id.is_empty() || task.is_empty() {

@@ -79,6 +79,9 @@ async fn agent(peers: Peers, command: Delivery<AgentExecutionRequested>) -> Resu
 
 /// A tool that tells its arguments back; before that it tells of a call that an agent made for the same task.
 async fn tool(peers: Peers, command: Delivery<ToolExecutionRequested>) -> Result<(), Fault> {
+    if command.tool == "broken" {
+        return Err(Fault::new(Code::Invalid, "the tool is broken"));
+    }
     let event = |result: Value, idempotency_key: &str| ToolExecutionCompleted {
         execution_id: command.execution_id.clone(),
         task: command.task.clone(),
@@ -380,4 +383,17 @@ async fn a_bad_document_is_refused_with_every_problem() {
 async fn the_state_of_an_unknown_execution_is_not_found() {
     let world = World::new().await;
     assert_eq!(world.state("e404").await.unwrap_err().code, Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_command_that_becomes_a_dead_letter_fails_its_task_however_large_it_is() {
+    let world = World::new().await;
+    let tasks = "
+- call: {call: tool, with: {tool: broken, arguments: {text: '${ .text }'}}}
+";
+    // Above 8 KiB it is compressed.
+    let state = world.run(tasks, json!({ "text": "word ".repeat(20_000) })).await;
+    assert_eq!(state.status, "faulted");
+    let error = serde_json::to_string(&state.error).unwrap();
+    assert!(error.contains("could not be handled after 1 tries: the tool is broken"), "{error}");
 }
