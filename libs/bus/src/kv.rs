@@ -155,11 +155,16 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
         body: Bytes,
         expected: Option<u64>,
     ) -> Result<u64, KvError> {
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, MessageId::random().as_str());
+        let id = MessageId::random();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
         let subject = self.subject(key)?;
         match self.bus.publish_expecting(subject, headers, body, expected).await {
             Ok(published) => Ok(published.sequence),
-            Err(Refused::WrongLastSequence) => Err(KvError::Conflict),
+            // It may be this very write that has changed the key, in a try whose acknowledgement was lost.
+            Err(Refused::WrongLastSequence) => match self.entry(key).await? {
+                Some(entry) if is_by(&entry, &id) => Ok(entry.sequence),
+                _ => Err(KvError::Conflict),
+            },
             Err(Refused::Fault(fault)) => Err(KvError::Fault(fault)),
         }
     }
@@ -227,4 +232,9 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
 /// Whether the entry says that its key was removed, by a caller or by its age.
 fn is_gone(entry: &StreamMessage) -> bool {
     entry.headers.get(OPERATION).is_some() || entry.headers.get("Nats-Marker-Reason").is_some()
+}
+
+fn is_by(entry: &StreamMessage, id: &MessageId) -> bool {
+    let header = entry.headers.get(async_nats::header::NATS_MESSAGE_ID);
+    header.is_some_and(|header| header.as_str() == id.as_str())
 }

@@ -17,8 +17,8 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);
 const ACK_WAIT: Duration = Duration::from_secs(3);
 /// The error code where another append to the subject is in flight; clusters only.
 const IN_FLIGHT: u32 = 10164;
-/// Error codes of what passes: the system is temporarily unavailable, the servers have no leader, a message with this id is in process.
-const PASSING: [u32; 3] = [10008, 10009, 10158];
+/// Error codes of what passes: the system is temporarily unavailable, the servers have no leader, a message with this id is in process, or one with this subject.
+const PASSING: [u32; 4] = [10008, 10009, 10158, IN_FLIGHT];
 
 /// Where a message was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,7 @@ impl Bus {
     ) -> Result<Published, Refused> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(50);
+        let mut first = true;
         loop {
             let mut message =
                 PublishMessage::build().headers(headers.clone()).payload(body.clone());
@@ -158,7 +159,10 @@ impl Bus {
             match error.kind() {
                 PublishErrorKind::WrongLastSequence => return Err(Refused::WrongLastSequence),
                 // A cluster also refuses while another append to the subject is in flight (10164), without a kind of its own.
-                PublishErrorKind::Other if expected.is_some() && says(&error, IN_FLIGHT) => {
+                // After a try that was not acknowledged it may be that very one, which is still to be stored or not.
+                PublishErrorKind::Other
+                    if first && expected.is_some() && says(&error, IN_FLIGHT) =>
+                {
                     return Err(Refused::WrongLastSequence);
                 }
                 // The same message is in flight, or nobody leads: the next try will tell.
@@ -172,6 +176,7 @@ impl Bus {
                     if started.elapsed() < PUBLISH_DEADLINE => {}
                 _ => return Err(Refused::Fault(unavailable(&error))),
             }
+            first = false;
             tokio::time::sleep(pause + Duration::from_millis(rand::random::<u64>() % 50)).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }

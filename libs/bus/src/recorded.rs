@@ -10,13 +10,15 @@ use muster_contracts::{Code, Fault};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, sleep};
 use tracing::warn;
 
 use crate::{Bucket, Bus, Kv, KvError, Versioned, id};
 
-/// How long a claim holds without a sign of life of its owner.
-const LEASE: Duration = Duration::from_secs(10);
+/// How long a claim holds without a sign of life of its owner: longer than an election takes (4 to 9 s), during which nothing can be renewed.
+const LEASE: Duration = Duration::from_secs(12);
+/// How often a claim is renewed within its lease.
+const RENEWALS: u32 = 8;
 /// How often a waiting call looks whether another process has finished it.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often the record of a finished call is tried.
@@ -97,15 +99,15 @@ where
     where
         F: Future<Output = Result<T, Fault>> + Send,
     {
-        let name = self.name(key);
+        let (name, owner) = (self.name(key), self.owner());
         let turn = Turn::new(self.running.clone(), name.clone());
         let _turn = turn.lock.lock().await;
         loop {
-            match self.look(&name, key, repeat).await? {
+            match self.look(&name, key, repeat, &owner).await? {
                 Next::Finished(result) => return result,
                 Next::Wait => sleep(LOOK_EVERY).await,
                 Next::Call { revision } => {
-                    let claim = Claim { calls: self, name: &name, revision };
+                    let claim = Claim { calls: self, name: &name, owner: &owner, revision };
                     return claim.make(repeat, call()).await;
                 }
             }
@@ -117,9 +119,15 @@ where
         format!("{}/{}", self.service, id::hex(&Sha256::digest(key.as_bytes()), 20))
     }
 
-    async fn look(&self, name: &str, key: &str, repeat: Repeat) -> Result<Next<T>, Fault> {
+    async fn look(
+        &self,
+        name: &str,
+        key: &str,
+        repeat: Repeat,
+        own: &str,
+    ) -> Result<Next<T>, Fault> {
         let claimed = match self.records.get(name).await? {
-            None => self.records.create(name, &self.claim()).await,
+            None => self.records.create(name, &self.claim(own)).await,
             Some(Versioned { value: Record::Done { result }, .. }) => {
                 return Ok(Next::Finished(Ok((result, true))));
             }
@@ -137,7 +145,7 @@ where
                 return Ok(Next::Finished(Err(interrupted(key, &owner))));
             }
             Some(Versioned { revision, .. }) => {
-                self.records.update(name, &self.claim(), revision).await
+                self.records.update(name, &self.claim(own), revision).await
             }
         };
         match claimed {
@@ -147,10 +155,16 @@ where
         }
     }
 
-    fn claim(&self) -> Record<T> {
+    /// Of this call only: a claim whose acknowledgement was lost is known again.
+    fn owner(&self) -> String {
+        let call = uuid::Uuid::now_v7().simple();
+        format!("{} (process {}, call {call})", self.service, std::process::id())
+    }
+
+    fn claim(&self, owner: &str) -> Record<T> {
         let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
         Record::Claimed {
-            owner: format!("{} (process {})", self.service, std::process::id()),
+            owner: owner.to_owned(),
             until_ms: Utc::now().timestamp_millis().saturating_add(lease),
         }
     }
@@ -160,6 +174,7 @@ where
 struct Claim<'a, T> {
     calls: &'a RecordedCalls<T>,
     name: &'a str,
+    owner: &'a str,
     revision: u64,
 }
 
@@ -173,13 +188,27 @@ where
         call: impl Future<Output = Result<T, Fault>> + Send,
     ) -> Result<(T, bool), Fault> {
         let mut call = std::pin::pin!(call);
-        let every = self.calls.lease / 3;
+        let every = self.calls.lease / RENEWALS;
         let mut clock = tokio::time::interval_at(Instant::now() + every, every);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let result = loop {
             tokio::select! {
                 biased;
                 result = &mut call => break result,
-                _ = clock.tick() => self.renew().await?,
+                _ = clock.tick() => {}
+            }
+            // The call goes on while its claim is renewed, which may take an election; its result waits until it is known how that went.
+            let mut renewal = std::pin::pin!(self.renew());
+            let mut result = None;
+            loop {
+                tokio::select! {
+                    biased;
+                    renewed = &mut renewal => break renewed?,
+                    finished = &mut call, if result.is_none() => result = Some(finished),
+                }
+            }
+            if let Some(result) = result {
+                break result;
             }
         };
         match result {
@@ -197,41 +226,61 @@ where
 
     /// A claim that another has taken is a call that must not go on: its result could not be recorded.
     async fn renew(&mut self) -> Result<(), Fault> {
-        match self.calls.records.update(self.name, &self.calls.claim(), self.revision).await {
-            Ok(revision) => self.revision = revision,
-            Err(KvError::Conflict) => {
-                return Err(Fault::new(
-                    Code::Unavailable,
-                    "another process has taken the call over",
-                )
-                .with_retry_after_ms(500));
+        let claim = self.calls.claim(self.owner);
+        let failed = match self.calls.records.update(self.name, &claim, self.revision).await {
+            Ok(revision) => {
+                self.revision = revision;
+                return Ok(());
             }
-            // The next renewal may work, and if none does, nobody else can claim it either.
-            Err(KvError::Fault(fault)) => warn!(error = %fault, "claim could not be renewed"),
-        }
+            Err(KvError::Conflict) => match self.adopt().await {
+                Ok(None) => return Ok(()),
+                Ok(Some(_other)) => {
+                    let text = "another process has taken the call over";
+                    return Err(Fault::new(Code::Unavailable, text).with_retry_after_ms(500));
+                }
+                Err(fault) => fault,
+            },
+            Err(KvError::Fault(fault)) => fault,
+        };
+        // The next renewal may work, and if none does, nobody else can claim it either.
+        warn!(error = %failed, "claim could not be renewed");
         Ok(())
     }
 
-    async fn record(&self, record: Record<T>) -> Result<(T, bool), Fault> {
+    async fn record(mut self, record: Record<T>) -> Result<(T, bool), Fault> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.calls.records.update(self.name, &record, self.revision).await {
+            let failed = match self.calls.records.update(self.name, &record, self.revision).await {
                 Ok(_revision) => return outcome(record, false),
-                // Ours, when the acknowledgement of an earlier try was lost; else that of the process that took over.
-                Err(KvError::Conflict) => return self.recorded().await,
-                Err(KvError::Fault(fault)) if tries < RECORD_TRIES => {
-                    warn!(error = %fault, tries, "result could not be recorded, will try again");
-                    sleep(LOOK_EVERY * tries).await;
-                }
-                Err(KvError::Fault(fault)) => return Err(fault),
+                Err(KvError::Conflict) => match self.adopt().await {
+                    Ok(None) => continue,
+                    // Ours, when the acknowledgement of an earlier try was lost; else that of the process that took over.
+                    Ok(Some(other)) => return outcome(other, true),
+                    Err(fault) => fault,
+                },
+                Err(KvError::Fault(fault)) => fault,
+            };
+            if tries >= RECORD_TRIES {
+                return Err(failed);
             }
+            warn!(error = %failed, tries, "result could not be recorded, will try again");
+            sleep(LOOK_EVERY * tries).await;
         }
     }
 
-    async fn recorded(&self) -> Result<(T, bool), Fault> {
-        let record = self.calls.records.get(self.name).await?.map(|record| record.value);
-        outcome(record.unwrap_or_else(|| self.calls.claim()), true)
+    /// After a conflict: nothing where the record is still ours, as a renewal left it whose acknowledgement was lost; else what is recorded.
+    async fn adopt(&mut self) -> Result<Option<Record<T>>, Fault> {
+        let Some(Versioned { value, revision }) = self.calls.records.get(self.name).await? else {
+            return Ok(Some(self.calls.claim("nobody")));
+        };
+        match value {
+            Record::Claimed { owner, .. } if owner == self.owner => {
+                self.revision = revision;
+                Ok(None)
+            }
+            other => Ok(Some(other)),
+        }
     }
 
     /// Lets the next try begin at once instead of after the lease.

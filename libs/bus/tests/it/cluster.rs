@@ -1,16 +1,23 @@
 //! Three servers and three replicas: decisions are made on what the leader says, and calls outlive its end.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use muster_bus::{Bucket, Bus, KvError};
-use muster_testkit::Cluster;
+use futures::future::join_all;
+use muster_bus::{Bucket, Bus, KvError, RecordedCalls, Repeat, Settings};
+use muster_testkit::{Cluster, eventually};
+use tokio::sync::Semaphore;
 
 const READY: Duration = Duration::from_secs(60);
 
 /// A connection of a service to one node.
 async fn connect(cluster: &Cluster, node: usize) -> Bus {
-    let bus = Bus::open(cluster.settings_at(node, "orchestration")).await.unwrap();
+    opened(cluster.settings_at(node, "orchestration")).await
+}
+
+async fn opened(settings: Settings) -> Bus {
+    let bus = Bus::open(settings).await.unwrap();
     tokio::time::timeout(READY, bus.ready()).await.unwrap();
     bus
 }
@@ -85,4 +92,48 @@ async fn an_object_is_there_at_once_whichever_node_is_asked() {
             assert_eq!(other.get(&name).await.unwrap().as_ref(), Some(&body), "{name}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_run_while_a_leader_is_elected_are_made_once_and_their_results_kept() {
+    let cluster = Cluster::start().await;
+    let calls = RecordedCalls::<usize>::new(&opened(cluster.settings("tool")).await);
+    let other = RecordedCalls::<usize>::new(&opened(cluster.settings("tool")).await);
+    let made = AtomicUsize::new(0);
+    let began = Semaphore::new(0);
+    let elected = Semaphore::new(0);
+    let all = join_all((0..20).map(|number| {
+        let (calls, key) = (calls.clone(), number.to_string());
+        let (made, began, elected) = (&made, &began, &elected);
+        async move {
+            let call = || async move {
+                made.fetch_add(1, Ordering::SeqCst);
+                began.add_permits(1);
+                elected.acquire().await.unwrap().forget();
+                Ok(number)
+            };
+            calls.run(&key, Repeat::Never, call).await
+        }
+    }));
+    let election = async {
+        began.acquire_many(20).await.unwrap().forget();
+        let leader = cluster.until_led("KV_RESULTS", READY).await;
+        cluster.kill(leader);
+        eventually(READY, "another leads", || async {
+            cluster.leader("KV_RESULTS").await.is_some_and(|new| new != leader)
+        })
+        .await;
+        // Somebody who asks again meanwhile waits for the result: no call counts as interrupted.
+        let asked = join_all((0..20).map(|number: usize| {
+            let (other, key) = (other.clone(), number.to_string());
+            async move { other.run(&key, Repeat::Never, || async { Ok(usize::MAX) }).await }
+        }));
+        let ended = async { elected.add_permits(20) };
+        tokio::join!(asked, ended).0
+    };
+    let (results, asked) = tokio::join!(all, election);
+    for (number, result) in results.into_iter().chain(asked).enumerate() {
+        assert_eq!(result.unwrap().0, number % 20);
+    }
+    assert_eq!(made.load(Ordering::SeqCst), 20);
 }
