@@ -15,6 +15,7 @@ use crate::incoming::Incoming;
 use crate::line::Line;
 use crate::pull::Puller;
 use crate::routes::{Work, complete};
+use crate::scheduler;
 use crate::tasks::Tasks;
 
 /// How a consumer works.
@@ -80,6 +81,7 @@ impl<M> Deref for Delivery<M> {
 
 impl<M: Durable> Delivery<M> {
     pub(crate) fn parse(incoming: &Incoming) -> Result<Self, Fault> {
+        scheduler::check::<M>(incoming)?;
         Ok(Self {
             message: complete(&incoming.subject, incoming.decode()?)?,
             id: incoming.id(),

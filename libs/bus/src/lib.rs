@@ -27,6 +27,7 @@ mod replay;
 mod request;
 mod routes;
 mod rpc;
+mod scheduler;
 mod settings;
 mod streams;
 mod tasks;

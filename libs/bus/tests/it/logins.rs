@@ -1,15 +1,18 @@
 //! Who may connect, and whom a service trusts.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use muster_bus::{Bus, Login, Settings};
+use muster_bus::{Bus, Delivery, Filter, Login, Range, Routes, Settings};
+use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_contracts::{Code, Fault};
 use muster_testkit::{NatsServer, eventually};
 use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 
-use crate::connect;
+use crate::{command, connect, connect_freely, serve};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -207,4 +210,31 @@ fn a_login_is_the_services_own_or_the_one_that_all_share() {
     let error = login(&two).unwrap_err().to_string();
     assert!(error.contains("/seed") && error.contains("one login only"), "{error}");
     assert!(!format!("{:?}", login(&shared).unwrap()).contains("shared"));
+}
+
+#[tokio::test]
+async fn a_schedule_cannot_send_what_its_writer_may_not() {
+    let nats = NatsServer::start().await;
+    let service = connect(&nats, "tool").await;
+    let ran = Arc::new(AtomicBool::new(false));
+    async fn note(ran: Arc<AtomicBool>, _: Delivery<ToolExecutionRequested>) -> Result<(), Fault> {
+        ran.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+    let _serving = serve(&service, Routes::new(ran.clone()).on(note));
+    // The broker itself publishes it: whoever may write anything in the stream can name any subject of it.
+    let stranger = nats.client("tool").await;
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Schedule", "@at 2020-01-01T00:00:00Z");
+    headers.insert("Nats-Schedule-Target", "tool.execution.requested");
+    let body = serde_json::to_vec(&command("forged")).unwrap();
+    stranger.publish_with_headers("tool.execution.started", headers, body.into()).await.unwrap();
+    let letters = connect_freely(&nats, "operator").await.dead_letters();
+    let letter = eventually(SOON, "it is a dead letter", || async {
+        letters.find(&Filter::default(), Range::ALL, 10).await.unwrap().letters.pop()
+    })
+    .await;
+    let reason = format!("{:?}", letter);
+    assert!(reason.contains("DENIED") && reason.contains("tool.execution.started"), "{reason}");
+    assert!(!ran.load(Ordering::Relaxed));
 }

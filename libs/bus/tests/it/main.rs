@@ -8,6 +8,7 @@
 mod cluster;
 mod consuming;
 mod dead_letters;
+mod exchange;
 mod hostile;
 mod journals;
 mod logins;

@@ -138,5 +138,8 @@ async fn a_service_changes_no_stream_and_says_what_differs_and_that_the_contract
     }
     drop(bus);
     let streams = operator(&nats).await.streams();
-    assert_eq!(streams.info("DLQ").await.unwrap().unwrap().config["max_age"], 3_600_000_000_000_u64);
+    assert_eq!(
+        streams.info("DLQ").await.unwrap().unwrap().config["max_age"],
+        3_600_000_000_000_u64
+    );
 }

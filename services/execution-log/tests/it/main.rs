@@ -35,7 +35,7 @@ impl Platform {
     /// The service reaches its database at another address.
     async fn start_on(database: Database, url: &str) -> Self {
         let nats = NatsServer::start().await;
-        let bus = Bus::open(nats.settings("orchestration")).await.unwrap();
+        let bus = Bus::open(nats.operator("orchestration")).await.unwrap();
         let mut platform = Self { nats, database, bus, service: None };
         platform.run(url).await;
         platform

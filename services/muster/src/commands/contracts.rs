@@ -19,8 +19,8 @@ pub(crate) fn contracts(what: &Made, output: &Output) -> Result<ExitCode> {
             let all = [contracts::asyncapi()?, contracts::schemas()?, contracts::events()?];
             write(docs, &all.concat(), output)?;
         }
-        Made::NatsAcl { file, nkeys, check } => {
-            return super::nats_acl::nats_acl(file.as_deref(), *nkeys, *check, output);
+        Made::NatsAcl { files, nkeys, check } => {
+            return super::nats_acl::nats_acl(files, *nkeys, *check, output);
         }
     }
     Ok(ExitCode::SUCCESS)

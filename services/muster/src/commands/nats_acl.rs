@@ -1,6 +1,6 @@
 //! Writes the users of nats-server, each with the permissions that the contract gives it.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use muster_contracts::permissions::{password_variable, users_conf};
@@ -23,25 +23,26 @@ pub(crate) fn text(nkeys: bool) -> String {
     format!("{}{users}", if nkeys { HEAD_NKEYS } else { HEAD })
 }
 
-/// Writes the file; with `check` it only says whether it is as it must be.
+/// Writes the files; with `check` it only says whether they are as they must be.
 pub(crate) fn nats_acl(
-    file: Option<&Path>,
+    files: &[PathBuf],
     nkeys: bool,
     check: bool,
     output: &Output,
 ) -> Result<ExitCode> {
     let text = text(nkeys);
-    let Some(file) = file else {
+    if files.is_empty() {
         output.line(text.trim_end());
-        return Ok(ExitCode::SUCCESS);
-    };
-    if fs::read_to_string(file).is_ok_and(|found| found == text) {
-        output.line(&format!("{}: unchanged", file.display()));
-    } else if check {
-        bail!("{} is stale: run `muster contracts nats-acl --file {0}`", file.display());
-    } else {
-        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        output.line(&format!("{}: written", file.display()));
+    }
+    for file in files {
+        if fs::read_to_string(file).is_ok_and(|found| found == text) {
+            output.line(&format!("{}: unchanged", file.display()));
+        } else if check {
+            bail!("{} is stale: run `muster contracts nats-acl --file {0}`", file.display());
+        } else {
+            fs::write(file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+            output.line(&format!("{}: written", file.display()));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -52,11 +53,13 @@ mod tests {
 
     #[test]
     fn the_users_of_the_deployment_are_those_of_the_contract() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/nats/users.conf");
-        let found = fs::read_to_string(&file).unwrap_or_default();
-        assert!(
-            found == text(false),
-            "deploy/nats/users.conf is stale: run `cargo run -p muster -- contracts nats-acl --file deploy/nats/users.conf`"
-        );
+        let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+        for file in ["nats/users.conf", "k8s/base/users.conf"] {
+            let found = fs::read_to_string(deploy.join(file)).unwrap_or_default();
+            assert!(
+                found == text(false),
+                "deploy/{file} is stale: run `cargo run -p muster -- contracts nats-acl --file deploy/nats/users.conf --file deploy/k8s/base/users.conf`"
+            );
+        }
     }
 }
