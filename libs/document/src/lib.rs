@@ -157,6 +157,7 @@ mod tests {
                 "a: 1\n---\nb: 2",
                 "a second document begins, but one text is one document (line 2, column 1)",
             ),
+            (&"[".repeat(300), "it nests deeper than 100 levels (line 1, column 256)"),
             ("a: &x [*x]", "an alias stands inside of what it stands for (line 1, column 8)"),
         ] {
             assert_eq!(refused(text), expected, "{text}");

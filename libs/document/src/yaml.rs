@@ -58,7 +58,7 @@ impl<'t> Reader<'t> {
     fn next(&mut self) -> Result<(Event<'t>, Span), Unreadable> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(unreadable(&error)),
+            Some(Err(error)) => Err(unreadable(&error, &self.means)),
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
@@ -162,7 +162,12 @@ fn at(span: &Span, message: impl Into<String>) -> Unreadable {
     Unreadable { message: message.into(), line: Some(line), column: Some(column) }
 }
 
-fn unreadable(error: &ScanError) -> Unreadable {
+fn unreadable(error: &ScanError, means: &Means) -> Unreadable {
     let (line, column) = (error.marker().line(), error.marker().col() + 1);
-    Unreadable { message: error.info().to_owned(), line: Some(line), column: Some(column) }
+    // The parser's own bound, which it may meet before it tells of anything inside.
+    let message = match error.info() {
+        "recursion limit exceeded" => means.too_deep(),
+        other => other.to_owned(),
+    };
+    Unreadable { message, line: Some(line), column: Some(column) }
 }
