@@ -9,7 +9,7 @@ use muster_contracts::tool::v1::{
     ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
 };
 use muster_contracts::workflow::v1::{CallCompleted, CallRequested, TimerFired};
-use muster_contracts::{Addressed, Code};
+use muster_contracts::{Addressed, Code, Json};
 use muster_workflow::Input;
 use serde_json::Value;
 
@@ -22,24 +22,16 @@ pub(crate) async fn agent_completed(
     app: App,
     event: Delivery<AgentExecutionCompleted>,
 ) -> Result<(), Error> {
-    let output = event.output.clone().unwrap_or_default().0;
-    app.executions
-        .give(
-            &event.execution_id,
-            &event.id,
-            &Input::Completed { task: event.task.clone(), output },
-        )
-        .await
+    let input = completed(&event.task, event.output.clone());
+    app.executions.give(&event.execution_id, &event.id, &input).await
 }
 
 pub(crate) async fn agent_failed(
     app: App,
     event: Delivery<AgentExecutionFailed>,
 ) -> Result<(), Error> {
-    let error = standard_error(code(&event.code), &event.error);
-    app.executions
-        .give(&event.execution_id, &event.id, &Input::Failed { task: event.task.clone(), error })
-        .await
+    let input = failed(&event.task, &event.code, &event.error);
+    app.executions.give(&event.execution_id, &event.id, &input).await
 }
 
 /// Agents call tools too, for the same task: only the task's own call ends it.
@@ -50,14 +42,8 @@ pub(crate) async fn tool_completed(
     if event.idempotency_key != idempotency_key(&event.execution_id, &event.task) {
         return Ok(());
     }
-    let output = event.result.clone().unwrap_or_default().0;
-    app.executions
-        .give(
-            &event.execution_id,
-            &event.id,
-            &Input::Completed { task: event.task.clone(), output },
-        )
-        .await
+    let input = completed(&event.task, event.result.clone());
+    app.executions.give(&event.execution_id, &event.id, &input).await
 }
 
 pub(crate) async fn tool_failed(
@@ -67,18 +53,15 @@ pub(crate) async fn tool_failed(
     if event.idempotency_key != idempotency_key(&event.execution_id, &event.task) {
         return Ok(());
     }
-    let error = standard_error(code(&event.code), &event.error);
-    app.executions
-        .give(&event.execution_id, &event.id, &Input::Failed { task: event.task.clone(), error })
-        .await
+    let input = failed(&event.task, &event.code, &event.error);
+    app.executions.give(&event.execution_id, &event.id, &input).await
 }
 
 pub(crate) async fn call_completed(app: App, event: Delivery<CallCompleted>) -> Result<(), Error> {
-    let task = event.task.clone();
     let input = match event.error.clone() {
-        None => Input::Completed { task, output: event.output.clone().unwrap_or_default().0 },
+        None => completed(&event.task, event.output.clone()),
         Some(error) => Input::Failed {
-            task,
+            task: event.task.clone(),
             error: serde_json::from_value(error.into_value()).unwrap_or_else(|_| {
                 standard_error(Code::Internal, "the call failed with an error that cannot be read")
             }),
@@ -115,6 +98,14 @@ pub(crate) async fn dead_letter(app: App, letter: Delivery<DeadLetter>) -> Resul
     app.executions
         .give(execution_id, &letter.id, &Input::Failed { task: task.to_owned(), error })
         .await
+}
+
+fn completed(task: &str, output: Option<Json>) -> Input {
+    Input::Completed { task: task.to_owned(), output: output.unwrap_or_default().0 }
+}
+
+fn failed(task: &str, name: &str, reason: &str) -> Input {
+    Input::Failed { task: task.to_owned(), error: standard_error(code(name), reason) }
 }
 
 fn code(name: &str) -> Code {
