@@ -28,6 +28,8 @@ use crate::{Bucket, Bus, id};
 const CLAIM_WAIT: Duration = Duration::from_secs(3);
 /// How long an owner does not answer until it counts as gone: longer than a reconnection takes.
 const GONE_AFTER: Duration = Duration::from_secs(3);
+/// How long a claim takes that is just being made.
+const IN_FLIGHT: Duration = Duration::from_millis(20);
 /// How often a silent owner is asked.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// The broker's answer where a claim is there already; the second one where another is just being made (clusters only).
@@ -156,7 +158,11 @@ impl Handled {
             let Some(stored) = self.stored(key).await? else {
                 match self.store(key, self.create.clone(), self.owner.clone()).await? {
                     Some(revision) => return Ok(Verdict::Mine(claim.at(revision))),
-                    None => continue,
+                    // A cluster refuses while another claim is on its way, which cannot be read yet.
+                    None => {
+                        tokio::time::sleep(IN_FLIGHT).await;
+                        continue;
+                    }
                 }
             };
             // Ours: the answer to an earlier try to claim it was lost, or an earlier try to handle it was cut off.
