@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use muster_bus::{After, AppendError, Bus, Consume, Delivery, Routes};
 use muster_contracts::dead_letter::v1::DeadLetter;
 use muster_contracts::tool::v1::ToolExecutionRequested;
-use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest, JournalEntry};
+use muster_contracts::workflow::v1::JournalEntry;
 use muster_contracts::{Code, Fault, JsonObject, Stream};
 use muster_testkit::{Cluster, NatsServer, eventually};
 use rand::RngCore;
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::{command, connect, id, serve};
 
-const LARGEST: usize = 10_485_760;
+pub(crate) const LARGEST: usize = 10_485_760;
 
 /// The operator's own connection, for what no service may do.
 pub(crate) async fn operator(nats: &NatsServer) -> async_nats::Client {
@@ -28,11 +28,11 @@ pub(crate) async fn operator(nats: &NatsServer) -> async_nats::Client {
     options.connect(nats.url()).await.unwrap()
 }
 
-async fn raw(nats: &NatsServer) -> async_nats::jetstream::Context {
+pub(crate) async fn raw(nats: &NatsServer) -> async_nats::jetstream::Context {
     async_nats::jetstream::new(operator(nats).await)
 }
 
-fn prose(size: usize) -> String {
+pub(crate) fn prose(size: usize) -> String {
     "once upon a time there was a message ".chars().cycle().take(size).collect()
 }
 
@@ -56,20 +56,26 @@ fn sized(key: &str, size: usize, text: Text) -> ToolExecutionRequested {
     with_text(key, text(size - rest))
 }
 
-type Seen = Arc<Mutex<Vec<ToolExecutionRequested>>>;
+pub(crate) type Seen = Arc<Mutex<Vec<ToolExecutionRequested>>>;
 
-async fn note(seen: Seen, command: Delivery<ToolExecutionRequested>) -> Result<(), Fault> {
+pub(crate) async fn note(
+    seen: Seen,
+    command: Delivery<ToolExecutionRequested>,
+) -> Result<(), Fault> {
     seen.lock().unwrap().push(command.message);
     Ok(())
 }
 
-async fn stored(jetstream: &async_nats::jetstream::Context, sequence: u64) -> (HeaderMap, Bytes) {
+pub(crate) async fn stored(
+    jetstream: &async_nats::jetstream::Context,
+    sequence: u64,
+) -> (HeaderMap, Bytes) {
     let stream = jetstream.get_stream("EXECUTIONS").await.unwrap();
     let message = stream.get_raw_message(sequence).await.unwrap();
     (message.headers, message.payload)
 }
 
-async fn names(store: &ObjectStore) -> Vec<String> {
+pub(crate) async fn names(store: &ObjectStore) -> Vec<String> {
     let objects: Vec<_> = store.list().await.unwrap().try_collect().await.unwrap();
     objects.into_iter().map(|object| object.name).collect()
 }
@@ -81,7 +87,7 @@ async fn letters(nats: &NatsServer) -> Bus {
 async fn one_letter(nats: &NatsServer) -> DeadLetter {
     let bus = letters(nats).await;
     let letter = eventually(Duration::from_secs(15), "a dead letter", || async {
-        bus.dead_letters().list(10).await.unwrap().pop()
+        bus.dead_letters().list(10).await.ok()?.pop()
     });
     letter.await.1
 }
@@ -266,7 +272,7 @@ async fn bodies_that_are_not_what_their_headers_say_are_dead_letters_and_the_con
     }
     let reader = letters(&nats).await;
     let letters = eventually(Duration::from_secs(20), "all dead letters", || async {
-        let letters = reader.dead_letters().list(10).await.unwrap();
+        let letters = reader.dead_letters().list(10).await.ok()?;
         (letters.len() == table.len()).then_some(letters)
     })
     .await;
@@ -305,103 +311,6 @@ async fn a_dead_letter_keeps_a_large_body_as_it_was_stored() {
         headers.get("Content-Encoding").unwrap().as_str()
     );
     assert!(letter.body == body, "the letter has another body");
-}
-
-async fn echo(_app: (), request: GetExecutionRequest) -> Result<ExecutionState, Fault> {
-    let size = request.execution_id.strip_prefix("give-").and_then(|size| size.parse().ok());
-    let execution_id = size.map_or(request.execution_id, noise);
-    Ok(ExecutionState { execution_id, ..Default::default() })
-}
-
-#[tokio::test]
-async fn requests_and_replies_of_every_size_arrive_and_leave_nothing_behind() {
-    let nats = NatsServer::start().await;
-    let (server, client) = (connect(&nats, "orchestration").await, connect(&nats, "gateway").await);
-    let _serving = serve(&server, Routes::new(()).rpc(echo));
-    let ask = |execution_id: String| {
-        let client = client.clone();
-        async move { client.request(&GetExecutionRequest { execution_id }).await }
-    };
-    eventually(Duration::from_secs(5), "the service answers", || ask("e1".into())).await;
-    let around = serde_json::to_vec(&GetExecutionRequest::default()).unwrap().len() + 17;
-    let sizes = [9 << 10, 512 << 10, 1 << 20];
-    let texts = sizes.into_iter().flat_map(|size| [prose(size), noise(size)]);
-    for text in texts.chain([noise(LARGEST - around - 2)]) {
-        assert!(ask(text.clone()).await.unwrap().execution_id == text, "{}", text.len());
-    }
-    let fault = ask(noise(LARGEST)).await.unwrap_err();
-    assert_eq!(fault.code, Code::Invalid);
-    assert!(
-        fault.message.starts_with("muster.workflow.v1.GetExecutionRequest has 10485"),
-        "{fault}"
-    );
-    let fault = ask(format!("give-{LARGEST}")).await.unwrap_err();
-    assert_eq!(fault.code, Code::Invalid);
-    assert!(fault.message.starts_with("muster.workflow.v1.ExecutionState has 10485"), "{fault}");
-    let exchange = raw(&nats).await.get_object_store("EXCHANGE").await.unwrap();
-    eventually(Duration::from_secs(10), "no object is left", || async {
-        names(&exchange).await.is_empty()
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_plain_json_worker_needs_to_know_none_of_it() {
-    let nats = NatsServer::start().await;
-    let (server, client) = (connect(&nats, "orchestration").await, connect(&nats, "gateway").await);
-    let worker = operator(&nats).await;
-    // It asks: plain JSON comes back, small or large.
-    let serving = serve(&server, Routes::new(()).rpc(echo));
-    eventually(Duration::from_secs(5), "the service answers", || async {
-        client.request(&GetExecutionRequest { execution_id: "e1".into() }).await
-    })
-    .await;
-    for size in [10, 100 << 10, 900 << 10] {
-        let body = json!({ "execution_id": format!("give-{size}") }).to_string();
-        let reply = worker.request("workflow.query.execution", body.into()).await.unwrap();
-        assert!(reply.headers.is_none());
-        let reply: serde_json::Value = serde_json::from_slice(&reply.payload).unwrap();
-        assert_eq!(reply["execution_id"].as_str().unwrap().len(), size);
-    }
-    drop(serving);
-    // It answers: what it gets is plain JSON.
-    let probe = GetExecutionRequest { execution_id: "e1".into() };
-    eventually(Duration::from_secs(10), "the service is gone", || async {
-        let answer = client.request_within(&probe, Duration::from_millis(200)).await;
-        answer.is_err_and(|fault| fault.code == Code::Unavailable)
-    })
-    .await;
-    let mut asked = worker.subscribe("workflow.query.execution").await.unwrap();
-    worker.flush().await.unwrap();
-    let answering = tokio::spawn({
-        let worker = worker.clone();
-        async move {
-            let message = asked.next().await.unwrap();
-            let mut body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
-            body["status"] = "plain".into();
-            worker.publish(message.reply.unwrap(), body.to_string().into()).await.unwrap();
-        }
-    });
-    let text = prose(100 << 10);
-    let reply = client.request(&GetExecutionRequest { execution_id: text.clone() }).await.unwrap();
-    assert!(reply.execution_id == text && reply.status == "plain");
-    answering.await.unwrap();
-    // It publishes and reads a durable message: JSON in and out.
-    let stream = raw(&nats).await;
-    let body =
-        json!({"execution_id": "e1", "task": "/do/0", "tool": "echo", "idempotency_key": "k"});
-    let ack = stream.publish("tool.execution.requested", body.to_string().into()).await.unwrap();
-    ack.await.unwrap();
-    let seen = Seen::default();
-    let tool = connect(&nats, "tool").await;
-    let _handling = serve(&tool, Routes::new(seen.clone()).on(note));
-    eventually(Duration::from_secs(10), "the command is handled", || async {
-        seen.lock().unwrap().first() == Some(&command("k"))
-    })
-    .await;
-    let published = server.publish(&command("other"), &id("other")).await.unwrap();
-    let (_, plain) = stored(&stream, published.sequence).await;
-    assert_eq!(serde_json::from_slice::<ToolExecutionRequested>(&plain).unwrap(), command("other"));
 }
 
 #[tokio::test]
