@@ -19,10 +19,10 @@ fn entry(input: &str) -> JournalEntry {
 #[tokio::test]
 async fn a_follower_goes_on_behind_its_last_message_after_a_restart_of_the_server() {
     let nats = NatsServer::start().await;
-    let bus = connect(&nats, "gateway").await;
+    let (bus, publisher) = (connect(&nats, "gateway").await, connect(&nats, "orchestration").await);
     let pattern = subject::address::<JournalEntry>(&[("execution_id", "e1")]).unwrap();
     let mut follower = Box::pin(bus.follow(Stream::Executions, vec![pattern], After(0)));
-    bus.publish(&entry("a"), &id("a")).await.unwrap();
+    publisher.publish(&entry("a"), &id("a")).await.unwrap();
     let first = follower.next().await.unwrap();
     assert_eq!(first.decode::<JournalEntry>().unwrap().input_id, "a");
     assert_eq!(
@@ -31,7 +31,7 @@ async fn a_follower_goes_on_behind_its_last_message_after_a_restart_of_the_serve
     );
     nats.kill();
     nats.restart().await;
-    bus.publish(&entry("b"), &id("b")).await.unwrap();
+    publisher.publish(&entry("b"), &id("b")).await.unwrap();
     let second =
         tokio::time::timeout(Duration::from_secs(15), follower.next()).await.unwrap().unwrap();
     assert_eq!(second.decode::<JournalEntry>().unwrap().input_id, "b");
