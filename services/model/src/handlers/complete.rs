@@ -27,7 +27,9 @@ pub(crate) async fn complete(
             .map_err(|error| Error::invalid(error.to_string()))?;
     }
     app.providers.get(&request.provider)?;
-    let ask = || async { ask(&app, &request, &prompt).await.map_err(|error| error.fault()) };
+    // On the heap: a call of a provider is much state, and it is kept inside of what records it.
+    let ask =
+        || async { Box::pin(ask(&app, &request, &prompt)).await.map_err(|error| error.fault()) };
     let (response, replayed) = app.replies.run(&request.idempotency_key, Repeat::Safe, ask).await?;
     Ok(CompleteResponse { replayed, ..response })
 }
