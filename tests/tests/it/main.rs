@@ -17,5 +17,6 @@ mod journey;
 mod permissions;
 mod platform;
 mod readme;
+mod stopping;
 mod tidy;
 mod workers;

@@ -1,0 +1,64 @@
+//! A service as a process: it may start first, says what it waits for, and ends in order.
+
+use std::time::Duration;
+
+use muster_bus::{Bus, MessageId};
+use muster_contracts::tool::v1::ToolExecutionRequested;
+use muster_testkit::{NatsServer, Program, eventually, free_port};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+async fn get(url: &str) -> Result<(u16, String), reqwest::Error> {
+    let answer = reqwest::get(url).await?;
+    Ok((answer.status().as_u16(), answer.text().await?))
+}
+
+async fn answers(url: &str, status: u16) -> String {
+    eventually(DEADLINE, url, || async {
+        match get(url).await {
+            Ok((found, text)) if found == status => Ok(text),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_service_starts_before_its_server_tells_what_it_does_and_ends_with_code_0() {
+    // Fails where another test has installed it.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let nats = NatsServer::start().await;
+    nats.kill();
+    let address = format!("127.0.0.1:{}", free_port());
+    let service = Program::of_workspace("muster-tool")
+        .envs(nats.env(&[("MUSTER_HEALTH_ADDR", &address), ("MUSTER_DRAIN_TIMEOUT", "5")]))
+        .spawn();
+    let ready = format!("http://{address}/readyz");
+    let text = answers(&ready, 503).await;
+    assert!(text.contains("cannot be reached"), "{text}");
+    nats.restart().await;
+    answers(&ready, 200).await;
+    let publisher = Bus::open(nats.settings("orchestration")).await.unwrap();
+    publisher.ready().await;
+    let command = ToolExecutionRequested {
+        execution_id: "e1".into(),
+        task: "/do/0".into(),
+        tool: "echo".into(),
+        arguments: None,
+        idempotency_key: "k".into(),
+    };
+    publisher.publish(&command, &MessageId::random()).await.unwrap();
+    let metrics = format!("http://{address}/metrics");
+    eventually(DEADLINE, "a handled message is counted", || async {
+        let (_, text) = get(&metrics).await.map_err(|error| error.to_string())?;
+        let counted = text.lines().any(|line| {
+            line.starts_with("messaging_client_consumed_messages_total{")
+                && line.contains("consumer=\"tool-tool-execution-requested\"")
+                && line.contains("outcome=\"done\"")
+        });
+        if counted { Ok(()) } else { Err(text) }
+    })
+    .await;
+    let status = service.terminate(DEADLINE).await;
+    assert_eq!(status.code(), Some(0), "{}", service.log());
+}
