@@ -111,6 +111,11 @@ impl NatsServer {
         users::url_of(user, &self.url)
     }
 
+    /// The password of a user, for a client that speaks NATS's own protocol.
+    pub fn password(&self, user: &str) -> String {
+        users::password(user)
+    }
+
     /// A client that is not the bus: a user's, or the operator's.
     ///
     /// # Panics

@@ -80,6 +80,6 @@ fn login(mut settings: Settings, user: &str) -> Settings {
     settings
 }
 
-fn password(user: &str) -> String {
+pub(crate) fn password(user: &str) -> String {
     format!("test-{user}")
 }

@@ -94,7 +94,11 @@ impl Platform {
     async fn raw(&self, lines: &str) {
         let address = self.nats.url().trim_start_matches("nats://");
         let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
-        let all = format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\n{lines}PING\r\n");
+        let login = serde_json::json!({
+            "verbose": false, "headers": true,
+            "user": "operator", "pass": self.nats.password("operator"),
+        });
+        let all = format!("CONNECT {login}\r\n{lines}PING\r\n");
         stream.write_all(all.as_bytes()).await.unwrap();
         let mut answer = String::new();
         while !answer.contains("PONG") {
