@@ -167,20 +167,22 @@ impl Handled {
             };
             // Ours: the answer to an earlier try to claim it was lost, or an earlier try to handle it was cut off.
             let (ours, free) = (stored.owner == self.owner, stored.owner.is_empty());
-            if !ours && !free {
-                match owner::ask(&self.bus, &stored.owner, key).await {
-                    Some(State::Running) => return Ok(Verdict::Elsewhere),
-                    Some(State::Done) => return Ok(self.done_by_another(key)),
-                    Some(State::Unknown) => {}
-                    None if asked.elapsed() < GONE_AFTER => {
-                        tokio::time::sleep(ASK_EVERY).await;
-                        continue;
-                    }
-                    None => debug!(key = key.hex(), "the owner of a claim is gone"),
-                }
+            let state = match ours || free {
+                true => Some(State::Unknown),
+                false => owner::ask(&self.bus, &stored.owner, key).await,
+            };
+            match state {
+                Some(State::Running) => return Ok(Verdict::Elsewhere),
+                Some(State::Done) => return Ok(self.done_by_another(key)),
+                Some(State::Unknown) | None => {}
             }
             if !free && self.is_logged(&stored, key).await? {
                 return Ok(self.done_by_another(key));
+            }
+            // It may be connecting anew, with the record of its effect still to write.
+            if state.is_none() && asked.elapsed() < GONE_AFTER {
+                tokio::time::sleep(ASK_EVERY).await;
+                continue;
             }
             if ours {
                 return Ok(Verdict::Mine(claim.at(stored.revision)));
