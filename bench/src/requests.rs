@@ -121,10 +121,7 @@ async fn over_bus(bus: Bus) -> anyhow::Result<()> {
 }
 
 async fn serve_raw(nats: &NatsServer) -> anyhow::Result<async_nats::Client> {
-    let (server, client) = (
-        nats.client("operator").await,
-        nats.client("operator").await,
-    );
+    let (server, client) = (nats.client("operator").await, nats.client("operator").await);
     let mut requests = server.queue_subscribe(RAW_SUBJECT, "bench".to_owned()).await?;
     server.flush().await?;
     tokio::spawn(async move {
