@@ -67,5 +67,6 @@ class Nats(Server):
         return {name: known.get(name) or "p" + secrets.token_hex(16) for name in names}
 
     def variables(self):
-        ours = {} if self.given() else self.state["passwords"]
+        # The disk of a developer need not hold what the contract reserves for production.
+        ours = {} if self.given() else {**self.state["passwords"], "NATS_STREAM_BYTES_PERCENT": "5"}
         return {"NATS_URL": self.given() or self.state["url"], **ours, "MUSTER_NATS_SERVER": str(self.program())}

@@ -9,6 +9,9 @@ use muster_testkit::NatsServer;
 
 use crate::connect;
 
+/// Enough for every stream, whatever the disk of this machine has left: the server reserves it, and nothing fills it.
+const ROOM: &str = "max_file_store: 64GB";
+
 async fn operator(nats: &NatsServer) -> Bus {
     open(Settings { creates_streams: false, ..nats.operator("operator") }).await
 }
@@ -30,7 +33,7 @@ async fn leave(nats: &NatsServer, change: impl FnOnce(&mut async_nats::jetstream
 
 #[tokio::test]
 async fn applying_makes_every_stream_of_the_contract_and_a_second_time_changes_nothing() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start_with_store(ROOM).await;
     let streams = operator(&nats).await.streams();
     let plan = streams.plan().await.unwrap();
     assert!(plan.changes.iter().all(|(_, change)| *change == StreamChange::Create));
@@ -51,7 +54,7 @@ async fn applying_makes_every_stream_of_the_contract_and_a_second_time_changes_n
 
 #[tokio::test]
 async fn a_setting_that_differs_is_shown_and_put_right_and_what_is_not_the_contracts_stays() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start_with_store(ROOM).await;
     let streams = operator(&nats).await.streams();
     streams.apply(&streams.plan().await.unwrap()).await.unwrap();
     leave(&nats, |config| {

@@ -51,7 +51,15 @@ pub(crate) async fn set_up(env: Env) {
 }
 
 async fn set_up_once(env: &Env) -> Result<()> {
-    let bus = Bus::open(operator(env)?).await?;
+    let settings = operator(env)?;
+    let percent = settings.bytes_percent;
+    if percent < 100 {
+        info!(
+            percent,
+            "streams have less than the contract's max_bytes (NATS_STREAM_BYTES_PERCENT)"
+        );
+    }
+    let bus = Bus::open(settings).await?;
     bus.ready().await;
     let plan = bus.streams().plan().await?;
     for (stream, change) in plan.changes.iter().filter(|(_, change)| *change != StreamChange::None)
