@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use muster_contracts::dead_letter::v1::{DeadLetter, ReplayRequest};
-use muster_contracts::{Addressed, Code, Fault, Stream, permissions, subject};
+use muster_contracts::{Addressed, Code, Fault, Stream, now, permissions, subject};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
@@ -159,7 +159,7 @@ impl DeadLetters {
                 page.next = Some(Range { first: recorded.sequence, last });
                 break;
             }
-            let letter = Letter::read(&recorded)?;
+            let letter = Letter::read(&recorded);
             if !filter.fits(&letter) {
                 continue;
             }
@@ -192,9 +192,17 @@ impl DeadLetters {
         if !subject::covers(&subject::pattern(DeadLetter::SUBJECT), &message.subject) {
             return Err(not_there(sequence));
         }
-        let content = self.bus.read(Some(&message.headers), message.payload).await?;
         let nanos = i64::try_from(message.time.unix_timestamp_nanos()).unwrap_or_default();
-        Ok(Letter { sequence, time: DateTime::from_timestamp_nanos(nanos), content })
+        let incoming = Incoming {
+            subject: message.subject.to_string(),
+            headers: Some(message.headers.into()),
+            body: message.payload,
+            sequence,
+            time: DateTime::from_timestamp_nanos(nanos),
+            attempt: 1,
+            seals: None,
+        };
+        Ok(Letter::read(&self.bus.recorded(incoming).await))
     }
 
     /// The message of a letter as its readers got it, its sealed fields still sealed: what was compressed or lay in the object store is opened.
@@ -328,9 +336,19 @@ impl DeadLetters {
 }
 
 impl Letter {
-    fn read(recorded: &Recorded) -> Result<Self, Fault> {
-        let (sequence, time) = (recorded.sequence, recorded.time);
-        Ok(Self { sequence, time, content: recorded.decode()? })
+    /// What cannot be read is a letter too: it would hide all others, and nobody could remove it.
+    fn read(recorded: &Recorded) -> Self {
+        let content = recorded.decode().unwrap_or_else(|fault| {
+            let mut content = DeadLetter {
+                code: fault.code.name().to_owned(),
+                reason: format!("the letter itself cannot be read: {}", fault.message),
+                last_at: now(recorded.time),
+                ..DeadLetter::default()
+            };
+            content.take_from_subject(&recorded.subject);
+            content
+        });
+        Self { sequence: recorded.sequence, time: recorded.time, content }
     }
 
     /// The message's type, its full name; empty where it has none.

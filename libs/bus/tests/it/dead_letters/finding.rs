@@ -55,6 +55,34 @@ async fn a_thousand_letters_are_listed_by_pages_filtered_and_purged() {
 }
 
 #[tokio::test]
+async fn what_is_no_letter_hides_no_letters_and_can_be_removed() {
+    let nats = NatsServer::start().await;
+    let (owner, reader) = (connect(&nats, "no-service").await, connect(&nats, "gateway").await);
+    let letter = DeadLetter {
+        stream: "EXECUTIONS".into(),
+        consumer: "tool-a".into(),
+        sequence: 1,
+        code: "INVALID".into(),
+        ..DeadLetter::default()
+    };
+    let raw = operator(&nats).await;
+    raw.publish("dlq.EXECUTIONS.tool-a", "no JSON at all".into()).await.unwrap();
+    raw.publish("dlq.EXECUTIONS.tool-a.more", "{}".into()).await.unwrap();
+    raw.flush().await.unwrap();
+    owner.publish(&letter, &id("1")).await.unwrap();
+    let found = letters(&reader, 2).await;
+    let junk = &found[0];
+    assert_eq!((junk.content.code.as_str(), junk.content.consumer.as_str()), ("INVALID", "tool-a"));
+    assert!(junk.content.reason.starts_with("the letter itself cannot be read"), "{junk:?}");
+    assert_eq!(found[1].content, letter);
+    assert_eq!(reader.dead_letters().show(junk.sequence).await.unwrap(), *junk);
+    let fault = reader.dead_letters().replay(junk.sequence).await.unwrap_err();
+    assert_eq!(fault.code, Code::Unavailable, "its service does not run: {fault}");
+    reader.dead_letters().purge(junk.sequence).await.unwrap();
+    assert_eq!(letters(&reader, 1).await[0].content, letter);
+}
+
+#[tokio::test]
 async fn many_letters_are_replayed_at_a_pace_and_what_fails_is_told() {
     let nats = NatsServer::start().await;
     let (tool, reader) = (connect(&nats, "tool").await, connect(&nats, "gateway").await);
