@@ -41,7 +41,7 @@ fn entry<M: Message>() -> &'static Entry {
 
 /// Who sends or answers it. What is planned has no permission yet, so the operator plays it.
 fn service(entry: &Entry, names: &[&'static str]) -> &'static str {
-    if entry.planned { "operator" } else { names[0] }
+    if entry.planned { "operator" } else { names.first().unwrap() }
 }
 
 /// A plain subscriber sees it with its headers, as JSON of the contract, and the stream has it.
