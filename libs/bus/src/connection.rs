@@ -275,7 +275,11 @@ fn note(event: &Event, service: &str, link: &watch::Sender<Link>) {
                 }
             });
             metrics::disconnected(service);
-            warn!("connection to nats lost, will reconnect");
+            if *event == Event::Closed {
+                info!("connection to nats closed");
+            } else {
+                warn!("connection to nats lost, will reconnect");
+            }
         }
         Event::SlowConsumer(subscription) => {
             metrics::messages_dropped(service);
