@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
 /// Longer than that: another process may have left one.
 const FETCH_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a message may be on its way to the replica that is read.
+const BEHIND: Duration = Duration::from_secs(1);
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// Where to begin to read.
@@ -170,6 +172,8 @@ impl Bus {
                     debug!(stream = stream.name(), sequence, %fault, "message could not be fetched, will try again");
                     tokio::time::sleep(PAUSE + PAUSE.mul_f64(rand::random())).await;
                 }
+                // A replica of the stream may be behind.
+                Ok(None) if started.elapsed() < BEHIND => tokio::time::sleep(PAUSE).await,
                 fetched => return fetched,
             }
         }
