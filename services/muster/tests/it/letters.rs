@@ -1,5 +1,11 @@
 //! `muster dlq` and `muster events` on services that run.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed helper is a failed test"
+)]
+
 use muster_bus::{Bus, MessageId};
 use muster_contracts::Json;
 use muster_contracts::workflow::v1::StartExecution;

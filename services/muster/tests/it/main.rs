@@ -26,7 +26,7 @@ async fn a_valid_workflow_is_called_valid_and_a_wrong_one_by_every_error() {
             .await;
     bad.failed(
         1,
-        &["good.yaml: valid", "bad.yaml: error", "teleport", "broken.yaml: error", "line 2"],
+        &["good.yaml: valid", "bad.yaml: error", "teleport", "broken.yaml: error", "line 3"],
     );
 }
 
@@ -51,7 +51,7 @@ async fn what_cannot_work_is_told_before_anything_is_started() {
     check("large.md", &["8388609 bytes", "8 MiB"]).await;
     Muster::run(&["demo", "--example", "/nowhere"]).await.failed(1, &["/nowhere", "workflow.yaml"]);
     Muster::run(&["up", "--services", "gatway"]).await.failed(1, &["\"gatway\"", "gateway"]);
-    Muster::run(&["apply", "-f", "/nowhere"]).await.failed(1, &["/nowhere", "agents/*.yaml"]);
+    Muster::run(&["apply", "-f", "/nowhere"]).await.failed(1, &["there is no folder /nowhere"]);
     Muster::run(&["apply", "-f", &here, "--server", "ftp://x"])
         .await
         .failed(1, &["ftp://x", "http"]);
