@@ -19,7 +19,9 @@ async fn main() -> anyhow::Result<()> {
     let mut report = Report::default();
     println!("requests: bus, raw async-nats and axum + reqwest in turn …");
     requests::measure(&mut report).await?;
-    println!("acknowledged publishing, consuming with idempotency: bus and raw async-nats in turn …");
+    println!(
+        "acknowledged publishing, consuming with idempotency: bus and raw async-nats in turn …"
+    );
     publishing::measure(&mut report).await?;
     consuming::measure(&mut report).await?;
     println!("three-step workflows of local tool calls …");

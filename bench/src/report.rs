@@ -25,15 +25,16 @@ impl Report {
         self.figures.push(Figure { name, value, unit, compared_to: None, ratio: None });
     }
 
-    /// Adds a figure with its ratio against another one.
+    /// Adds a rate (1/s) with its ratio against another one.
     pub(crate) fn compare(&mut self, name: String, value: f64, compared_to: &str, ratio: f64) {
-        self.figures.push(Figure {
-            name,
-            value,
-            unit: "1/s",
-            compared_to: Some(compared_to.to_owned()),
-            ratio: Some(ratio),
-        });
+        let (compared_to, ratio) = (Some(compared_to.to_owned()), Some(ratio));
+        self.figures.push(Figure { name, value, unit: "1/s", compared_to, ratio });
+    }
+
+    /// Adds a latency (ms) with its ratio against another one.
+    pub(crate) fn compare_ms(&mut self, name: String, value: f64, compared_to: &str, ratio: f64) {
+        let (compared_to, ratio) = (Some(compared_to.to_owned()), Some(ratio));
+        self.figures.push(Figure { name, value, unit: "ms", compared_to, ratio });
     }
 
     /// The figures for people.

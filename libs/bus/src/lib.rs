@@ -5,6 +5,7 @@ mod connection;
 mod consume;
 mod dead_letters;
 mod desired;
+mod discovery;
 mod ensure;
 mod follow;
 mod headers;

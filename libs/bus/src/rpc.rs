@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ::metrics::Histogram;
-use async_nats::service::endpoint::Endpoint as Requests;
-use async_nats::service::{self, NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Service, ServiceExt};
-use async_nats::{Client, HeaderMap, Message, Subject};
+use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
+use async_nats::{Client, HeaderMap, Message, Subject, SubscribeError, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use muster_contracts::permissions::queue_group;
@@ -15,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::discovery::{Announcement, Tally};
 use crate::long_request::SIGN_EVERY;
 use crate::payload::{self, Seals};
 use crate::routes::Answer;
@@ -54,82 +54,135 @@ pub(crate) async fn serve(
     if endpoints.is_empty() {
         return Ok(());
     }
-    let failed = |error: async_nats::Error| {
+    let failed = |error: SubscribeError| {
         Fault::new(
             Code::Unavailable,
             format!("service {} could not be announced: {error}", bus.service()),
         )
     };
-    let service = bus
-        .client()
-        .service_builder()
-        .queue_group(queue_group(bus.service()))
-        .start(bus.service(), env!("CARGO_PKG_VERSION"))
-        .await
-        .map_err(failed)?;
+    let mut tallies = Vec::new();
     for endpoint in endpoints {
         for subject in &endpoint.subjects {
-            let requests = service
-                .endpoint_builder()
-                .name(&endpoint.name)
-                .add(subject)
-                .await
-                .map_err(failed)?;
-            tasks.spawn(answer_all(
-                requests,
-                bus.clone(),
-                tasks.group(),
-                Answering {
-                    long: endpoint.long,
-                    answer: endpoint.answer.clone(),
-                    duration: metrics::answering(bus.service(), &endpoint.name),
-                },
-            ));
+            let group = queue_group(bus.service());
+            let requests =
+                bus.client().queue_subscribe(subject.clone(), group).await.map_err(failed)?;
+            let tally = Arc::new(Tally::new(&endpoint.name, subject));
+            tallies.push(tally.clone());
+            let answering = Answering {
+                bus: bus.clone(),
+                long: endpoint.long,
+                answer: endpoint.answer.clone(),
+                duration: metrics::answering(bus.service(), &endpoint.name),
+                tally,
+            };
+            tasks.spawn(answer_all(requests, answering, tasks.group(), shutdown.clone()));
         }
     }
-    tasks.spawn(stop_with(service, shutdown.clone()));
+    let announcement = Announcement::new(bus.service(), tallies);
+    let questions = announcement.listen(bus).await.map_err(failed)?;
+    tasks.spawn(announcement.answer(bus.clone(), questions, shutdown.clone()));
     Ok(())
-}
-
-/// Stopping the service unsubscribes its endpoints, and each then ends after the requests that it still has.
-async fn stop_with(service: Service, shutdown: CancellationToken) {
-    shutdown.cancelled().await;
-    if let Err(error) = service.stop().await {
-        warn!(%error, "service could not be stopped in order");
-    }
 }
 
 /// How one endpoint answers.
 struct Answering {
+    bus: Bus,
     long: bool,
     answer: Handler,
     duration: Histogram,
+    tally: Arc<Tally>,
 }
 
-async fn answer_all(mut requests: Requests, bus: Bus, replies: Tasks, how: Answering) {
-    let slots = Arc::new(Semaphore::new(CONCURRENCY));
-    while let Some(request) = requests.next().await {
+/// Answers until `shutdown`, and then what had arrived. async-nats forgets a drained subscription at its next look at the socket, not with the server's
+/// PONG: a request that the broker routes here within that moment is answered by nobody, and its requester waits until its deadline.
+async fn answer_all(
+    mut requests: Subscriber,
+    how: Answering,
+    replies: Tasks,
+    shutdown: CancellationToken,
+) {
+    let (how, slots) = (Arc::new(how), Arc::new(Semaphore::new(CONCURRENCY)));
+    let mut stop = std::pin::pin!(shutdown.cancelled());
+    let mut draining = false;
+    loop {
+        let request = tokio::select! {
+            biased;
+            () = &mut stop, if !draining => {
+                draining = true;
+                if let Err(error) = requests.drain().await {
+                    warn!(%error, "endpoint could not be stopped in order");
+                }
+                continue;
+            }
+            request = requests.next() => request,
+        };
+        let Some(request) = request else { break };
         // The semaphore is never closed.
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        let trace =
-            Trace::continued(headers::get(request.message.headers.as_ref(), headers::TRACEPARENT));
-        let (answer, bus, duration) = (how.answer.clone(), bus.clone(), how.duration.clone());
-        let long = how.long;
+        let trace = Trace::continued(headers::get(request.headers.as_ref(), headers::TRACEPARENT));
+        let how = how.clone();
         replies.spawn(trace.run(async move {
-            let started = Instant::now();
-            let work = start(&bus, &request.message, answer);
-            let signs =
-                long && headers::get(request.message.headers.as_ref(), headers::SIGNS).is_some();
-            let result = match request.message.reply.clone() {
-                Some(inbox) if signs => Box::pin(with_signs(bus.client(), inbox, work)).await,
-                _ => work.await,
-            };
-            reply(&bus, &request, result).await;
-            duration.record(started.elapsed());
+            how.answer(&request).await;
             drop(slot);
         }));
     }
     replies.finish().await;
+}
+
+impl Answering {
+    async fn answer(&self, request: &Message) {
+        let started = Instant::now();
+        let work = start(&self.bus, request, self.answer.clone());
+        let signs = self.long && headers::get(request.headers.as_ref(), headers::SIGNS).is_some();
+        let result = match request.reply.clone() {
+            Some(inbox) if signs => Box::pin(with_signs(self.bus.client(), inbox, work)).await,
+            _ => work.await,
+        };
+        if let Err(fault) = &result {
+            self.tally.failed(&fault.message);
+        }
+        if let Some(inbox) = request.reply.clone() {
+            self.reply(request, inbox, result).await;
+        }
+        self.duration.record(started.elapsed());
+        self.tally.answered(started.elapsed());
+    }
+
+    async fn reply(
+        &self,
+        request: &Message,
+        inbox: Subject,
+        result: Result<(HeaderMap, Bytes), Fault>,
+    ) {
+        let result = match result {
+            Ok((headers, body)) if body.len() > payload::SMALL => {
+                Box::pin(pack(&self.bus, request, headers, body)).await
+            }
+            result => result,
+        };
+        let client = self.bus.client();
+        let sent = match result {
+            Ok((headers, body)) if headers.is_empty() => client.publish(inbox, body).await,
+            Ok((headers, body)) => client.publish_with_headers(inbox, headers, body).await,
+            Err(fault) => {
+                let body = serde_json::to_vec(&fault).unwrap_or_default();
+                client.publish_with_headers(inbox, error_headers(&fault), body.into()).await
+            }
+        };
+        if let Err(error) = sent {
+            warn!(%error, "reply could not be sent");
+        }
+    }
+}
+
+/// The error as any client of the Services API knows it.
+fn error_headers(fault: &Fault) -> HeaderMap {
+    let text: String =
+        fault.message.chars().filter(|letter| !letter.is_control()).take(512).collect();
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_SERVICE_ERROR, text);
+    headers.insert(NATS_SERVICE_ERROR_CODE, fault.code.http_status().to_string());
+    headers
 }
 
 /// Begins to answer a request; one whose body is not plain JSON is opened first.
@@ -180,29 +233,4 @@ async fn pack(
     let accepted = headers::get(question.headers.as_ref(), headers::ACCEPT_ENCODING);
     let body = bus.pack_reply(body, &mut headers, accepted.unwrap_or_default()).await?;
     Ok((headers, body))
-}
-
-async fn reply(bus: &Bus, request: &service::Request, result: Result<(HeaderMap, Bytes), Fault>) {
-    let result = match result {
-        Ok((headers, body)) if body.len() > payload::SMALL => {
-            Box::pin(pack(bus, &request.message, headers, body)).await
-        }
-        result => result,
-    };
-    let sent = match result {
-        Ok((headers, body)) if headers.is_empty() => request.respond(Ok(body)).await,
-        Ok((headers, body)) => request.respond_with_headers(Ok(body), headers).await,
-        Err(fault) => {
-            let body = serde_json::to_vec(&fault).unwrap_or_default();
-            let text: String =
-                fault.message.chars().filter(|letter| !letter.is_control()).take(512).collect();
-            let mut error = HeaderMap::new();
-            error.insert(NATS_SERVICE_ERROR, text);
-            error.insert(NATS_SERVICE_ERROR_CODE, fault.code.http_status().to_string());
-            request.respond_with_headers(Ok(body.into()), error).await
-        }
-    };
-    if let Err(error) = sent {
-        warn!(%error, "reply could not be sent");
-    }
 }

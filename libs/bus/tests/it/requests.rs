@@ -131,6 +131,32 @@ async fn a_stop_sends_every_reply_that_is_in_flight() {
     assert_eq!(ask(&client, "e1").await.unwrap_err().code, Code::Unavailable);
 }
 
+#[tokio::test]
+async fn a_service_tells_who_it_is_and_what_it_has_done() {
+    let nats = NatsServer::start().await;
+    let bus = connect_freely(&nats, "orchestration").await;
+    let _serving = serve(&bus, Routes::new(()).rpc(answer));
+    until_served(&bus).await;
+    ask(&bus, "gone").await.unwrap_err();
+    let operator = nats.client("operator").await;
+    let tell = async |subject: &str| -> serde_json::Value {
+        let answer = operator.request(subject.to_owned(), "".into()).await.unwrap();
+        serde_json::from_slice(&answer.payload).unwrap()
+    };
+    let ping = tell("$SRV.PING").await;
+    assert_eq!(
+        (&ping["type"], &ping["name"]),
+        (&"io.nats.micro.v1.ping_response".into(), &"orchestration".into())
+    );
+    let info = tell("$SRV.INFO.orchestration").await;
+    assert_eq!(info["endpoints"][0]["subject"], "workflow.query.execution");
+    let stats = tell(&format!("$SRV.STATS.orchestration.{}", ping["id"].as_str().unwrap())).await;
+    let endpoint = &stats["endpoints"][0];
+    assert!(endpoint["num_requests"].as_u64() >= Some(2), "{stats}");
+    assert_eq!(endpoint["num_errors"], 1);
+    assert_eq!(endpoint["last_error"], "execution \"gone\" is not there");
+}
+
 fn complete(key: &str) -> CompleteRequest {
     CompleteRequest {
         provider: "offline".into(),
