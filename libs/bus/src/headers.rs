@@ -44,6 +44,15 @@ pub(crate) fn durable<M: Durable>(service: &str, message: &M, id: &MessageId) ->
     headers
 }
 
+/// Adds the headers of `more`, of which there are mostly none.
+pub(crate) fn add(headers: &mut HeaderMap, more: &HeaderMap) {
+    for (name, values) in more.iter() {
+        for value in values {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+}
+
 /// Adds the running task's trace.
 pub(crate) fn insert_trace(headers: &mut HeaderMap) {
     if let Some(trace) = Trace::current() {

@@ -111,8 +111,23 @@ impl Bus {
         message: &M,
         id: &MessageId,
     ) -> Result<(HeaderMap, Bytes), Fault> {
-        check(message)?;
+        let (ours, body) = self.pack_body(message, id).await?;
         let mut headers = headers::durable(self.service(), message, id);
+        headers::add(&mut headers, &ours);
+        Ok((headers, body))
+    }
+
+    /// The body of a durable message, and the headers that say how it is written.
+    ///
+    /// # Errors
+    /// As [`Bus::pack`].
+    pub(crate) async fn pack_body<M: Durable>(
+        &self,
+        message: &M,
+        id: &MessageId,
+    ) -> Result<(HeaderMap, Bytes), Fault> {
+        check(message)?;
+        let mut headers = HeaderMap::new();
         let body = write(message, id.as_str(), self.seal_keys(), &mut headers)?;
         let body = compress::smaller(body, &mut headers).await;
         if body.len() <= CLAIM_ABOVE || !M::STREAMS.iter().all(|stream| outlives(*stream)) {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use muster_contracts::{Code, Durable, Fault, Token};
 use tokio::time::Instant;
 
-use crate::{Bus, MessageId, payload};
+use crate::{Bus, MessageId, headers, payload};
 
 /// How long a publish is tried: longer than the election of a new leader takes (NATS: 4 to 9 s).
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);
@@ -37,6 +37,17 @@ pub(crate) enum Refused {
     Fault(Fault),
 }
 
+impl Refused {
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::WrongLastSequence => {
+                Fault::new(Code::Conflict, "the subject's last sequence is another")
+            }
+            Self::Fault(fault) => fault,
+        }
+    }
+}
+
 impl Bus {
     /// Publishes an event or a command. When it returns, the stream has it; a second message with this id changes nothing.
     ///
@@ -50,11 +61,17 @@ impl Bus {
         id: &MessageId,
     ) -> Result<Published, Fault> {
         let subject = subject_of(message)?;
-        let (headers, body) = self.pack(message, id).await?;
+        let (ours, body) = self.pack_body(message, id).await?;
+        // Made for each try: a try takes them, and mostly there is one.
+        let headers = || {
+            let mut headers = headers::durable(self.service(), message, id);
+            headers::add(&mut headers, &ours);
+            headers
+        };
         if M::STREAM.settings().no_ack {
-            return self.publish_unacknowledged(subject, headers, body).await;
+            return self.publish_unacknowledged(subject, headers(), body).await;
         }
-        self.publish_raw(subject, headers, body).await
+        self.publish_made(subject, headers, body, None).await.map_err(Refused::into_fault)
     }
 
     /// Publishes a token without waiting for anything: a lost token is cosmetic, the whole reply travels on the durable way.
@@ -97,20 +114,23 @@ impl Bus {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Published, Fault> {
-        self.publish_expecting(subject, headers, body, None).await.map_err(
-            |refused| match refused {
-                Refused::WrongLastSequence => {
-                    Fault::new(Code::Conflict, "the subject's last sequence is another")
-                }
-                Refused::Fault(fault) => fault,
-            },
-        )
+        self.publish_expecting(subject, headers, body, None).await.map_err(Refused::into_fault)
     }
 
     pub(crate) async fn publish_expecting(
         &self,
         subject: String,
         headers: HeaderMap,
+        body: Bytes,
+        expected: Option<u64>,
+    ) -> Result<Published, Refused> {
+        self.publish_made(subject, || headers.clone(), body, expected).await
+    }
+
+    async fn publish_made(
+        &self,
+        subject: String,
+        headers: impl Fn() -> HeaderMap,
         body: Bytes,
         expected: Option<u64>,
     ) -> Result<Published, Refused> {
@@ -133,16 +153,16 @@ impl Bus {
     async fn try_until_acknowledged(
         &self,
         subject: String,
-        headers: HeaderMap,
+        headers: impl Fn() -> HeaderMap,
         body: Bytes,
         expected: Option<u64>,
     ) -> Result<Published, Refused> {
+        let subject = Subject::from(subject);
         let started = Instant::now();
         let mut pause = Duration::from_millis(50);
         let mut first = true;
         loop {
-            let mut message =
-                PublishMessage::build().headers(headers.clone()).payload(body.clone());
+            let mut message = PublishMessage::build().headers(headers()).payload(body.clone());
             if let Some(sequence) = expected {
                 message = message.expected_last_subject_sequence(sequence);
             }
