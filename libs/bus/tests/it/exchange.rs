@@ -78,7 +78,6 @@ async fn a_plain_json_worker_needs_to_know_none_of_it() {
     })
     .await;
     let mut asked = worker.subscribe("workflow.query.execution").await.unwrap();
-    worker.flush().await.unwrap();
     let answering = tokio::spawn({
         let worker = worker.clone();
         async move {
@@ -89,7 +88,11 @@ async fn a_plain_json_worker_needs_to_know_none_of_it() {
         }
     });
     let text = prose(100 << 10);
-    let reply = client.request(&GetExecutionRequest { execution_id: text.clone() }).await.unwrap();
+    let question = GetExecutionRequest { execution_id: text.clone() };
+    // The server learns of the worker's subscription a moment later.
+    let reply =
+        eventually(Duration::from_secs(10), "the worker answers", || client.request(&question))
+            .await;
     assert!(reply.execution_id == text && reply.status == "plain");
     answering.await.unwrap();
     // It publishes and reads a durable message: JSON in and out.

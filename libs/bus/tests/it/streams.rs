@@ -70,7 +70,8 @@ async fn tokens_are_sent_again_with_their_sequence_for_those_who_only_listen() {
     let bus = connect(&nats, "model").await;
     let raw = nats.client("operator").await;
     let mut streamed = raw.subscribe("agent.token.streamed").await.unwrap();
-    raw.flush().await.unwrap();
+    // A flush does not wait for the server; an answer on the same connection says that it has read the subscription.
+    raw.request("$JS.API.INFO", "".into()).await.unwrap();
     bus.emit(&Token { session: "s1".into(), delta: "hello".into(), ..Default::default() })
         .await
         .unwrap();
