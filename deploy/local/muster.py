@@ -60,6 +60,8 @@ class Platform(Server):
                 return False
 
     def up(self, program, environment, say):
+        # A worker's login in this shell is not the platform's: its services have users of their own.
+        environment = {name: value for name, value in environment.items() if name not in ("NATS_USER", "NATS_PASSWORD")}
         # A program that was built anew, or has other settings, replaces the old one.
         wanted = {"built": program.stat().st_mtime_ns, "settings": fingerprint(environment)}
         if self.running():
@@ -142,8 +144,12 @@ def readable(file):
         raise Problem(f"INPUT is {file!r}, but must be a file (.md or .txt) that is there")
     if not os.access(path, os.R_OK):
         raise Problem(f"INPUT is {file!r}, which this user may not read")
-    if path.stat().st_size == 0:
-        raise Problem(f"INPUT is {file!r}, which is empty; it must have some text")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Problem(f"INPUT is {file!r}, whose byte {error.start} is no UTF-8; it must be text, not a binary file") from None
+    if not text.strip() or "\0" in text:
+        raise Problem(f"INPUT is {file!r}, which has no text in it")
     return str(path)
 
 
