@@ -240,14 +240,14 @@ fn note_failures(servers: &[Server], login: &str, link: &watch::Sender<Link>) {
         return;
     };
     let reason = if error.contains("authorization violation") {
-        format!("authorization violation: the server does not know {login}")
+        format!("authorization violation: {login}")
     } else {
         error.to_owned()
     };
     link.send_if_modified(|link| {
         let news = link.reason.as_deref() != Some(&reason);
         if news {
-            error!(reason, "nats does not let us in, will try again");
+            error!(reason, "nats cannot be reached or does not let us in, will try again");
             link.reason = Some(reason.into());
         }
         news

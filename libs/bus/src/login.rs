@@ -98,10 +98,17 @@ impl Login {
     /// What the settings say of this login, for a person who has to mend it.
     pub(crate) fn hint(&self) -> String {
         match self {
-            Self::Nobody => "no NATS_USER, NATS_NKEY or NATS_CREDS is set".to_owned(),
-            Self::Password { user, .. } => format!("user {user:?} with its password"),
-            Self::Nkey(path) => format!("the nkey in {path}"),
-            Self::Credentials(path) => format!("the credentials in {path}"),
+            Self::Nobody => {
+                "no credentials are given: set NATS_USER and NATS_PASSWORD, NATS_NKEY or NATS_CREDS"
+                    .to_owned()
+            }
+            Self::Password { user, .. } => {
+                format!("the server does not know user {user:?} with this password")
+            }
+            Self::Nkey(path) => format!("the server does not know the nkey in {path}"),
+            Self::Credentials(path) => {
+                format!("the server does not know the credentials in {path}")
+            }
         }
     }
 }

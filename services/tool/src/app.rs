@@ -21,6 +21,9 @@ pub(crate) struct App {
 pub(crate) struct Recorded {
     pub(crate) result: Value,
     pub(crate) duration_ms: u32,
+    /// SHA-256 of the arguments, hexadecimal: another call under the same key is told apart.
+    #[serde(default)]
+    pub(crate) arguments: String,
 }
 
 impl App {

@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow};
 use futures::FutureExt;
 use muster_contracts::{Fault, HasCode};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
 
 use crate::app::{App, Recorded};
@@ -47,7 +48,14 @@ async fn execute_with(app: &App, tool: &Registered, call: &Call) -> Result<Outco
         (run().await?, false)
     } else {
         let key = format!("{}/{}", call.name, call.idempotency_key);
-        app.results.run(&key, effect.repeat(), run).await?
+        let (done, replayed) = app.results.run(&key, effect.repeat(), run).await?;
+        if replayed && !done.arguments.is_empty() && done.arguments != digest(call) {
+            return Err(Error::Conflict(format!(
+                "the idempotency key {:?} belongs to a call of {} with other arguments; repeat that one unchanged or use a new key",
+                call.idempotency_key, call.name
+            )));
+        }
+        (done, replayed)
     };
     Ok(Outcome {
         result: done.result,
@@ -76,7 +84,11 @@ async fn run(tool: &Registered, call: &Call, effect: Effect) -> Result<Recorded,
     };
     check_result(&call.name, &result)?;
     let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
-    Ok(Recorded { result, duration_ms })
+    Ok(Recorded { result, duration_ms, arguments: digest(call) })
+}
+
+fn digest(call: &Call) -> String {
+    format!("{:x}", Sha256::digest(Value::Object(call.arguments.clone()).to_string()))
 }
 
 fn check_result(tool: &str, result: &Value) -> Result<(), Error> {

@@ -137,7 +137,17 @@ async fn replay_each(
     let mut code = ExitCode::SUCCESS;
     for sequence in sequences {
         let replay = client.request(Method::POST, &format!("{PATH}/{sequence}/replay"));
-        let ended = client.json(replay).await?;
+        let ended = match client.json(replay).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                code = ExitCode::FAILURE;
+                output.line(&format!(
+                    "{sequence} {}: {error:#}",
+                    output.paint(Colour::Red, "failed")
+                ));
+                continue;
+            }
+        };
         if as_json {
             output.line(&ended.to_string());
         }
@@ -199,12 +209,22 @@ async fn replay_many(
 }
 
 async fn purge(client: &Client, which: &Which, yes: bool, output: &Output) -> Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
     for sequence in &which.sequences {
-        client.send(client.request(Method::DELETE, &format!("{PATH}/{sequence}"))).await?;
-        output.line(&format!("{sequence} removed"));
+        let removal = client.request(Method::DELETE, &format!("{PATH}/{sequence}"));
+        match client.send(removal).await {
+            Ok(_done) => output.line(&format!("{sequence} removed")),
+            Err(error) => {
+                code = ExitCode::FAILURE;
+                output.line(&format!(
+                    "{sequence} {}: {error:#}",
+                    output.paint(Colour::Red, "failed")
+                ));
+            }
+        }
     }
     if !which.sequences.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     named(which, "purge")?;
     let mut query = filter(&which.chosen)?;

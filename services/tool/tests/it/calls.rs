@@ -156,6 +156,11 @@ async fn fifty_calls_with_one_key_are_one_effect() {
     assert_eq!(server.asked().len(), 1);
     assert_eq!(results.iter().filter(|result| !result.replayed).count(), 1);
     assert!(results.iter().all(|result| result.result.as_ref().unwrap()["body"]["count"] == 1));
+    // Another order under the same key would be dropped and told as done.
+    let other = json!({ "url": server.url("/pay"), "method": "POST", "body": { "amount": 8 } });
+    let refused = world.call("http_request", "k1", other).await.unwrap_err();
+    assert_eq!(refused.code, Code::Conflict);
+    assert!(refused.message.contains("\"k1\""), "{}", refused.message);
     // Without a key every call is a call of its own.
     world.call("http_request", "", arguments).await.unwrap();
     assert_eq!(server.asked().len(), 2);
