@@ -230,9 +230,10 @@ async fn the_page_about_workers_does_what_it_says() {
     until_it_says(&worker, "serving").await;
     let packages = commands["python"].iter().find_map(|word| word.strip_prefix("PYTHONPATH="));
     let exports = format!(
-        "export MUSTER={} NATS_URL={} PYTHONPATH={}",
+        "export MUSTER={} NATS_URL={} NATS_PASSWORD_OPERATOR={} PYTHONPATH={}",
         platform.http,
-        platform.nats.url_of("operator"),
+        platform.nats.url(),
+        platform.nats.password("operator"),
         packages.unwrap()
     );
     shell(&exports, folder.path()).unwrap();
