@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::dead_letter::v1::DeadLetter;
 use crate::subject::{covers, pattern};
-use crate::{Bucket, CATALOGUE, Entry, Kind, ObjectStore, Stream};
+use crate::{Addressed, Bucket, CATALOGUE, Entry, Kind, ObjectStore, Stream};
 
 /// The user of people and of `muster streams apply`: everything is allowed.
 pub const OPERATOR: &str = "operator";
@@ -312,14 +313,14 @@ impl Permissions {
         self.publish(format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"));
         self.publish(format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}"));
         self.publish(format!("$JS.ACK.{stream}.{consumer}.>"));
-        self.publish(format!("dlq.{stream}.{consumer}"));
+        self.publish(letters(stream, consumer));
         self.publish(format!("$KV.{}.{consumer}.>", Bucket::Idempotency.name()));
     }
 
     /// What the dead letters of a consumer need: each letter, and a message that the broker gave up, is fetched by a consumer that can read nothing else.
     fn bury(&mut self, stream: &str, consumer: &str, filter: &str) {
-        let letters = format!("dlq.{stream}.{consumer}");
-        self.fetch(Stream::Dlq.name(), &format!("{consumer}-letter"), &format!(".{letters}"));
+        let filter_of_letters = format!(".{}", letters(stream, consumer));
+        self.fetch(Stream::Dlq.name(), &format!("{consumer}-letter"), &filter_of_letters);
         self.fetch(stream, &format!("{consumer}-lost"), filter);
     }
 
@@ -428,4 +429,9 @@ pub fn kebab(name: &str) -> String {
         text.push(letter.to_ascii_lowercase());
     }
     text
+}
+
+/// The subject of a consumer's dead letters.
+fn letters(stream: &str, consumer: &str) -> String {
+    DeadLetter::SUBJECT.replace("{stream}", stream).replace("{consumer}", consumer)
 }
