@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{fault}")]
 pub struct Unanswered {
-    /// Why: UNAVAILABLE where nobody serves it or its server ended, DEADLINE where no reply came in time.
+    /// Why: UNAVAILABLE where nobody serves it or its server ended, DEADLINE where no reply came in time, INTERNAL where what came is no reply.
     pub fault: Fault,
     /// Whether a server may have got it, so that nobody knows what was done.
     pub sent: bool,
@@ -47,19 +47,13 @@ impl Bus {
         if let Some(fault) = fault_of(&message) {
             return Err(fault);
         }
-        self.reply::<R>(message).await.map_err(|fault| match fault.code {
-            Code::Invalid => {
-                let text = format!("the reply of {} is {}", R::METHOD, fault.message);
-                Fault::new(Code::Internal, text)
-            }
-            _ => fault,
-        })
+        self.reply::<R>(message).await
     }
 
     /// Asks as [`Bus::request_within`], and tells what the server answered from what nobody answered: then the work may be done or not.
     ///
     /// # Errors
-    /// [`Unanswered`] where no reply came; the inner fault is one that the server answered, or INVALID for a reply that is none.
+    /// [`Unanswered`] where no reply came, or one that is none; the inner fault is one that the server answered.
     pub async fn ask<R: Request>(
         &self,
         request: &R,
@@ -73,22 +67,27 @@ impl Bus {
         if let Some(fault) = fault_of(&message) {
             return Ok(Err(fault));
         }
-        match self.reply::<R>(message).await {
-            // What was done is known to nobody here.
-            Err(fault) if fault.code != Code::Invalid => Err(Unanswered { fault, sent: true }),
-            reply => Ok(reply),
-        }
+        // Where it cannot be read, what was done is known to nobody here.
+        self.reply::<R>(message).await.map(Ok).map_err(|fault| Unanswered { fault, sent: true })
     }
 
-    /// The reply itself, fetched where it lies in the object store.
+    /// The reply itself, fetched where it lies in the object store. One that is none is the server's mistake, not the requester's.
     async fn reply<R: Request>(&self, message: Message) -> Result<R::Reply, Fault> {
         let headers = message.headers.as_ref();
-        if payload::is_plain(headers) {
-            return decode::<R::Reply>(&message.payload);
-        }
-        let reply = Box::pin(self.read(headers, message.payload)).await;
-        self.give_back(headers);
-        reply
+        let reply = if payload::is_plain(headers) {
+            decode::<R::Reply>(&message.payload)
+        } else {
+            let reply = Box::pin(self.read(headers, message.payload)).await;
+            self.give_back(headers);
+            reply
+        };
+        reply.map_err(|fault| match fault.code {
+            Code::Invalid => {
+                let text = format!("the reply of {} is {}", R::METHOD, fault.message);
+                Fault::new(Code::Internal, text)
+            }
+            _ => fault,
+        })
     }
 
     async fn send<R: Request>(&self, request: &R, deadline: Duration) -> Result<Message, Fault> {

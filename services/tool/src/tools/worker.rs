@@ -57,6 +57,11 @@ impl Worker {
             Err(Unanswered { fault, sent: true }) if self.definition.effect == Effect::Once => {
                 Err(Error::Interrupted(fault.message))
             }
+            // Final: a worker that answers nonsense does so again.
+            Err(Unanswered { fault, sent: true }) if fault.code == Code::Internal => {
+                let text = format!("the worker of tools.{} answered no result", call.name);
+                Err(Error::Conflict(format!("{text}: {}", fault.message)))
+            }
             Err(unanswered) => Err(Error::Bus(unanswered.fault)),
         }
     }

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures::StreamExt;
 use futures::future::join_all;
 use muster_bus::Routes;
 use muster_contracts::tool::v1::{
@@ -131,6 +132,32 @@ async fn a_worker_that_ends_in_the_middle_of_a_once_call_is_not_asked_again() {
     let again = world.call("shout", "a", json!({ "text": "hang" })).await.unwrap_err();
     assert_eq!(again.code, Code::Conflict);
     assert_eq!(worker.calls(), before + 1);
+}
+
+#[tokio::test]
+async fn a_worker_that_answers_nonsense_is_not_blamed_on_who_asks() {
+    for (effect, expected) in
+        [("idempotent", "the worker of tools.shout answered no result"), ("once", "interrupted")]
+    {
+        let world = World::start().await;
+        world.bus.request(&shout(effect)).await.unwrap();
+        let worker = world.nats.client("worker").await;
+        let group = muster_contracts::permissions::queue_group("worker");
+        let mut calls = worker.queue_subscribe("tools.shout", group.to_string()).await.unwrap();
+        let answering = tokio::spawn(async move {
+            while let Some(call) = calls.next().await {
+                worker.publish(call.reply.unwrap(), "not json".into()).await.unwrap();
+            }
+        });
+        let fault = muster_testkit::eventually(crate::DEADLINE, "the worker is heard", || async {
+            let fault = world.call("shout", "k1", json!({ "text": "x" })).await.unwrap_err();
+            if fault.code == Code::Unavailable { Err(fault) } else { Ok(fault) }
+        })
+        .await;
+        assert_eq!(fault.code, Code::Conflict, "{fault}");
+        assert!(fault.message.contains(expected), "{fault}");
+        answering.abort();
+    }
 }
 
 #[tokio::test]
