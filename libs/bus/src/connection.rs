@@ -1,6 +1,7 @@
 //! The connection: one per service, kept for ever, its state known to everybody.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use tracing::{error, info, warn};
 use crate::login::inbox_owner;
 use crate::{Settings, SettingsError, ensure, metrics};
 
+/// What an address is.
+const EXPECTED: &str = "an address like nats://127.0.0.1:4222";
 /// How often a waiting operation looks whether the server is away.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -205,8 +208,11 @@ async fn connect(settings: &Settings, link: watch::Sender<Link>) -> Result<Clien
         })
         // The only place where the client says why the last try failed; the choice of the server stays its own.
         .reconnect_to_server_callback(move |servers, _| {
-            note_failures(&servers, &tries, &refusals);
-            std::future::ready(None)
+            let (tries, refusals) = (tries.clone(), refusals.clone());
+            async move {
+                note_failures(&servers, &tries, &refusals).await;
+                None
+            }
         })
         .event_callback(move |event| {
             note(&event, &service, &events);
@@ -225,24 +231,32 @@ async fn connect(settings: &Settings, link: watch::Sender<Link>) -> Result<Clien
 
 fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, Fault> {
     let address = |url: &String| {
-        url.parse::<ServerAddr>().map_err(|error| {
-            let expected = "an address like nats://127.0.0.1:4222";
-            let text = format!("NATS_URL has {url:?}, but must be {expected}: {error}");
+        let wrong = |why: String| {
+            let text = format!("NATS_URL has {url:?}, but must be {EXPECTED}: {why}");
             Fault::new(Code::Invalid, text)
-        })
+        };
+        let address = url.parse::<ServerAddr>().map_err(|error| wrong(error.to_string()))?;
+        if address.host().is_empty() {
+            return Err(wrong("it names no server".to_owned()));
+        }
+        Ok(address)
     };
     settings.urls.iter().map(address).collect()
 }
 
 /// Keeps the reason why no server lets us in, and says it once.
-fn note_failures(servers: &[Server], login: &str, link: &watch::Sender<Link>) {
-    let Some(error) = servers.iter().find_map(|server| server.last_error.as_deref()) else {
+async fn note_failures(servers: &[Server], login: &str, link: &watch::Sender<Link>) {
+    let told = servers.iter().find_map(|server| server.last_error.clone());
+    let Some(error) = (match told {
+        Some(error) => Some(error),
+        None => unknown_name(servers).await,
+    }) else {
         return;
     };
     let reason = if error.contains("authorization violation") {
         format!("authorization violation: {login}")
     } else {
-        error.to_owned()
+        error
     };
     link.send_if_modified(|link| {
         let news = link.reason.as_deref() != Some(&reason);
@@ -252,6 +266,21 @@ fn note_failures(servers: &[Server], login: &str, link: &watch::Sender<Link>) {
         }
         news
     });
+}
+
+/// The server whose name nobody knows, where there is one: the client does not say so.
+async fn unknown_name(servers: &[Server]) -> Option<String> {
+    let fresh = servers.iter().filter(|server| !server.did_connect);
+    for Server { addr, .. } in fresh.filter(|server| server.addr.host().parse::<IpAddr>().is_err())
+    {
+        if let Err(error) = addr.socket_addrs().await {
+            let host = addr.host();
+            return Some(format!(
+                "the name {host:?} cannot be looked up ({error}); NATS_URL must be {EXPECTED}"
+            ));
+        }
+    }
+    None
 }
 
 fn note(event: &Event, service: &str, link: &watch::Sender<Link>) {

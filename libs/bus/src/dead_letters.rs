@@ -28,6 +28,7 @@ pub(crate) use self::desk::Desk;
 pub use self::filter::Filter;
 use crate::incoming::Incoming;
 use crate::journal::unreadable;
+use crate::publish::check;
 use crate::replay::Start;
 use crate::trace::Trace;
 use crate::{Bus, Recorded, headers};
@@ -144,7 +145,7 @@ impl DeadLetters {
     /// The letters of a range that fit, oldest first, at most `limit`.
     ///
     /// # Errors
-    /// INVALID where the filter names a stream or a consumer that cannot be one; UNAVAILABLE where the stream cannot be read.
+    /// INVALID where the filter names what no letter can have: an unknown stream, code or message type, a consumer that cannot be one, an end before its beginning; UNAVAILABLE where the stream cannot be read.
     pub async fn find(&self, filter: &Filter, range: Range, limit: usize) -> Result<Page, Fault> {
         let last = range.last.min(self.bus.end_of(Stream::Dlq).await?);
         let mut page = Page { letters: Vec::new(), next: None };
@@ -338,7 +339,8 @@ impl DeadLetters {
 impl Letter {
     /// What cannot be read is a letter too: it would hide all others, and nobody could remove it.
     fn read(recorded: &Recorded) -> Self {
-        let content = recorded.decode().unwrap_or_else(|fault| {
+        let whole = |letter: DeadLetter| check(&letter).map(|()| letter);
+        let content = recorded.decode().and_then(whole).unwrap_or_else(|fault| {
             let mut content = DeadLetter {
                 code: fault.code.name().to_owned(),
                 reason: format!("the letter itself cannot be read: {}", fault.message),

@@ -1,6 +1,7 @@
 //! Journals: one subject, appended only by who has read its end.
 
-use muster_contracts::Fault;
+use async_nats::jetstream::message::StreamMessage;
+use muster_contracts::{Code, Durable, Fault};
 
 pub(crate) use crate::leader::unreadable;
 use crate::publish::{Refused, subject_of};
@@ -41,19 +42,26 @@ impl Bus {
     /// The newest message at the address that the fields of `address` make, with its sequence.
     ///
     /// # Errors
-    /// INVALID where a field cannot be a token of a subject, UNAVAILABLE where the stream cannot be read.
-    pub async fn latest<M: muster_contracts::Durable>(
-        &self,
-        address: &M,
-    ) -> Result<Option<(u64, M)>, Fault> {
+    /// INVALID where a field cannot be a token of a subject, UNAVAILABLE where the stream cannot be read, INTERNAL where what is there is no such message.
+    pub async fn latest<M: Durable>(&self, address: &M) -> Result<Option<(u64, M)>, Fault> {
         let subject = subject_of(address)?;
         match self.last_message(M::STREAM.name(), &subject).await? {
-            Some(message) => {
-                let newest = self.read(Some(&message.headers), message.payload).await?;
-                Ok(Some((message.sequence, newest)))
-            }
+            Some(message) => Ok(Some((message.sequence, self.entry(message).await?))),
             None => Ok(None),
         }
+    }
+
+    /// What a stream keeps at an address of its own. That it is rubbish is not the fault of who reads it, and no other input would mend it.
+    async fn entry<M: Durable>(&self, message: StreamMessage) -> Result<M, Fault> {
+        let StreamMessage { subject, sequence, .. } = &message;
+        let place = format!("{subject} at sequence {sequence} of {}", M::STREAM.name());
+        self.read(Some(&message.headers), message.payload).await.map_err(|fault| match fault.code {
+            Code::Invalid => {
+                let text = format!("{place} cannot be read: {}", fault.message);
+                Fault::new(Code::Internal, text)
+            }
+            _ => fault,
+        })
     }
 }
 
@@ -61,7 +69,7 @@ impl<J: muster_contracts::Journal> Journal<J> {
     /// Every entry with its sequence, oldest first, as the stream's leader knows them.
     ///
     /// # Errors
-    /// UNAVAILABLE where the stream cannot be read.
+    /// UNAVAILABLE where the stream cannot be read, INTERNAL where an entry is none.
     pub async fn read(&self) -> Result<Vec<(u64, J)>, Fault> {
         self.read_after(0).await
     }
@@ -69,7 +77,7 @@ impl<J: muster_contracts::Journal> Journal<J> {
     /// Every entry behind `sequence`.
     ///
     /// # Errors
-    /// UNAVAILABLE where the stream cannot be read.
+    /// As [`Journal::read`].
     pub async fn read_after(&self, sequence: u64) -> Result<Vec<(u64, J)>, Fault> {
         let mut entries = Vec::new();
         let mut from = sequence + 1;
@@ -77,8 +85,7 @@ impl<J: muster_contracts::Journal> Journal<J> {
             self.bus.next_message(J::STREAM.name(), &self.subject, from).await?
         {
             from = message.sequence + 1;
-            let entry = self.bus.read(Some(&message.headers), message.payload).await?;
-            entries.push((message.sequence, entry));
+            entries.push((message.sequence, self.bus.entry(message).await?));
         }
         Ok(entries)
     }

@@ -1,10 +1,13 @@
 //! A journal has one writer at a time.
 
-use muster_bus::{AppendError, Bucket, KvError};
-use muster_contracts::workflow::v1::JournalEntry;
-use muster_testkit::NatsServer;
+use std::time::Duration;
 
-use crate::{connect, id};
+use muster_bus::{AppendError, Bucket, KvError};
+use muster_contracts::Code;
+use muster_contracts::workflow::v1::JournalEntry;
+use muster_testkit::{NatsServer, eventually};
+
+use crate::{connect, id, operator};
 
 fn entry(input: &str) -> JournalEntry {
     JournalEntry { execution_id: "e1".into(), input_id: input.into(), ..Default::default() }
@@ -25,6 +28,25 @@ async fn entries_are_read_back_in_their_order() {
         [(first, "a"), (second, "b")]
     );
     assert_eq!(journal.read_after(first).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn rubbish_in_a_journal_is_not_blamed_on_who_reads_it_and_is_told_with_its_place() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "orchestration").await;
+    let journal = bus.journal(&entry("")).unwrap();
+    let first = journal.append(&entry("a"), 0, &id("a")).await.unwrap();
+    let raw = operator(&nats).await;
+    raw.publish("journal.e1", "rubbish".into()).await.unwrap();
+    let fault = eventually(Duration::from_secs(10), "the rubbish is read", || async {
+        journal.read().await.err()
+    })
+    .await;
+    assert_eq!(fault.code, Code::Internal);
+    let place = format!("journal.e1 at sequence {} of EXECUTIONS", first + 1);
+    assert!(fault.message.contains(&place), "{fault}");
+    assert!(fault.message.contains("not a muster.workflow.v1.JournalEntry"), "{fault}");
+    assert_eq!(bus.latest(&entry("")).await.unwrap_err().code, Code::Internal);
 }
 
 #[tokio::test]

@@ -68,12 +68,24 @@ async fn what_is_no_letter_hides_no_letters_and_can_be_removed() {
     let raw = operator(&nats).await;
     raw.publish("dlq.EXECUTIONS.tool-a", "no JSON at all".into()).await.unwrap();
     raw.publish("dlq.EXECUTIONS.tool-a.more", "{}".into()).await.unwrap();
+    raw.publish("dlq.EXECUTIONS.tool-a", "{}".into()).await.unwrap();
     raw.flush().await.unwrap();
     owner.publish(&letter, &id("1")).await.unwrap();
-    let found = letters(&reader, 2).await;
+    let found = letters(&reader, 3).await;
     let (good, junk): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|found| found.content == letter);
-    assert_eq!(good.len(), 1);
+    assert_eq!((good.len(), junk.len()), (1, 2));
+    let fault = reader.dead_letters().replay(junk[1].sequence).await.unwrap_err();
+    assert_eq!(fault.code, Code::Unavailable, "its service does not run: {fault}");
+    // No field at all is no letter either: a line of nothing but blanks tells nobody anything.
+    let reason =
+        "the letter itself cannot be read: muster.dead_letter.v1.DeadLetter needs `stream`";
+    assert_eq!(
+        (junk[1].content.reason.as_str(), junk[1].content.code.as_str()),
+        (reason, "INVALID")
+    );
+    assert_eq!(junk[1].content.consumer, "tool-a");
+    reader.dead_letters().purge(junk[1].sequence).await.unwrap();
     let junk = &junk[0];
     assert_eq!((junk.content.code.as_str(), junk.content.consumer.as_str()), ("INVALID", "tool-a"));
     assert!(junk.content.reason.starts_with("the letter itself cannot be read"), "{junk:?}");
