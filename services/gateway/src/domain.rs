@@ -6,3 +6,4 @@ pub(crate) mod name;
 pub(crate) mod position;
 pub(crate) mod prefer;
 pub(crate) mod recorded;
+pub(crate) mod written;

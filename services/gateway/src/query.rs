@@ -19,7 +19,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         let error = match query {
             Ok(axum::extract::Query(query)) => return Ok(Self(query)),
-            Err(error) => reason(&error),
+            Err(error) => plainly(reason(&error)),
         };
         let given = parts.uri.query().unwrap_or_default();
         Err(Error::invalid(match error.split_once(": ") {
@@ -35,6 +35,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 fn reason(error: &QueryRejection) -> String {
     let text = error.body_text();
     text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned()
+}
+
+/// The words of the standard library's parsers say what happened inside, not what would be right.
+fn plainly(reason: String) -> String {
+    const WORDS: [(&str, &str); 4] = [
+        ("invalid digit found in string", "it must be a whole number that is not negative"),
+        (
+            "cannot parse integer from empty string",
+            "it must be a whole number that is not negative",
+        ),
+        (
+            "number too large to fit in target type",
+            "it is larger than any number that is meant here",
+        ),
+        ("provided string was not `true` or `false`", "it must be true or false"),
+    ];
+    let known = WORDS.iter().find(|(technical, _)| reason.ends_with(technical));
+    known.map_or_else(|| reason.clone(), |(technical, plain)| reason.replace(technical, plain))
 }
 
 /// As it was sent, escapes included.
@@ -62,7 +80,7 @@ mod tests {
             let error = Query::<Page>::from_request_parts(&mut parts, &()).await.unwrap_err();
             assert_eq!(error.to_string(), expected);
         };
-        let digit = "invalid digit found in string";
+        let digit = "it must be a whole number that is not negative";
         check("/x?after=soon", &format!("the query parameter `after` is \"soon\": {digit}")).await;
         let known = "unknown field `before`, expected `after`";
         check("/x?before=1", &format!("the query parameter `before` is \"1\": {known}")).await;

@@ -142,14 +142,27 @@ async fn what_is_not_a_letter_or_a_choice_is_refused() {
     problem(platform.post(&replay, fast).await, 400, &["`rate` is 0", "1 to 1000"]).await;
     let unknown = json!({"all": true, "sender": "x"});
     problem(platform.post(&replay, unknown).await, 400, &["sender"]).await;
+    let words = json!({"all": true, "rate": "fast"});
+    problem(platform.post(&replay, words).await, 400, &["rate", "\"fast\"", "1 to 1000"]).await;
+    // What a route has no use for would not do what who says it means.
+    for query in ["all=true&rate=5", "all=true&limit=5", "code=INVALID&cursor=1-5"] {
+        let refused = platform.delete(&format!("{path}?{query}")).await;
+        problem(refused, 400, &["unknown query parameter", "`all`"]).await;
+    }
     for (query, words) in [
-        ("limit=0", "from 1 to 1000"),
-        ("limit=x", "limit"),
-        ("cursor=5", "such as 101-250"),
-        ("since=yesterday", "yesterday"),
-        ("stream=*", "stream"),
-        ("colour=red", "colour"),
+        ("limit=0", ["`limit` is 0", "from 1 to 1000"]),
+        ("limit=x", ["`limit` is \"x\"", "a number from 1 to 1000"]),
+        ("limit=-1", ["`limit` is \"-1\"", "a number from 1 to 1000"]),
+        ("rate=5", ["unknown query parameter `rate`", "`limit`"]),
+        ("all=true", ["unknown query parameter `all`", "`cursor`"]),
+        ("cursor=5", ["\"5\"", "such as 101-250"]),
+        ("since=yesterday", ["`since` is \"yesterday\"", "a time such as 2026-01-31T12:00:00Z"]),
+        ("since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z", ["2026-01-02", "before until"]),
+        ("stream=*", ["no stream \"*\"", "EXECUTIONS"]),
+        ("code=WRONG", ["no code \"WRONG\"", "MAX_DELIVERIES"]),
+        ("type=Nothing", ["no message type \"Nothing\"", "StartExecution"]),
+        ("colour=red", ["`colour`", "`execution_id`"]),
     ] {
-        problem(platform.get(&format!("{path}?{query}")).await, 400, &[words]).await;
+        problem(platform.get(&format!("{path}?{query}")).await, 400, &words).await;
     }
 }

@@ -5,10 +5,11 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use muster_bus::Range;
 
 use crate::{
     app::App,
-    domain::letters::{Chosen, sequence},
+    domain::letters::{Chosen, Purging, sequence},
     error::Error,
     problem::Problem,
     query::Query,
@@ -28,13 +29,13 @@ pub(crate) async fn one(
 }
 
 /// Removes the dead letters that fit, or every one with `all=true`.
-#[utoipa::path(delete, path = "/v1/dead-letters", tag = "dead letters", operation_id = "delete_dead_letters", params(Chosen),
+#[utoipa::path(delete, path = "/v1/dead-letters", tag = "dead letters", operation_id = "delete_dead_letters", params(Purging),
     responses((status = 200, body = Purged), (status = 400, body = Problem, description = "No letters are named, or a parameter is wrong")))]
 pub(crate) async fn many(
     State(app): State<App>,
     Query(chosen): Query<Chosen>,
 ) -> Result<Json<Purged>, Error> {
-    let (filter, range) = (chosen.filter_or_all()?, chosen.range()?);
-    let purged = app.bus.dead_letters().purge_all(&filter, range).await?;
+    let filter = chosen.for_purge()?.filter_or_all()?;
+    let purged = app.bus.dead_letters().purge_all(&filter, Range::ALL).await?;
     Ok(Json(Purged { purged }))
 }
