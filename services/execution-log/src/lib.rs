@@ -6,6 +6,7 @@ mod error;
 mod handlers;
 mod routes;
 mod store;
+mod together;
 
 use muster_runtime::{Context, Database, Service};
 

@@ -1,5 +1,7 @@
 //! The events in Postgres.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use muster_contracts::Json;
 use muster_contracts::log::v1::LogEntry;
@@ -9,41 +11,28 @@ use sqlx::{FromRow, PgPool, Row as _};
 
 use crate::domain::{MAX_PAGE_BYTES, Record, Run, Summary};
 use crate::error::Error;
+use crate::together::Together;
 
 /// The service's table. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pool: PgPool,
+    together: Together,
 }
 
 impl Store {
-    pub(crate) const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self { pool, together: Together::default() }
     }
 
     /// Records an event, once. The sequence under which it is recorded: that of the first delivery.
-    pub(crate) async fn record(&self, record: &Record) -> Result<u64, Error> {
-        let usage = record.usage.as_ref().and_then(|usage| serde_json::to_value(usage).ok());
-        let inserted = sqlx::query(
-            "INSERT INTO events (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::json, $12)
-             ON CONFLICT (event_id) DO NOTHING",
-        )
-        .bind(&record.event_id)
-        .bind(integer(record.sequence))
-        .bind(&record.execution_id)
-        .bind(&record.subject)
-        .bind(&record.message_type)
-        .bind(&record.source)
-        .bind(&record.task)
-        .bind(&record.agent)
-        .bind(record.at)
-        .bind(i32::try_from(record.body.len()).unwrap_or(i32::MAX))
-        .bind(&record.body)
-        .bind(usage)
-        .execute(&self.pool)
-        .await?;
-        if inserted.rows_affected() > 0 {
+    pub(crate) async fn record(&self, record: Record) -> Result<u64, Error> {
+        let record = Arc::new(record);
+        if self.together.write(&self.pool, &record).await {
+            return Ok(record.sequence);
+        }
+        let new = insert(&self.pool, [record.as_ref()]).await?;
+        if !new.is_empty() {
             return Ok(record.sequence);
         }
         let sequence: i64 = sqlx::query_scalar("SELECT sequence FROM events WHERE event_id = $1")
@@ -136,6 +125,75 @@ impl FromRow<'_, PgRow> for Entry {
     }
 }
 
-fn integer(sequence: u64) -> i64 {
+/// Inserts what is not there yet, by one statement, and returns the id and the sequence of each that was new.
+pub(crate) async fn insert(
+    pool: &PgPool,
+    records: impl IntoIterator<Item = &Record>,
+) -> sqlx::Result<Vec<(String, i64)>> {
+    let mut columns = Columns::default();
+    for record in records {
+        columns.push(record);
+    }
+    sqlx::query_as(
+        "INSERT INTO events (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
+         SELECT event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body::json, usage::jsonb
+         FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                     $9::timestamptz[], $10::integer[], $11::text[], $12::text[])
+              AS new (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
+         ON CONFLICT (event_id) DO NOTHING
+         RETURNING event_id, sequence",
+    )
+    .bind(columns.event_id)
+    .bind(columns.sequence)
+    .bind(columns.execution_id)
+    .bind(columns.subject)
+    .bind(columns.message_type)
+    .bind(columns.source)
+    .bind(columns.task)
+    .bind(columns.agent)
+    .bind(columns.at)
+    .bind(columns.bytes)
+    .bind(columns.body)
+    .bind(columns.usage)
+    .fetch_all(pool)
+    .await
+}
+
+/// Records as arrays, one for each column.
+#[derive(Default)]
+struct Columns<'a> {
+    event_id: Vec<&'a str>,
+    sequence: Vec<i64>,
+    execution_id: Vec<&'a str>,
+    subject: Vec<&'a str>,
+    message_type: Vec<&'a str>,
+    source: Vec<&'a str>,
+    task: Vec<&'a str>,
+    agent: Vec<&'a str>,
+    at: Vec<DateTime<Utc>>,
+    bytes: Vec<i32>,
+    body: Vec<&'a str>,
+    usage: Vec<Option<String>>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, record: &'a Record) {
+        self.event_id.push(&record.event_id);
+        self.sequence.push(integer(record.sequence));
+        self.execution_id.push(&record.execution_id);
+        self.subject.push(&record.subject);
+        self.message_type.push(&record.message_type);
+        self.source.push(&record.source);
+        self.task.push(&record.task);
+        self.agent.push(&record.agent);
+        self.at.push(record.at);
+        self.bytes.push(i32::try_from(record.body.len()).unwrap_or(i32::MAX));
+        self.body.push(&record.body);
+        let usage = record.usage.as_ref();
+        self.usage.push(usage.and_then(|usage| serde_json::to_string(usage).ok()));
+    }
+}
+
+pub(crate) fn integer(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }

@@ -11,7 +11,7 @@ use muster_contracts::workflow::v1::CallCompleted;
 use serde_json::Value;
 
 /// An event with what the log is asked by.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Record {
     /// The event's id: the log has each once.
     pub(crate) event_id: String,

@@ -9,11 +9,11 @@ use crate::error::Error;
 
 pub(crate) async fn record(app: App, event: Recorded) -> Result<(), Error> {
     let record = Record::of(&event);
-    let sequence = app.store.record(&record).await?;
+    let (log_id, execution_id) = (record.event_id.clone(), record.execution_id.clone());
+    let sequence = app.store.record(record).await?;
     // Told again after a second delivery too: the first may have ended between the commit and here.
-    let id = MessageId::derived(["execution-log", &record.event_id]);
-    let created =
-        LogCreated { log_id: record.event_id, execution_id: record.execution_id, sequence };
+    let id = MessageId::derived(["execution-log", &log_id]);
+    let created = LogCreated { log_id, execution_id, sequence };
     app.bus.publish(&created, &id).await?;
     Ok(())
 }
