@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod json;
+mod places;
 mod scalar;
 mod schema;
 mod yaml;
@@ -10,6 +11,7 @@ use std::fmt;
 use serde_json::Value;
 
 pub use self::json::read_json;
+pub use self::places::{Place, places};
 pub use self::schema::Schema;
 
 /// How much a text may hold.
