@@ -15,7 +15,7 @@ use tracing::{debug, error, warn};
 use crate::consume::{Consumer, Idempotency};
 use crate::idempotency::{Claim, Handled, Verdict};
 use crate::incoming::Incoming;
-use crate::metrics::{ConsumerMetrics, Lag, SAMPLE_EVERY};
+use crate::metrics::{ConsumerMetrics, Lag};
 use crate::routes::durable_name;
 use crate::trace::Trace;
 use crate::{Bus, headers};
@@ -151,7 +151,7 @@ impl Line {
     pub(crate) async fn watch_lag(&self) -> Infallible {
         let mut lag = Lag::default();
         loop {
-            tokio::time::sleep(SAMPLE_EVERY).await;
+            tokio::time::sleep(self.bus.inner.settings.lag_every).await;
             let Ok(stream) = self.bus.jetstream().get_stream_no_info(self.stream()).await else {
                 continue;
             };

@@ -1,13 +1,9 @@
 //! What the bus counts and measures, named after OpenTelemetry's messaging conventions. Nothing is done with it where the process has no recorder.
 
-use std::time::Duration;
-
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use async_nats::jetstream::consumer::Info;
 use tracing::warn;
 
-/// How often the lag of a consumer is looked at.
-pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 /// From so many waiting messages on a lag that grows is worth a word.
 const NOTABLE_LAG: u64 = 1_000;
 /// So many samples in a row that grow are no coincidence.

@@ -19,6 +19,7 @@ use crate::line::Line;
 use crate::payload;
 use crate::rpc::{self, Asked, Endpoint};
 use crate::tasks::Tasks;
+use crate::trace::Trace;
 use crate::{Bus, Recorded};
 
 pub(crate) type Work = BoxFuture<'static, Result<(), Fault>>;
@@ -228,7 +229,7 @@ where
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault_of(what, &error)),
         Err(_panic) => {
-            error!(handler = what, "handler panicked");
+            error!(handler = what, trace_id = trace_id(), "handler panicked");
             Err(Fault::new(Code::Internal, "internal error"))
         }
     }
@@ -236,7 +237,7 @@ where
 
 fn fault_of<E: HasCode>(what: &str, error: &E) -> Fault {
     if error.code() == Code::Internal {
-        error!(handler = what, error = chain(error), "handler failed");
+        error!(handler = what, trace_id = trace_id(), error = chain(error), "handler failed");
         return Fault::new(Code::Internal, "internal error");
     }
     Fault {
@@ -245,6 +246,11 @@ fn fault_of<E: HasCode>(what: &str, error: &E) -> Fault {
         retry_after_ms: error.retry_after_ms(),
         details: error.details(),
     }
+}
+
+/// By it the line is found that belongs to the client's «internal error».
+fn trace_id() -> String {
+    Trace::current().map(|trace| trace.trace_id()).unwrap_or_default()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -32,6 +32,8 @@ pub struct Settings {
     pub ack_wait: Duration,
     /// `MUSTER_DRAIN_TIMEOUT`: how long a service that stops lets its handlers finish; what still runs then goes to another replica at once. Default 30 s.
     pub drain_timeout: Duration,
+    /// How often the lag of each consumer is looked at. Default 15 s.
+    pub lag_every: Duration,
     /// How long a request or a publish waits for a lost connection before it fails as unavailable. Default 3 s.
     pub outage_budget: Duration,
 }
@@ -76,6 +78,7 @@ impl Settings {
             seal_keys: SealKeys::default(),
             ack_wait: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
+            lag_every: Duration::from_secs(15),
             outage_budget: Duration::from_secs(3),
         }
     }

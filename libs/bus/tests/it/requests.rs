@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use muster_bus::trace::Trace;
 use muster_bus::{Bus, Routes};
 use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse};
 use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest};
@@ -9,6 +10,7 @@ use muster_contracts::{Code, Fault};
 use muster_testkit::{NatsServer, eventually};
 use tokio::time::Instant;
 
+use crate::log::Log;
 use crate::{connect, connect_freely, serve};
 
 async fn answer(_app: (), request: GetExecutionRequest) -> Result<ExecutionState, Fault> {
@@ -73,7 +75,16 @@ async fn what_is_internal_stays_inside() {
     let bus = connect_freely(&nats, "orchestration").await;
     let _serving = serve(&bus, Routes::new(()).rpc(answer));
     until_served(&bus).await;
-    assert_eq!(ask(&bus, "bug").await.unwrap_err(), Fault::new(Code::Internal, "internal error"));
+    let (log, _logging) = Log::capture();
+    let trace = Trace::new();
+    let fault = trace.run(ask(&bus, "bug")).await.unwrap_err();
+    assert_eq!(fault, Fault::new(Code::Internal, "internal error"));
+    // Who has the trace's id of the answer finds the cause by it.
+    let lines = log.lines(&trace.trace_id());
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for word in ["ERROR", "handler failed", "the secret is 42", "GetExecution"] {
+        assert!(lines[0].contains(word), "no {word:?} in {lines:?}");
+    }
 }
 
 #[tokio::test]

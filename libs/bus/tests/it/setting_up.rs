@@ -1,13 +1,11 @@
 //! Streams are set up by an operator, created by services where they are missing, and changed by nobody else.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use muster_bus::{Bus, Settings, StreamChange};
 use muster_contracts::{Code, Stream, contract_version};
 use muster_testkit::NatsServer;
 
 use crate::connect;
+use crate::log::Log;
 
 /// Enough for every stream, whatever the disk of this machine has left: the server reserves it, and nothing fills it.
 const ROOM: &str = "max_file_store: 64GB";
@@ -91,28 +89,6 @@ async fn room_is_measured_before_anything_is_made() {
     assert!(streams.plan().await.unwrap().is_empty());
 }
 
-/// What is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn lines(&self, word: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
-    }
-}
-
 #[tokio::test]
 async fn a_service_changes_no_stream_and_says_what_differs_and_that_the_contract_is_another() {
     let nats = NatsServer::start().await;
@@ -123,11 +99,7 @@ async fn a_service_changes_no_stream_and_says_what_differs_and_that_the_contract
         config.metadata.insert("muster.version".into(), "9.9.9".into());
     })
     .await;
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let (log, _logging) = Log::capture();
     let bus = connect(&nats, "tool").await;
     let differs = log.lines("is not what the contract says");
     assert_eq!(differs.len(), 1, "{differs:?}");
