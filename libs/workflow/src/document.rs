@@ -43,12 +43,21 @@ fn count(value: &Value, left: &mut usize, depth: usize) -> Result<(), String> {
     }
 }
 
-/// SHA-256 of the canonical JSON: no white space, keys sorted.
+/// SHA-256 of the canonical JSON, in lower-case hexadecimal.
 pub(crate) fn digest(document: &Value) -> String {
+    hex(&Sha256::digest(canonical_text(document)))
+}
+
+/// The canonical JSON of a value: no white space, keys sorted.
+pub(crate) fn canonical_text(value: &Value) -> String {
     let mut text = String::new();
-    canonical(document, &mut text);
-    let hash = Sha256::digest(text.as_bytes());
-    hash.iter().fold(String::with_capacity(64), |mut hex, byte| {
+    canonical(value, &mut text);
+    text
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
         // Writing to a string cannot fail.
         write!(hex, "{byte:02x}").ok();
         hex

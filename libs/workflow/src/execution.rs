@@ -1,7 +1,9 @@
 //! The state of one execution, rebuilt by applying facts.
 
 mod apply;
+mod canonical;
 mod run;
+mod saved;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,7 +12,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use self::run::{Detail, Phase, Run};
+pub(crate) use self::run::{Detail, Live, Phase, Run};
+pub use self::saved::Unreadable;
 use crate::{Definition, Error, Purpose};
 
 /// The status of an execution, named as the specification does.
@@ -81,7 +84,8 @@ pub struct TaskView<'a> {
 
 /// The state of one execution.
 ///
-/// It changes only by [`Execution::apply`]; [`crate::step`] decides which facts come next.
+/// It changes only by facts: [`Execution::advance`] decides which come next and applies them,
+/// [`Execution::apply`] applies what a journal has.
 #[derive(Debug, Clone)]
 pub struct Execution {
     pub(crate) id: Arc<str>,
@@ -92,7 +96,7 @@ pub struct Execution {
     pub(crate) error: Option<Error>,
     pub(crate) context: Arc<Value>,
     /// Runs in the order in which they began. The first, with the empty key, is the workflow.
-    pub(crate) runs: Vec<Arc<Run>>,
+    pub(crate) runs: Vec<Run>,
     pub(crate) by_key: HashMap<Arc<str>, usize>,
     /// How often a task was reached in its place.
     pub(crate) attempts: HashMap<Arc<str>, u32>,
@@ -102,7 +106,7 @@ pub struct Execution {
 }
 
 /// A timer that was set and has not fired.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Timer {
     pub(crate) run: usize,
     pub(crate) purpose: Purpose,

@@ -19,7 +19,7 @@ mod step;
 pub use definition::{Definition, References};
 pub use effect::{Effect, effects};
 pub use error::{Error, ErrorType};
-pub use execution::{Execution, Status, TaskStatus, TaskView};
+pub use execution::{Execution, Status, TaskStatus, TaskView, Unreadable};
 pub use fact::{Fact, Function, Handling, Purpose};
 pub use problem::{Problem, Problems};
 pub use step::{Input, step};

@@ -14,36 +14,48 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 pub use self::input::Input;
-use crate::execution::{Detail, Run};
+use crate::execution::{Detail, Live, Phase, Run};
 use crate::model::{Kind, Node, NodeId, Then};
 use crate::size::size;
 use crate::{Error, ErrorType, Execution, Fact, limits};
 
-/// Decides what follows from `input`, and does so up to the next point where something from
-/// outside is needed.
+/// Decides what follows from `input`, as [`Execution::advance`], and leaves the state as it is.
 ///
-/// The facts are to be appended to the journal as one entry, then applied. An input that no longer
-/// matters (a duplicate, one for an unknown task, anything after the end) gives none.
+/// It works on a copy of the whole state: for who looks ahead. Who keeps a state advances it.
 pub fn step(execution: &Execution, input: &Input, now: DateTime<Utc>) -> Vec<Fact> {
-    if execution.status().is_ended() {
-        return Vec::new();
-    }
-    let mut machine = Machine {
-        state: execution.clone(),
-        facts: Vec::new(),
-        now,
-        queue: VecDeque::new(),
-        size: 0,
-        steps: Cell::new(limits::TRANSITION_STEPS),
-    };
-    machine.take(input);
-    machine.run();
-    machine.facts
+    execution.clone().advance(input, now)
 }
 
-/// A copy of the state that runs ahead, with the facts that got it there.
-struct Machine {
-    state: Execution,
+impl Execution {
+    /// Decides what follows from `input`, up to the next point where something from outside is
+    /// needed, and brings the state there.
+    ///
+    /// The facts are to be appended to the journal as one entry. Where that fails the state is
+    /// ahead of the journal and must be dropped. An input that no longer matters (a duplicate, one
+    /// for an unknown task, anything after the end) gives no facts and changes nothing.
+    ///
+    /// The cost follows from what is under way; what has ended costs nothing.
+    pub fn advance(&mut self, input: &Input, now: DateTime<Utc>) -> Vec<Fact> {
+        if self.status().is_ended() {
+            return Vec::new();
+        }
+        let mut machine = Machine {
+            state: self,
+            facts: Vec::new(),
+            now,
+            queue: VecDeque::new(),
+            size: 0,
+            steps: Cell::new(limits::TRANSITION_STEPS),
+        };
+        machine.take(input);
+        machine.run();
+        machine.facts
+    }
+}
+
+/// A state on its way, with the facts that got it there.
+struct Machine<'e> {
+    state: &'e mut Execution,
     facts: Vec<Fact>,
     now: DateTime<Utc>,
     queue: VecDeque<Move>,
@@ -65,7 +77,7 @@ enum Move {
     Fault { run: usize, error: Error },
 }
 
-impl Machine {
+impl Machine<'_> {
     fn run(&mut self) {
         while let Some(due) = self.queue.pop_front() {
             if self.state.status().is_ended() {
@@ -109,11 +121,16 @@ impl Machine {
     }
 
     fn is_active(&self, run: usize) -> bool {
-        self.state.runs.get(run).is_some_and(|run| run.is_active())
+        self.get(run).is_some_and(Run::is_active)
     }
 
     fn get(&self, run: usize) -> Option<&Run> {
-        self.state.runs.get(run).map(Arc::as_ref)
+        self.state.runs.get(run)
+    }
+
+    /// What a run has as long as it is under way.
+    fn live(&self, run: usize) -> Option<&Live> {
+        self.get(run)?.live.as_deref()
     }
 
     fn key(&self, run: usize) -> String {
@@ -126,11 +143,11 @@ impl Machine {
 
     /// What flows inside a run at the moment.
     fn data(&self, run: usize) -> Arc<Value> {
-        self.get(run).map(|run| run.data.clone()).unwrap_or_default()
+        self.live(run).map(|live| live.data.clone()).unwrap_or_default()
     }
 
-    fn detail(&self, run: usize) -> Detail {
-        self.get(run).map_or(Detail::Plain, |run| run.detail.clone())
+    fn detail(&self, run: usize) -> &Detail {
+        self.get(run).map_or(&Detail::Plain, Run::detail)
     }
 
     /// The kind of a run's task; `None` for the workflow itself.
@@ -140,21 +157,21 @@ impl Machine {
     }
 
     /// The list of tasks that a run goes through now.
-    fn list(&self, run: usize) -> Vec<NodeId> {
-        let Some(owner) = self.get(run) else { return Vec::new() };
+    fn list(&self, run: usize) -> &[NodeId] {
+        let Some(owner) = self.get(run) else { return &[] };
         let definition = &self.state.definition;
         match definition.kind(owner.node) {
-            None => definition.model().root.clone(),
-            Some(Kind::Do(tasks)) => tasks.clone(),
-            Some(Kind::For(for_)) => for_.body.clone(),
-            Some(Kind::Fork { branches, .. }) => branches.clone(),
-            Some(Kind::Try(try_)) => match &owner.detail {
-                Detail::Try { phase: crate::execution::Phase::Catching(_), .. } => {
-                    try_.handler.clone().unwrap_or_default()
+            None => &definition.model().root,
+            Some(Kind::Do(tasks)) => tasks,
+            Some(Kind::For(for_)) => &for_.body,
+            Some(Kind::Fork { branches, .. }) => branches,
+            Some(Kind::Try(try_)) => match owner.detail() {
+                Detail::Try { phase: Phase::Catching(_), .. } => {
+                    try_.handler.as_deref().unwrap_or_default()
                 }
-                _ => try_.body.clone(),
+                _ => &try_.body,
             },
-            Some(_) => Vec::new(),
+            Some(_) => &[],
         }
     }
 }

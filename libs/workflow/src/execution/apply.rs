@@ -1,12 +1,13 @@
 //! How facts change the state. Nothing is decided here and nothing can fail: a fact that makes no
 //! sense to this definition (a journal of another one) changes nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Detail, Execution, Phase, Run, Status, TaskStatus, Timer};
+use super::{Detail, Execution, Live, Phase, Run, Status, TaskStatus, Timer};
 use crate::model::{Kind, NodeId};
 use crate::{Error, Fact, Handling};
 
@@ -38,7 +39,10 @@ impl Execution {
             }
             Fact::TaskFaulted { task, error, at } => {
                 let Some(run) = self.find(task) else { return };
-                self.change(run, |run| run.error = Some(Arc::new(error.clone())));
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.error = Some(Arc::new(error.clone()));
+                }
+                self.lose(run);
                 self.end_run(run, TaskStatus::Faulted, *at);
             }
             Fact::TaskCancelled { task, at } => {
@@ -63,21 +67,25 @@ impl Execution {
     fn apply_detail(&mut self, fact: &Fact) {
         match fact {
             Fact::ErrorCaught { task, error, handling } => self.caught(task, error, *handling),
-            Fact::TaskRetried { task, attempt } => self.detail(task, |run| {
-                run.data = run.input.clone();
-                run.detail = Detail::Try { attempt: *attempt, phase: Phase::Trying };
+            Fact::TaskRetried { task, attempt } => self.live(task, |live| {
+                live.data = live.input.clone();
+                live.detail = Detail::Try { attempt: *attempt, phase: Phase::Trying };
             }),
-            Fact::LoopStarted { task, items } => self.detail(task, |run| {
-                run.detail = Detail::Loop { items: Arc::new(items.clone()), index: None };
+            Fact::LoopStarted { task, items } => self.live(task, |live| {
+                let items = Arc::new(Value::Array(items.clone()));
+                live.detail = Detail::Loop { items, index: None };
             }),
-            Fact::IterationStarted { task, index: now } => self.detail(task, |run| {
-                if let Detail::Loop { index, .. } = &mut run.detail {
+            Fact::IterationStarted { task, index: now } => self.live(task, |live| {
+                if let Detail::Loop { index, .. } = &mut live.detail {
                     *index = Some(*now);
                 }
             }),
             Fact::CallRequested { task, .. } => {
-                self.calls += 1;
-                self.detail(task, |run| run.detail = Detail::Call);
+                let Some(run) = self.find(task) else { return };
+                if let Some(live) = self.live_mut(run) {
+                    live.detail = Detail::Call;
+                    self.calls += 1;
+                }
             }
             Fact::CallCancelled { task } => {
                 if let Some(run) = self.find(task) {
@@ -87,10 +95,16 @@ impl Execution {
             Fact::TimerSet { timer, task, purpose, .. } => {
                 if let Some(run) = self.find(task) {
                     self.timers.insert(timer.clone(), Timer { run, purpose: *purpose });
+                    if let Some(live) = self.live_mut(run) {
+                        live.timers.insert(timer.clone());
+                    }
                 }
             }
             Fact::TimerFired { timer } | Fact::TimerCancelled { timer } => {
-                self.timers.remove(timer);
+                let gone = self.timers.remove(timer);
+                if let Some(live) = gone.and_then(|gone| self.live_mut(gone.run)) {
+                    live.timers.remove(timer);
+                }
             }
             Fact::ContextSet { context, .. } => self.context = Arc::new(context.clone()),
             _ => {}
@@ -108,11 +122,15 @@ impl Execution {
             status: TaskStatus::Running,
             started_at: at,
             ended_at: None,
-            raw: self.input.clone(),
-            input: data.clone(),
-            data,
-            detail: Detail::Plain,
             error: None,
+            live: Some(Box::new(Live {
+                raw: self.input.clone(),
+                input: data.clone(),
+                data,
+                detail: Detail::Plain,
+                inside: BTreeSet::new(),
+                timers: BTreeSet::new(),
+            })),
         });
     }
 
@@ -124,17 +142,19 @@ impl Execution {
         at: DateTime<Utc>,
     ) -> Option<usize> {
         let parent = self.find(key.parent)?;
-        let raw = self.runs.get(parent)?.data.clone();
+        let raw = self.runs.get(parent)?.live.as_ref()?.data.clone();
         let input = input.map_or_else(|| raw.clone(), |value| Arc::new(value.clone()));
         let detail = match &self.definition.node(node)?.kind {
-            Kind::Fork { branches, .. } => Detail::Fork { outputs: vec![None; branches.len()] },
+            Kind::Fork { branches, .. } => {
+                Detail::Fork { outputs: vec![None; branches.len()], won: 0, lost: 0 }
+            }
             Kind::Try(_) => Detail::Try { attempt: 1, phase: Phase::Trying },
             _ => Detail::Plain,
         };
         if let Some(place) = key.place() {
             self.attempts.insert(place.into(), key.attempt);
         }
-        Some(self.insert(Run {
+        let index = self.insert(Run {
             key: key.task.into(),
             node: Some(node),
             parent,
@@ -142,60 +162,79 @@ impl Execution {
             status: TaskStatus::Running,
             started_at: at,
             ended_at: None,
-            raw,
-            data: input.clone(),
-            input,
-            detail,
             error: None,
-        }))
+            live: Some(Box::new(Live {
+                raw,
+                data: input.clone(),
+                input,
+                detail,
+                inside: BTreeSet::new(),
+                timers: BTreeSet::new(),
+            })),
+        });
+        if let Some(around) = self.live_mut(parent) {
+            around.inside.insert(index);
+        }
+        Some(index)
     }
 
     /// Gives a run's output (what it held, where none is named) to the run around it.
     fn pass_on(&mut self, run: usize, output: Option<&Value>) {
         let Some(ended) = self.runs.get(run) else { return };
-        let output = output.map_or_else(|| ended.data.clone(), |value| Arc::new(value.clone()));
+        let Some(live) = &ended.live else { return };
+        let output = output.map_or_else(|| live.data.clone(), |value| Arc::new(value.clone()));
         let (parent, node) = (ended.parent, ended.node);
         let position = node.and_then(|node| self.definition.node(node)).map(|node| node.position);
-        self.change(parent, |parent| match &mut parent.detail {
-            Detail::Fork { outputs } => {
+        let Some(parent) = self.live_mut(parent) else { return };
+        match &mut parent.detail {
+            Detail::Fork { outputs, won, .. } => {
                 if let Some(place) = position.and_then(|position| outputs.get_mut(position)) {
+                    *won += usize::from(place.is_none());
                     *place = Some(output);
                 }
             }
             _ => parent.data = output,
-        });
+        }
+    }
+
+    /// Tells the run around one that it has ended with an error.
+    fn lose(&mut self, run: usize) {
+        let Some(parent) = self.runs.get(run).map(|run| run.parent) else { return };
+        if let Some(Live { detail: Detail::Fork { lost, .. }, .. }) = self.live_mut(parent) {
+            *lost += 1;
+        }
     }
 
     fn caught(&mut self, task: &str, error: &Error, handling: Handling) {
-        self.detail(task, |run| {
-            let Detail::Try { phase, .. } = &mut run.detail else { return };
-            run.data = run.input.clone();
+        self.live(task, |live| {
+            let Detail::Try { phase, .. } = &mut live.detail else { return };
+            live.data = live.input.clone();
             *phase = match handling {
                 Handling::Retry => Phase::Pausing,
-                Handling::Do | Handling::Ignore => Phase::Catching(Arc::new(error.clone())),
+                Handling::Do | Handling::Ignore => Phase::Catching(Box::new(error.clone())),
             };
         });
     }
 
     /// The result of a call is there, or no longer wanted.
     fn answered(&mut self, run: usize) {
-        if self.runs.get(run).is_some_and(|run| run.detail == Detail::Call) {
+        let Some(live) = self.live_mut(run) else { return };
+        if live.detail == Detail::Call {
+            live.detail = Detail::Plain;
             self.calls = self.calls.saturating_sub(1);
-            self.change(run, |run| run.detail = Detail::Plain);
         }
     }
 
     fn end_run(&mut self, run: usize, status: TaskStatus, at: DateTime<Utc>) {
         self.answered(run);
-        self.change(run, |run| {
-            run.status = status;
-            run.ended_at = Some(at);
-            // Only the view is needed from now on: a long execution must not keep every value.
-            run.raw = Arc::default();
-            run.input = Arc::default();
-            run.data = Arc::default();
-            run.detail = Detail::Plain;
-        });
+        let Some(ended) = self.runs.get_mut(run) else { return };
+        ended.status = status;
+        ended.ended_at = Some(at);
+        ended.live = None;
+        let parent = ended.parent;
+        if let Some(around) = self.live_mut(parent) {
+            around.inside.remove(&run);
+        }
     }
 
     fn finish(&mut self, status: Status, run: TaskStatus, at: DateTime<Utc>) {
@@ -208,24 +247,33 @@ impl Execution {
     fn insert(&mut self, run: Run) -> usize {
         let index = self.runs.len();
         self.by_key.insert(run.key.clone(), index);
-        self.runs.push(Arc::new(run));
+        self.runs.push(run);
         index
+    }
+
+    /// Inserts a run as a snapshot has it, in the order in which they began.
+    pub(super) fn put_back(&mut self, run: Run) {
+        let (parent, calls) = (run.parent, usize::from(*run.detail() == Detail::Call));
+        let active = run.is_active();
+        let index = self.insert(run);
+        self.calls += calls;
+        if let Some(around) = self.live_mut(parent).filter(|_| active && index != parent) {
+            around.inside.insert(index);
+        }
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<usize> {
         self.by_key.get(key).copied()
     }
 
-    fn detail(&mut self, task: &str, change: impl FnOnce(&mut Run)) {
-        if let Some(run) = self.find(task) {
-            self.change(run, change);
+    fn live(&mut self, task: &str, change: impl FnOnce(&mut Live)) {
+        if let Some(live) = self.find(task).and_then(|run| self.live_mut(run)) {
+            change(live);
         }
     }
 
-    fn change(&mut self, run: usize, change: impl FnOnce(&mut Run)) {
-        if let Some(run) = self.runs.get_mut(run) {
-            change(Arc::make_mut(run));
-        }
+    fn live_mut(&mut self, run: usize) -> Option<&mut Live> {
+        self.runs.get_mut(run)?.live.as_deref_mut()
     }
 }
 

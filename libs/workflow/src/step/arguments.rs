@@ -14,7 +14,7 @@ use crate::model::{Kind, Node};
 
 /// The place of an expression in an execution.
 pub(super) struct Scope<'m> {
-    machine: &'m Machine,
+    machine: &'m Machine<'m>,
     /// The run whose surroundings give the variables of loops and catches.
     run: usize,
     input: Arc<Value>,
@@ -28,14 +28,14 @@ pub(super) struct Scope<'m> {
 
 impl<'m> Scope<'m> {
     /// Inside a run that has begun.
-    pub(super) fn of(machine: &'m Machine, run: usize) -> Scope<'m> {
-        let input = machine.get(run).map(|run| run.input.clone()).unwrap_or_default();
+    pub(super) fn of(machine: &'m Machine<'m>, run: usize) -> Scope<'m> {
+        let input = machine.live(run).map(|live| live.input.clone()).unwrap_or_default();
         Scope { machine, run, input, output: None, upcoming: None, index: None, error: None }
     }
 
     /// Before `task` begins inside `parent`.
     pub(super) fn before(
-        machine: &'m Machine,
+        machine: &'m Machine<'m>,
         parent: usize,
         task: &'m Node,
         raw: &Arc<Value>,
@@ -79,7 +79,7 @@ impl<'m> Scope<'m> {
 
     /// A variable that a run itself gives.
     fn own(&self, index: usize, run: &Run, name: &str) -> Option<Value> {
-        match (self.machine.state.definition.kind(run.node)?, &run.detail) {
+        match (self.machine.state.definition.kind(run.node)?, run.detail()) {
             (Kind::For(for_), Detail::Loop { items, index: current }) => {
                 let ahead = self.index.filter(|(of, _)| *of == index).map(|(_, index)| index);
                 let at = ahead.or(*current)?;
@@ -102,7 +102,8 @@ impl<'m> Scope<'m> {
             (Some(node), _) => (Some(node), self.input.clone(), self.machine.now),
             (None, Some(run)) => {
                 let node = run.node.and_then(|node| definition.node(node));
-                (node, run.raw.clone(), run.started_at)
+                let raw = run.live.as_ref().map(|live| live.raw.clone()).unwrap_or_default();
+                (node, raw, run.started_at)
             }
             (None, None) => return Value::Null,
         };
@@ -139,7 +140,7 @@ impl Surroundings for Scope<'_> {
 
 /// The place of the workflow's own `input.from`, before there is anything else.
 pub(super) struct Outset<'m> {
-    pub(super) machine: &'m Machine,
+    pub(super) machine: &'m Machine<'m>,
     pub(super) input: &'m Value,
 }
 
@@ -157,7 +158,7 @@ impl Surroundings for Outset<'_> {
     }
 }
 
-impl Machine {
+impl Machine<'_> {
     fn workflow(&self, input: &Value) -> Value {
         json!({
             "id": *self.state.id,

@@ -13,7 +13,7 @@ use crate::expression::Surroundings;
 use crate::model::{Kind, Length, Node, NodeId, Raise, Then};
 use crate::{Definition, Error, ErrorType, Fact, Purpose, limits};
 
-impl Machine {
+impl Machine<'_> {
     pub(super) fn enter(&mut self, parent: usize, node: NodeId) {
         let definition = self.state.definition.clone();
         let Some(task) = definition.node(node) else { return };
@@ -118,7 +118,7 @@ impl Machine {
 
     /// Goes into the tasks inside a task.
     fn descend(&mut self, run: usize, task: &Node, definition: &Definition) {
-        let tasks = self.list(run);
+        let tasks = self.list(run).to_vec();
         if tasks.is_empty() {
             let output = self.data(run);
             return self.later(Move::Finish { run, output, then: task.then.clone() });
@@ -135,12 +135,13 @@ impl Machine {
     /// Begins the next iteration of a `for`, or ends it.
     pub(super) fn iterate(&mut self, run: usize) {
         let Detail::Loop { items, index } = self.detail(run) else { return };
-        let next = index.map_or(0, |index| index + 1);
+        let (next, count) =
+            (index.map_or(0, |index| index + 1), items.as_array().map_or(0, Vec::len));
         let definition = self.state.definition.clone();
         let Some(node) = self.get(run).and_then(|run| run.node) else { return };
         let Some(task) = definition.node(node) else { return };
         let Kind::For(for_) = &task.kind else { return };
-        if next < items.len() {
+        if next < count {
             let data = self.data(run);
             let scope = Scope::of(self, run).at_index(run, next);
             let go_on =
@@ -200,7 +201,7 @@ struct Started {
 }
 
 impl Started {
-    fn new(machine: &Machine, task: &Node, parent: usize) -> Started {
+    fn new(machine: &Machine<'_>, task: &Node, parent: usize) -> Started {
         let around = machine.key(parent);
         let iteration = match machine.detail(parent) {
             Detail::Loop { index: Some(index), .. } => format!("[{index}]"),

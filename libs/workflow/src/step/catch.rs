@@ -6,11 +6,11 @@ use sha2::{Digest, Sha256};
 
 use super::arguments::Scope;
 use super::{Machine, Move};
-use crate::execution::{Detail, Phase, TaskStatus};
+use crate::execution::{Detail, Phase};
 use crate::model::{Backoff, Kind, Retry, Then, Try};
 use crate::{Error, Fact, Handling, Purpose};
 
-impl Machine {
+impl Machine<'_> {
     /// Ends a run with an error, and the runs around it up to one that copes with it.
     pub(super) fn fault(&mut self, run: usize, error: Error) {
         let pointer = self.with_node(run, |node| node.pointer.clone()).unwrap_or_default();
@@ -27,6 +27,7 @@ impl Machine {
             let parent = self.parent(run);
             match self.detail(parent) {
                 Detail::Try { attempt, phase: Phase::Trying } => {
+                    let attempt = *attempt;
                     match self.caught(parent, attempt, &error) {
                         Ok(true) => return,
                         Ok(false) => {}
@@ -45,15 +46,13 @@ impl Machine {
 
     /// Whether a competing fork still has a branch that may win.
     fn race_goes_on(&self, fork: usize) -> bool {
-        let compete = self.with_node(fork, |node| match &node.kind {
-            Kind::Fork { compete, branches } => compete.then_some(branches.len()),
-            _ => None,
-        });
-        let Some(Some(branches)) = compete else { return false };
-        let lost = self.state.runs.iter().filter(|run| {
-            run.parent == fork && run.node.is_some() && run.status == TaskStatus::Faulted
-        });
-        lost.count() < branches
+        let compete = self
+            .with_node(fork, |node| matches!(node.kind, Kind::Fork { compete: true, .. }))
+            .unwrap_or(false);
+        match self.detail(fork) {
+            Detail::Fork { outputs, lost, .. } => compete && *lost < outputs.len(),
+            _ => false,
+        }
     }
 
     /// Lets a `try` handle an error; false means that it is not for it.
@@ -118,7 +117,7 @@ impl Machine {
         ),
         error: &Error,
     ) -> Result<bool, Error> {
-        let Some(input) = self.get(run).map(|run| run.input.clone()) else { return Ok(false) };
+        let Some(input) = self.live(run).map(|live| live.input.clone()) else { return Ok(false) };
         let scope = Scope::of(self, run).with_error(&try_.variable, error);
         let test = |expression: &crate::expression::Expression| expression.test(&input, &scope);
         Ok(when.map_or(Ok(true), test)? && !except.map_or(Ok(false), test)?)
@@ -127,7 +126,7 @@ impl Machine {
     /// Whether there is to be another attempt.
     fn retries(&self, run: usize, try_: &Try, retry: &Retry, error: &Error) -> Result<bool, Error> {
         let Detail::Try { attempt, .. } = self.detail(run) else { return Ok(false) };
-        if retry.count.is_some_and(|count| attempt > count) {
+        if retry.count.is_some_and(|count| *attempt > count) {
             return Ok(false);
         }
         let began = self.get(run).map_or(self.now, |run| run.started_at);

@@ -10,7 +10,7 @@ use crate::execution::Detail;
 use crate::model::{Kind, NodeId, Then};
 use crate::{Error, Fact};
 
-impl Machine {
+impl Machine<'_> {
     /// Ends a run well: output, export, and on to what follows.
     pub(super) fn finish(&mut self, run: usize, raw: &Arc<Value>, then: &Then) {
         let Some(node) = self.get(run).and_then(|run| run.node) else { return };
@@ -22,7 +22,8 @@ impl Machine {
                     self.emit(Fact::ContextSet { task: task.clone(), context });
                 }
                 self.cancel_timers(run);
-                let held = *output == *self.data(run);
+                let data = self.data(run);
+                let held = Arc::ptr_eq(&output, &data) || *output == *data;
                 let output = (!held).then(|| output.as_ref().clone());
                 let parent = self.parent(run);
                 let then_fact = then.directive();
@@ -67,8 +68,8 @@ impl Machine {
             let output = self.ended_output(parent, node);
             return self.end(parent, output);
         }
-        if let Detail::Fork { outputs } = self.detail(parent) {
-            return self.branch_ended(parent, node, &outputs);
+        if let Detail::Fork { .. } = self.detail(parent) {
+            return self.branch_ended(parent, node);
         }
         let list = self.list(parent);
         let position = self.state.definition.node(node).map_or(0, |node| node.position);
@@ -77,8 +78,8 @@ impl Machine {
             Then::Task { position, .. } => list.get(*position),
             Then::Exit | Then::End => None,
         };
-        match following {
-            Some(node) => self.later(Move::Enter { parent, node: *node }),
+        match following.copied() {
+            Some(node) => self.later(Move::Enter { parent, node }),
             None => self.list_ended(parent, *then == Then::Exit),
         }
     }
@@ -95,20 +96,23 @@ impl Machine {
         self.later(Move::Finish { run, output, then });
     }
 
-    fn branch_ended(&mut self, fork: usize, node: NodeId, outputs: &[Option<Arc<Value>>]) {
-        let compete = self.with_node(fork, |node| match &node.kind {
-            Kind::Fork { compete, .. } => *compete,
-            _ => false,
-        });
-        let output = if compete == Some(true) {
-            let position = self.state.definition.node(node).map_or(0, |node| node.position);
-            self.cancel_inside(fork);
-            outputs.get(position).cloned().flatten().unwrap_or_default()
-        } else {
-            let Some(all) = outputs.iter().cloned().collect::<Option<Vec<_>>>() else { return };
-            Arc::new(all.iter().map(|output| output.as_ref().clone()).collect())
+    fn branch_ended(&mut self, fork: usize, node: NodeId) {
+        let Some((compete, then)) = self.with_node(fork, |node| {
+            (matches!(node.kind, Kind::Fork { compete: true, .. }), node.then.clone())
+        }) else {
+            return;
         };
-        let then = self.with_node(fork, |node| node.then.clone()).unwrap_or(Then::Continue);
+        let Detail::Fork { outputs, won, .. } = self.detail(fork) else { return };
+        let output = if compete {
+            let position = self.state.definition.node(node).map_or(0, |node| node.position);
+            let output = outputs.get(position).cloned().flatten().unwrap_or_default();
+            self.cancel_inside(fork);
+            output
+        } else if *won < outputs.len() {
+            return;
+        } else {
+            Arc::new(outputs.iter().flatten().map(|output| output.as_ref().clone()).collect())
+        };
         self.later(Move::Finish { run: fork, output, then });
     }
 
@@ -116,7 +120,7 @@ impl Machine {
     fn ended_output(&self, parent: usize, node: NodeId) -> Arc<Value> {
         let position = self.state.definition.node(node).map_or(0, |node| node.position);
         match self.detail(parent) {
-            Detail::Fork { outputs } => {
+            Detail::Fork { outputs, .. } => {
                 outputs.get(position).cloned().flatten().unwrap_or_default()
             }
             _ => self.data(parent),
@@ -176,39 +180,34 @@ impl Machine {
 
     /// Stops everything that is under way inside a run.
     pub(super) fn cancel_inside(&mut self, run: usize) {
-        let inside: Vec<usize> = (run + 1..self.state.runs.len())
-            .filter(|other| self.is_active(*other) && self.is_inside(*other, run))
-            .collect();
         // The innermost first: they began last.
-        for other in inside.into_iter().rev() {
+        for other in self.inside(run).into_iter().rev() {
             self.cancel_call(other);
             self.cancel_timers(other);
             self.emit(Fact::TaskCancelled { task: self.key(other), at: self.now });
         }
     }
 
-    fn is_inside(&self, mut run: usize, outer: usize) -> bool {
-        // A run around another one always began earlier.
-        while run > outer {
-            run = self.parent(run);
+    /// The runs under way inside a run, at any depth, in the order in which they began.
+    fn inside(&self, run: usize) -> Vec<usize> {
+        let (mut found, mut open) = (Vec::new(), vec![run]);
+        while let Some(around) = open.pop() {
+            let Some(live) = self.live(around) else { continue };
+            found.extend(&live.inside);
+            open.extend(&live.inside);
         }
-        run == outer
+        found.sort_unstable();
+        found
     }
 
     pub(super) fn cancel_call(&mut self, run: usize) {
-        if self.detail(run) == Detail::Call {
+        if *self.detail(run) == Detail::Call {
             self.emit(Fact::CallCancelled { task: self.key(run) });
         }
     }
 
     pub(super) fn cancel_timers(&mut self, run: usize) {
-        let timers: Vec<String> = self
-            .state
-            .timers
-            .iter()
-            .filter(|(_, timer)| timer.run == run)
-            .map(|(name, _)| name.clone())
-            .collect();
+        let timers = self.live(run).map(|live| live.timers.clone()).unwrap_or_default();
         for timer in timers {
             self.emit(Fact::TimerCancelled { timer });
         }

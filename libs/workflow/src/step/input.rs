@@ -46,7 +46,7 @@ pub enum Input {
     },
 }
 
-impl Machine {
+impl Machine<'_> {
     pub(super) fn take(&mut self, input: &Input) {
         match input {
             Input::Start { input } => self.start(input),
@@ -114,13 +114,11 @@ impl Machine {
 
     fn waiting_call(&self, task: &str) -> Option<usize> {
         let run = self.state.find(task)?;
-        self.get(run)
-            .is_some_and(|run| run.is_active() && run.detail == Detail::Call)
-            .then_some(run)
+        self.get(run).is_some_and(|run| *run.detail() == Detail::Call).then_some(run)
     }
 
     fn fired(&mut self, timer: &str) {
-        let Some(Timer { run, purpose }) = self.state.timers.get(timer).cloned() else { return };
+        let Some(Timer { run, purpose }) = self.state.timers.get(timer).copied() else { return };
         self.emit(Fact::TimerFired { timer: timer.to_owned() });
         match purpose {
             Purpose::Timeout => {
@@ -143,7 +141,8 @@ impl Machine {
     /// Runs the tasks of a `try` again.
     pub(super) fn retry(&mut self, run: usize) {
         let Detail::Try { attempt, phase: Phase::Pausing } = self.detail(run) else { return };
-        self.emit(Fact::TaskRetried { task: self.key(run), attempt: attempt + 1 });
+        let attempt = attempt + 1;
+        self.emit(Fact::TaskRetried { task: self.key(run), attempt });
         let first = self.with_node(run, |node| match &node.kind {
             Kind::Try(try_) => try_.body.first().copied(),
             _ => None,
