@@ -11,6 +11,7 @@ mod process;
 mod proxy;
 mod signal;
 mod users;
+mod web;
 
 pub use cluster::Cluster;
 pub use database::Database;
@@ -19,6 +20,7 @@ pub use model::{Answer, RecordedRequest, ScriptedModel};
 pub use nats::NatsServer;
 pub use process::{Process, Program, free_port};
 pub use proxy::FaultProxy;
+pub use web::{WebRequest, WebServer};
 
 /// The path of the nats-server program, for a test that needs another configuration than [`NatsServer`] has.
 ///

@@ -8,6 +8,7 @@ mod model;
 mod nats;
 mod process;
 mod proxy;
+mod web;
 
 use std::time::Duration;
 
