@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use anyhow::{Context, anyhow};
 use futures::FutureExt;
+use muster_bus::trace::Trace;
 use muster_contracts::{Fault, HasCode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -42,7 +43,7 @@ fn is_unserved(error: &Error) -> bool {
 async fn execute_with(app: &App, tool: &Registered, call: &Call) -> Result<Outcome, Error> {
     tool.check(&call.arguments)?;
     let effect = tool.tool.effect(&call.arguments);
-    let run = || async { run(tool, call, effect).await.map_err(|error| fault(&error)) };
+    let run = || async { run(tool, call, effect).await.map_err(|error| fault(call, &error)) };
     // What is computed from the arguments alone is the same every time: nothing to record.
     let (done, replayed) = if call.idempotency_key.is_empty() || effect == Effect::Computed {
         (run().await?, false)
@@ -91,16 +92,17 @@ fn digest(call: &Call) -> String {
     format!("{:x}", Sha256::digest(Value::Object(call.arguments.clone()).to_string()))
 }
 
+/// Not INVALID: what a tool answers is no mistake of who asks.
 fn check_result(tool: &str, result: &Value) -> Result<(), Error> {
     let size = result.to_string().len();
     if size > MAX_RESULT {
-        return Err(Error::Invalid(format!(
-            "the result of the tool {tool} has {size} bytes, but must have at most {MAX_RESULT}"
+        return Err(Error::Conflict(format!(
+            "the tool {tool} answered {size} bytes, but a result must have at most {MAX_RESULT}"
         )));
     }
     if depth(result) > MAX_DEPTH {
-        return Err(Error::Invalid(format!(
-            "the result of the tool {tool} nests deeper than {MAX_DEPTH} levels"
+        return Err(Error::Conflict(format!(
+            "the tool {tool} answered a result that nests deeper than {MAX_DEPTH} levels"
         )));
     }
     Ok(())
@@ -115,9 +117,16 @@ fn depth(value: &Value) -> usize {
 }
 
 /// The fault that is recorded and goes outside; what is inside an internal error stays in the log.
-fn fault(error: &Error) -> Fault {
+fn fault(call: &Call, error: &Error) -> Fault {
     if let Error::Internal(inner) = error {
-        tracing::error!(error = format!("{inner:#}"), "tool failed");
+        let trace_id = Trace::current().map(|trace| trace.trace_id());
+        tracing::error!(
+            tool = call.name,
+            execution.id = call.execution_id,
+            trace_id,
+            error = format!("{inner:#}"),
+            "tool failed"
+        );
         return Fault::new(muster_contracts::Code::Internal, "internal error");
     }
     error.fault()

@@ -53,6 +53,10 @@ async fn work(calls: Arc<AtomicU32>, request: CallToolRequest) -> Result<ToolRes
             let deep = (0..123).fold(json!([]), |inner, _| json!([inner]));
             Ok(ToolResult { result: Some(Json(deep)), ..Default::default() })
         }
+        "large" => {
+            let large = json!("x".repeat(3 << 20));
+            Ok(ToolResult { result: Some(Json(large)), ..Default::default() })
+        }
         "refuse" => Err(Fault::new(Code::Denied, "not before noon")),
         text => {
             Ok(ToolResult { result: Some(Json(json!(text.to_uppercase()))), ..Default::default() })
@@ -108,7 +112,11 @@ async fn a_registered_tool_is_listed_called_and_forgotten() {
     assert_eq!((refused.code, refused.message.as_str()), (Code::Denied, "not before noon"));
 
     let deep = world.call("shout", "k3", json!({ "text": "deep" })).await.unwrap_err();
-    assert!(deep.message.contains("nests deeper than 120 levels"), "{deep}");
+    assert!(deep.message.contains("the tool shout answered a result that nests deeper"), "{deep}");
+    let large = world.call("shout", "k4", json!({ "text": "large" })).await.unwrap_err();
+    assert!(large.message.contains("the tool shout answered 3145730 bytes"), "{large}");
+    // Not INVALID: who asks has asked well.
+    assert_eq!((deep.code, large.code), (Code::Conflict, Code::Conflict));
 
     let gone = UnregisterToolRequest { name: "shout".into() };
     assert_eq!(world.bus.request(&gone).await.unwrap(), shown);
