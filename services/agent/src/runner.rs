@@ -53,10 +53,7 @@ impl Runner {
         loop {
             match self.run.next(Utc::now()) {
                 Next::Start => self.start().await?,
-                Next::CallModel(turn) => {
-                    let fact = self.ask_model(turn).await;
-                    self.record(fact).await?;
-                }
+                Next::CallModel(turn) => self.ask_model(turn).await?,
                 Next::CallTools(calls) => self.call_tools(calls).await?,
                 Next::Finish(answer) => {
                     let fact = self.finish(answer).await?;

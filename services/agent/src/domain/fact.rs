@@ -15,6 +15,19 @@ use serde_json::Value;
 pub(crate) enum Fact {
     /// The run began.
     RunStarted(Started),
+    /// The model did not answer a turn yet, and will be asked again. Changes nothing: it is for who follows the run.
+    ModelDelayed {
+        /// The turn, from 1.
+        turn: u32,
+        /// How often it was asked for.
+        attempt: u32,
+        /// What kind of error.
+        code: Code,
+        /// What was wrong.
+        error: String,
+        /// When it is asked again, in milliseconds.
+        retry_in_ms: u32,
+    },
     /// The model answered one turn.
     ModelReplied(Replied),
     /// A tool answered one call, or could not.

@@ -92,6 +92,7 @@ impl Run {
     pub(crate) fn apply(&mut self, fact: Fact, at: DateTime<Utc>) {
         match fact {
             Fact::RunStarted(started) => self.start(started, at),
+            Fact::ModelDelayed { .. } => {}
             Fact::ModelReplied(replied) => self.reply(replied),
             Fact::ToolReturned(returned) => self.return_call(returned),
             Fact::AnswerRefused { flaw } => self.refuse(&flaw),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::Runner;
+use crate::Error;
 use crate::domain::definition::provider;
 use crate::domain::fact::{Fact, Replied, Returned};
 use crate::domain::run::Call;
@@ -32,8 +33,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 impl Runner {
-    /// The model's reply; a failed run where it will not come.
-    pub(super) async fn ask_model(&self, turn: u32) -> Fact {
+    /// Records the model's reply, or a failed run where it will not come.
+    pub(super) async fn ask_model(&mut self, turn: u32) -> Result<(), Error> {
         let request = self.question(turn);
         let (begun, mut tries) = (Instant::now(), 0);
         loop {
@@ -41,7 +42,7 @@ impl Runner {
             let fault =
                 match self.app.bus.request_within(&request, left_until(self.deadline())).await {
                     Ok(reply) => {
-                        return Fact::ModelReplied(Replied {
+                        let fact = Fact::ModelReplied(Replied {
                             turn,
                             message: reply.message.unwrap_or_default(),
                             finish_reason: reply.finish_reason,
@@ -51,23 +52,39 @@ impl Runner {
                             replayed: reply.replayed,
                             duration_ms: millis(begun),
                         });
+                        return self.record(fact).await.map(drop);
                     }
                     Err(fault) => fault,
                 };
             let pause = pause(tries, &fault);
-            if !is_passing(&fault, tries) {
-                return self.unanswered(turn, &fault, "");
+            let passing = is_passing(&fault, tries);
+            if !passing || left_until(self.deadline()) <= pause {
+                let when =
+                    if passing { " before the run's `limits.seconds` were over" } else { "" };
+                return self.record(self.unanswered(turn, &fault, when)).await.map(drop);
             }
-            if left_until(self.deadline()) <= pause {
-                return self.unanswered(
-                    turn,
-                    &fault,
-                    " before the run's `limits.seconds` were over",
-                );
+            let retry_in_ms = u32::try_from(pause.as_millis()).unwrap_or(u32::MAX);
+            warn!(execution = self.command.execution_id, agent = self.command.agent, turn, attempt = tries, error = %fault, retry_in_ms, "model did not answer, will ask again");
+            if !self.tell_delay(turn, tries, &fault, retry_in_ms).await? {
+                return Ok(());
             }
-            warn!(execution = self.command.execution_id, agent = self.command.agent, turn, error = %fault, "model did not answer, will ask again");
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// So that who follows the run sees why it stands still: the first time, and less and less often. False where the run has gone on elsewhere.
+    async fn tell_delay(
+        &mut self,
+        turn: u32,
+        attempt: u32,
+        fault: &Fault,
+        retry_in_ms: u32,
+    ) -> Result<bool, Error> {
+        if !attempt.is_power_of_two() {
+            return Ok(true);
+        }
+        let (code, error) = (fault.code, fault.message.clone());
+        self.record(Fact::ModelDelayed { turn, attempt, code, error, retry_in_ms }).await
     }
 
     fn unanswered(&self, turn: u32, fault: &Fault, when: &str) -> Fact {

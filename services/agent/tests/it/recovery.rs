@@ -62,6 +62,9 @@ async fn a_busy_model_is_asked_again_with_the_same_key() {
     world.ask("busy", json!("hello")).await;
     world.completed().await;
     assert_eq!(world.peers.asked().into_values().collect::<Vec<_>>(), [2]);
+    // Who follows the run sees why it stands still.
+    let facts = ["run_started", "model_delayed", "model_replied", "run_completed"];
+    assert_eq!(world.facts("busy").await, facts);
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl OpenAi {
                 }
                 Ok(Ok(response)) => return Err(self.refusal(response).await),
                 Ok(Err(error)) if error.is_connect() && attempt < TRIES => {
-                    warn!(attempt, wait_ms = wait.as_millis() as u64, error = %told(&error), "provider cannot be reached, will try again");
+                    warn!(provider = NAME, url = self.settings.base_url.shown(), attempt, wait_ms = wait.as_millis() as u64, error = %told(&error), "provider cannot be reached, will try again");
                     sleep(wait + wait.mul_f64(rand::random::<f64>() / 2.0)).await;
                     wait *= 2;
                 }
