@@ -19,6 +19,7 @@ pub(crate) async fn put(
 ) -> Result<WorkflowDefinition, Error> {
     let definition = Definition::parse(&request.source).map_err(Error::Problems)?;
     agents_are_there(&app, &definition).await?;
+    workflows_are_there(&app, &definition).await?;
     let (entry, created) = app.definitions.register(&definition, Utc::now()).await?;
     Ok(WorkflowDefinition {
         created,
@@ -35,6 +36,9 @@ pub(crate) async fn get(
     let unknown =
         || Error::UnknownWorkflow { name: request.name.clone(), version: request.version.clone() };
     let entry = app.definitions.find(&request.name, &request.version).await?.ok_or_else(unknown)?;
+    if request.brief {
+        return Ok(described(entry));
+    }
     let definition = app.definitions.load(&entry.digest).await?;
     Ok(WorkflowDefinition {
         document: Some(Json(definition.document().clone())),
@@ -57,6 +61,27 @@ async fn agents_are_there(app: &App, definition: &Definition) -> Result<(), Erro
                 return Err(Error::UnknownAgent { agent: agent.clone(), pointer: pointer.clone() });
             }
             Err(fault) => return Err(fault.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A workflow may run itself; all others that it names must be there before it.
+async fn workflows_are_there(app: &App, definition: &Definition) -> Result<(), Error> {
+    for (workflow, pointer) in &definition.references().workflows {
+        let own_version = ["latest", definition.version()].contains(&workflow.version.as_str());
+        let own =
+            workflow.namespace == definition.namespace() && workflow.name == definition.name();
+        if own && own_version {
+            continue;
+        }
+        let version = if workflow.version == "latest" { "" } else { &workflow.version };
+        let entry = app.definitions.find(&workflow.name, version).await?;
+        if entry.is_none_or(|entry| entry.namespace != workflow.namespace) {
+            return Err(Error::UnknownChild {
+                workflow: workflow.to_string(),
+                pointer: pointer.clone(),
+            });
         }
     }
     Ok(())

@@ -4,7 +4,8 @@ use chrono::Utc;
 use futures::future::join;
 use muster_bus::{Delivery, MessageId};
 use muster_contracts::tool::v1::{
-    ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested, ToolExecutionStarted,
+    ToolExecutionCancelled, ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
+    ToolExecutionStarted,
 };
 use muster_contracts::{Code, Fault, HasCode, Json, now};
 use tracing::warn;
@@ -21,8 +22,13 @@ pub(crate) async fn requested(
     app: App,
     request: Delivery<ToolExecutionRequested>,
 ) -> Result<(), Error> {
+    let open =
+        app.calls.begin_delivered(&request, &request.execution_id, &request.task).await?;
     let attempt = request.attempt;
     let request = request.message;
+    if open.is_cancelled() {
+        return cancelled(&app, &request, "it was cancelled before it began").await;
+    }
     let call = Call {
         name: request.tool.clone(),
         arguments: request.arguments.clone().unwrap_or_default().0,
@@ -30,13 +36,20 @@ pub(crate) async fn requested(
         execution_id: request.execution_id.clone(),
         task: request.task.clone(),
     };
-    let (started, outcome) = join(started(&app, &request), execute(&app, &call)).await;
+    // The start is told while the tool works: what comes first on the connection is first in the stream.
+    let (started, ended) = join(started(&app, &request), async {
+        match execute(&app, &call).await {
+            Ok(outcome) => completed(&app, &request, outcome).await,
+            Err(error) if open.is_cancelled() => {
+                cancelled(&app, &request, &error.to_string()).await
+            }
+            Err(error) if passes(error.code()) && attempt < TRIES => Err(error),
+            Err(error) => failed(&app, &request, &error).await,
+        }
+    })
+    .await;
     started?;
-    match outcome {
-        Ok(outcome) => completed(&app, request, outcome).await,
-        Err(error) if passes(error.code()) && attempt < TRIES => Err(error),
-        Err(error) => failed(&app, request, &error).await,
-    }
+    ended
 }
 
 /// Whether a later try may go better.
@@ -57,43 +70,60 @@ async fn started(app: &App, request: &ToolExecutionRequested) -> Result<(), Faul
 
 async fn completed(
     app: &App,
-    request: ToolExecutionRequested,
+    request: &ToolExecutionRequested,
     outcome: Outcome,
 ) -> Result<(), Error> {
-    let id = id(&request, "ended");
+    let id = id(request, "ended");
     let event = ToolExecutionCompleted {
-        execution_id: request.execution_id,
-        task: request.task,
-        tool: request.tool,
+        execution_id: request.execution_id.clone(),
+        task: request.task.clone(),
+        tool: request.tool.clone(),
         result: Some(Json(outcome.result)),
         duration_ms: outcome.duration_ms,
         effect: outcome.effect.to_owned(),
         replayed: outcome.replayed,
-        idempotency_key: request.idempotency_key,
+        idempotency_key: request.idempotency_key.clone(),
         timestamp: now(Utc::now()),
     };
     app.bus.publish(&event, &id).await?;
     Ok(())
 }
 
-async fn failed(app: &App, request: ToolExecutionRequested, error: &Error) -> Result<(), Error> {
+async fn failed(app: &App, request: &ToolExecutionRequested, error: &Error) -> Result<(), Error> {
     warn!(tool = request.tool, execution.id = request.execution_id, code = %error.code(), %error, "tool call failed");
-    let id = id(&request, "ended");
+    let id = id(request, "ended");
     let internal = error.code() == Code::Internal;
     let event = ToolExecutionFailed {
-        execution_id: request.execution_id,
-        task: request.task,
-        tool: request.tool,
+        execution_id: request.execution_id.clone(),
+        task: request.task.clone(),
+        tool: request.tool.clone(),
         code: error.code().name().to_owned(),
         error: if internal { "internal error".to_owned() } else { error.to_string() },
-        idempotency_key: request.idempotency_key,
+        idempotency_key: request.idempotency_key.clone(),
         timestamp: now(Utc::now()),
     };
     app.bus.publish(&event, &id).await?;
     Ok(())
 }
 
-/// A call ends once: its two possible ends have one id.
+async fn cancelled(
+    app: &App,
+    request: &ToolExecutionRequested,
+    reason: &str,
+) -> Result<(), Error> {
+    let event = ToolExecutionCancelled {
+        execution_id: request.execution_id.clone(),
+        task: request.task.clone(),
+        tool: request.tool.clone(),
+        reason: reason.to_owned(),
+        idempotency_key: request.idempotency_key.clone(),
+        timestamp: now(Utc::now()),
+    };
+    app.bus.publish(&event, &id(request, "ended")).await?;
+    Ok(())
+}
+
+/// A call ends once: its possible ends have one id.
 fn id(request: &ToolExecutionRequested, what: &str) -> MessageId {
     MessageId::derived([
         "tool",

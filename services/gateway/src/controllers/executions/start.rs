@@ -14,7 +14,7 @@ use muster_contracts::{
     Code,
     workflow::v1::{GetWorkflowRequest, StartExecution},
 };
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use uuid::Uuid;
 
 use super::{record_key, state};
@@ -27,6 +27,7 @@ use crate::{
     },
     error::Error,
     problem::Problem,
+    waits::Waiter,
     wire::{Execution, Start, Started},
 };
 
@@ -49,9 +50,20 @@ pub(crate) async fn start(State(app): State<App>, request: Request) -> Result<Re
     if start.workflow.is_empty() {
         return Err(Error::invalid("`workflow` is empty, but it must be the name of a workflow"));
     }
-    let execution_id = accept(&app, &start, key.as_ref()).await?;
-    let Some(wait) = wait else { return Ok(started(execution_id, "pending".to_owned())) };
-    let (over, execution) = end(&app, &execution_id, wait).await?;
+    let Some(wait) = wait else {
+        let execution_id = accept(&app, &start, key.as_ref()).await?;
+        return Ok(started(execution_id, "pending".to_owned()));
+    };
+    let (execution_id, (over, execution)) = match &key {
+        None => run(&app, &start, wait).await?,
+        Some(_) => {
+            let execution_id = accept(&app, &start, key.as_ref()).await?;
+            let waiter = app.ends.register(&execution_id);
+            // A repeated request may be about an execution that ended long ago.
+            let end = end(&app, &execution_id, wait, waiter, Duration::ZERO).await?;
+            (execution_id, end)
+        }
+    };
     let mut response = if over {
         (StatusCode::OK, [(header::CONTENT_LOCATION, location(&execution_id))], Json(execution))
             .into_response()
@@ -106,6 +118,20 @@ async fn accept(app: &App, start: &Start, key: Option<&Key>) -> Result<String, E
     Ok(id)
 }
 
+/// Starts an execution and waits for its end. Nobody knows its id before that or before the wait is over, so that its record
+/// can wait as long, and is mostly not needed.
+async fn run(app: &App, start: &Start, wait: Duration) -> Result<(String, End), Error> {
+    let id = Uuid::now_v7().to_string();
+    let record = resolve(app, start, String::new()).await?;
+    let waiter = app.ends.register(&id);
+    publish(app, &id, start, &record).await?;
+    let (over, execution) = end(app, &id, wait, waiter, READ_EVERY).await?;
+    if !over {
+        app.bus.kv(Bucket::Idempotency).put(&record_key(&id), &record).await?;
+    }
+    Ok((id, (over, execution)))
+}
+
 /// The record of the first request with this id: this one's, where none was there.
 async fn remember(
     app: &App,
@@ -132,8 +158,8 @@ async fn remember(
 /// The definition on which the execution will stay for its whole life.
 async fn resolve(app: &App, start: &Start, request: String) -> Result<StartRecord, Error> {
     let version = start.version.clone().unwrap_or_default();
-    let definition =
-        app.bus.request(&GetWorkflowRequest { name: start.workflow.clone(), version }).await?;
+    let wanted = GetWorkflowRequest { name: start.workflow.clone(), version, brief: true };
+    let definition = app.bus.request(&wanted).await?;
     Ok(StartRecord {
         request,
         workflow: definition.name,
@@ -155,17 +181,25 @@ async fn publish(
         version: record.version.clone(),
         digest: record.digest.clone(),
         input: Some(start.input.clone().into()),
+        ..Default::default()
     };
     app.bus.publish(&command, &MessageId::derived([id, "start"])).await?;
     Ok(())
 }
 
-/// Waits for the end, and says whether it came in time.
-async fn end(app: &App, execution_id: &str, wait: Duration) -> Result<(bool, Execution), Error> {
+/// Whether the end came in time, and the state that was read last.
+type End = (bool, Execution);
+
+/// Waits for the end. The state is read when the waiter is told of the end, and now and then: what tells of it may be missed.
+async fn end(
+    app: &App,
+    execution_id: &str,
+    wait: Duration,
+    mut waiter: Waiter<()>,
+    first_read: Duration,
+) -> Result<End, Error> {
     let over_at = Instant::now() + wait;
-    // Before the state is read: an end in between must find us waiting.
-    let mut waiter = app.ends.register(execution_id);
-    let mut ticks = interval(READ_EVERY);
+    let mut ticks = interval_at(Instant::now() + first_read, READ_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Execution {
         execution_id: execution_id.to_owned(),

@@ -32,6 +32,7 @@ pub(crate) async fn get(
     Path(name): Path<String>,
     Query(which): Query<Which>,
 ) -> Result<Json<Workflow>, Error> {
-    let request = GetWorkflowRequest { name, version: which.version.unwrap_or_default() };
+    let request =
+        GetWorkflowRequest { name, version: which.version.unwrap_or_default(), brief: false };
     Ok(Json(app.bus.request(&request).await?.into()))
 }
