@@ -8,6 +8,7 @@ mod domain;
 mod error;
 mod listen;
 mod live;
+mod patient;
 mod problem;
 mod query;
 mod routes;
@@ -24,7 +25,7 @@ use tracing::info;
 pub use problem::Problem;
 pub use routes::openapi;
 
-use crate::{app::App, config::Config};
+use crate::{app::App, config::Config, server::Patience};
 
 /// The gateway service.
 ///
@@ -41,6 +42,7 @@ async fn run(cx: Context, config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {} (MUSTER_HTTP_ADDR)", config.http_addr))?;
     info!(address = %listener.local_addr()?, "REST listens");
     cx.spawn(listen::listen(app.clone()));
-    server::serve(listener, routes::router(app), config.head_time, cx.shutdown.clone()).await;
+    let patience = Patience { head: config.head_time, stall: config.stall_time };
+    server::serve(listener, routes::router(app), patience, cx.shutdown.clone()).await;
     Ok(())
 }

@@ -12,19 +12,30 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::patient::Patient;
+
 /// Before the next try where no connection can be accepted, say because there are too many.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How long a client may do nothing where it should.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Until it has sent the head of a request.
+    pub(crate) head: Duration,
+    /// Until it reads some of what is sent to it.
+    pub(crate) stall: Duration,
+}
+
 /// Serves until `shutdown`, then until every request that is under way has its answer. A client that does not send the
-/// head of a request within `head_time` is hung up on: otherwise a few of them could hold every connection for ever.
+/// head of a request, or does not read, is hung up on: otherwise a few of them could hold every connection for ever.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    head_time: Duration,
+    patience: Patience,
     shutdown: CancellationToken,
 ) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head_time);
+    http.timer(TokioTimer::new()).header_read_timeout(patience.head);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -46,7 +57,8 @@ pub(crate) async fn serve(
             debug!(%error, "a connection stays with delays");
         }
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Patient::new(stream, patience.stall));
+        let connection = graceful.watch(http.serve_connection(stream, service));
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 debug!(%error, "a connection broke off");
@@ -59,7 +71,8 @@ pub(crate) async fn serve(
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
+    use axum::{body::Body, routing::get};
+    use bytes::Bytes;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
@@ -77,8 +90,9 @@ mod tests {
             "answered"
         };
         let router = Router::new().route("/", get(answer));
-        let served =
-            tokio::spawn(serve(listener, router, Duration::from_millis(200), shutdown.clone()));
+        let patience =
+            Patience { head: Duration::from_millis(200), stall: Duration::from_secs(60) };
+        let served = tokio::spawn(serve(listener, router, patience, shutdown.clone()));
 
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nHos").await.unwrap();
@@ -93,5 +107,31 @@ mod tests {
         client.read_to_string(&mut told).await.unwrap();
         assert!(told.ends_with("answered"), "{told}");
         served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_never_reads_is_hung_up_on_and_what_its_answer_holds_is_free() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let dropped = CancellationToken::new();
+        let held = dropped.clone();
+        let endless = move || async move {
+            let permit = held.drop_guard();
+            Body::from_stream(futures::stream::repeat_with(move || {
+                let _held_while_streaming = &permit;
+                Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 65_536]))
+            }))
+        };
+        let router = Router::new().route("/", get(endless));
+        let patience =
+            Patience { head: Duration::from_secs(60), stall: Duration::from_millis(200) };
+        let shutdown = CancellationToken::new();
+        tokio::spawn(serve(listener, router, patience, shutdown.clone()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, dropped.cancelled()).await.unwrap();
+        drop(client);
+        shutdown.cancel();
     }
 }

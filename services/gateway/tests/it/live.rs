@@ -15,6 +15,8 @@ use muster_contracts::{
 };
 use reqwest::Response;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::platform::{PATIENCE, Platform, problem};
 
@@ -47,6 +49,21 @@ impl<'a> Story<'a> {
         };
         let journal = self.platform.bus.journal(&entry).unwrap();
         self.last = journal.append(&entry, self.last, &MessageId::random()).await.unwrap();
+    }
+
+    /// More than the system keeps for a client that does not read.
+    async fn flood(&mut self) {
+        for _ in 0..40 {
+            let fact = json!({"type": "s", "output": "x".repeat(400_000)});
+            let entry = JournalEntry {
+                execution_id: ID.to_owned(),
+                input_id: "i".to_owned(),
+                facts: vec![Json(fact)],
+                ..Default::default()
+            };
+            let journal = self.platform.bus.journal(&entry).unwrap();
+            self.last = journal.append(&entry, self.last, &MessageId::random()).await.unwrap();
+        }
     }
 
     async fn run(&self, kind: &str) {
@@ -220,6 +237,29 @@ async fn a_malformed_event_id_and_an_unknown_execution_are_refused() {
         .request(reqwest::Method::GET, &format!("/v1/executions/{ID}/events?last_event_id=x"));
     problem(query.header("accept", "text/event-stream").send().await.unwrap(), 400, &["\"x\""])
         .await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_holds_no_stream_for_ever() {
+    let platform = Platform::start().await;
+    let mut story = Story::begin(&platform);
+    story.flood().await;
+    let mut deaf = Vec::new();
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(platform.base.replace("http://", "")).await.unwrap();
+        let head = format!(
+            "GET /v1/executions/{ID}/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        // Only the beginning of the answer: it has a stream now.
+        client.read_exact(&mut [0; 15]).await.unwrap();
+        deaf.push(client);
+    }
+    problem(open(&platform, None).await, 429, &["2 live streams"]).await;
+    muster_testkit::eventually(Duration::from_secs(20), "their streams are free", || async {
+        open(&platform, None).await.status() == 200
+    })
+    .await;
 }
 
 #[tokio::test]

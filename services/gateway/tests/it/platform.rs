@@ -127,6 +127,7 @@ impl Platform {
         let settings = [
             ("MUSTER_HTTP_ADDR", address.as_str()),
             ("MUSTER_MAX_STREAMS", "2"),
+            ("MUSTER_STALL_SECONDS", "1"),
             ("MUSTER_DRAIN_TIMEOUT", "2"),
         ];
         let peers = Peers::default();
