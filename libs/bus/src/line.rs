@@ -191,7 +191,7 @@ impl Line {
             Err(fault) => {
                 message.message.headers = headers.map(Arc::unwrap_or_clone);
                 // On the heap, as all that is rare: every task would have room for it.
-                Box::pin(self.failed(&message, attempt, &fault)).await
+                Box::pin(trace.run(self.failed(&message, attempt, &fault))).await
             }
         };
         if let Err(error) = settled {
@@ -349,10 +349,10 @@ impl Line {
         if !hopeless {
             let delay = delay(attempt, fault);
             self.metrics.again.increment(1);
-            warn!(consumer = self.durable, subject = %message.subject, attempt, code = %fault.code, error = %fault, delay_ms = delay.as_millis() as u64, "handler failed, will try again");
+            warn!(consumer = self.durable, subject = %message.subject, trace_id = Trace::current_id(), attempt, code = %fault.code, error = %fault, delay_ms = delay.as_millis() as u64, "handler failed, will try again");
             return message.ack_with(AckKind::Nak(Some(delay))).await;
         }
-        error!(consumer = self.durable, subject = %message.subject, attempt, code = %fault.code, error = %fault, "handler failed, message becomes a dead letter");
+        error!(consumer = self.durable, subject = %message.subject, trace_id = Trace::current_id(), attempt, code = %fault.code, error = %fault, "handler failed, message becomes a dead letter");
         match self.bus.bury(self, message, fault).await {
             Ok(letter) => {
                 self.metrics.dead_letters.increment(1);

@@ -229,7 +229,7 @@ where
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(fault_of(what, &error)),
         Err(_panic) => {
-            error!(handler = what, trace_id = trace_id(), "handler panicked");
+            error!(handler = what, trace_id = Trace::current_id(), "handler panicked");
             Err(Fault::new(Code::Internal, "internal error"))
         }
     }
@@ -237,7 +237,12 @@ where
 
 fn fault_of<E: HasCode>(what: &str, error: &E) -> Fault {
     if error.code() == Code::Internal {
-        error!(handler = what, trace_id = trace_id(), error = chain(error), "handler failed");
+        error!(
+            handler = what,
+            trace_id = Trace::current_id(),
+            error = chain(error),
+            "handler failed"
+        );
         return Fault::new(Code::Internal, "internal error");
     }
     Fault {
@@ -246,11 +251,6 @@ fn fault_of<E: HasCode>(what: &str, error: &E) -> Fault {
         retry_after_ms: error.retry_after_ms(),
         details: error.details(),
     }
-}
-
-/// By it the line is found that belongs to the client's «internal error».
-fn trace_id() -> String {
-    Trace::current().map(|trace| trace.trace_id()).unwrap_or_default()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

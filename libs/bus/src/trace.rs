@@ -44,6 +44,12 @@ impl Trace {
         CURRENT.try_with(|trace| *trace).ok()
     }
 
+    /// The id of the trace that the running task belongs to: by it the lines of the log are found that belong together. Empty where there is none.
+    #[must_use]
+    pub fn current_id() -> String {
+        Self::current().map(|trace| trace.trace_id()).unwrap_or_default()
+    }
+
     /// Runs a future inside this trace: what it publishes and asks carries it on.
     pub fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> + use<F> {
         CURRENT.scope(self, future)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt};
+use muster_bus::trace::Trace;
 use muster_bus::{
     Bus, Consume, Delivery, Filter, Idempotency, Letter, MessageId, Pace, Range, Replayed, Routes,
     Start,
@@ -19,6 +20,7 @@ use muster_contracts::{Code, Fault, JsonObject, Stream, now};
 use muster_testkit::{NatsServer, eventually};
 use serde_json::json;
 
+use crate::log::Log;
 use crate::{command, connect, id, operator, serve};
 
 /// A handler whose dependency is broken until somebody mends it.
@@ -69,6 +71,25 @@ async fn letters(reader: &Bus, count: usize) -> Vec<Letter> {
 
 async fn none_is_left(reader: &Bus) {
     assert_eq!(reader.dead_letters().list(10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_line_of_a_failure_has_the_trace_of_the_request_that_began_it() {
+    let nats = NatsServer::start().await;
+    let (tool, sender) = (connect(&nats, "tool").await, connect(&nats, "orchestration").await);
+    let fails = |(): (), _: Delivery<ToolExecutionRequested>| async {
+        Err::<(), _>(Fault::new(Code::NotFound, "no table"))
+    };
+    let (log, _logging) = Log::capture();
+    let _tool = serve(&tool, Routes::new(()).on(fails));
+    let trace = Trace::new();
+    trace.run(async { sender.publish(&command("k"), &id("k")).await.unwrap() }).await;
+    letters(&connect(&nats, "gateway").await, 1).await;
+    let lines = log.lines(&trace.trace_id());
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for word in ["ERROR", "message becomes a dead letter", "tool-tool-execution-requested"] {
+        assert!(lines[0].contains(word), "no {word:?} in {lines:?}");
+    }
 }
 
 #[tokio::test]
