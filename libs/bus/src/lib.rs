@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod artifacts;
+mod calls;
 mod connection;
 mod consume;
 mod dead_letters;
@@ -36,6 +37,7 @@ mod timers;
 pub mod trace;
 
 pub use artifacts::Artifacts;
+pub use calls::{OpenCall, OpenCalls};
 pub use connection::Bus;
 pub use consume::{Consume, Delivery, Feed, Idempotency};
 pub use dead_letters::{Batch, DeadLetters, Filter, Letter, Pace, Page, Range, Replayed};

@@ -1,6 +1,6 @@
 //! What the handlers share.
 
-use muster_bus::Bus;
+use muster_bus::{Bus, OpenCalls};
 use tokio_util::sync::CancellationToken;
 
 use crate::registry::Registry;
@@ -10,12 +10,14 @@ use crate::registry::Registry;
 pub(crate) struct App {
     pub(crate) bus: Bus,
     pub(crate) registry: Registry,
+    /// The runs of this process: one that is cancelled stops.
+    pub(crate) calls: OpenCalls,
     /// A run need not be finished before a stop: its journal is all that it has.
     pub(crate) shutdown: CancellationToken,
 }
 
 impl App {
     pub(crate) fn new(bus: Bus, shutdown: CancellationToken) -> Self {
-        Self { registry: Registry::new(&bus), bus, shutdown }
+        Self { registry: Registry::new(&bus), calls: OpenCalls::new(&bus), bus, shutdown }
     }
 }

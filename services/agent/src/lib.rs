@@ -21,5 +21,6 @@ pub fn service() -> Service {
 
 async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
     let app = app::App::new(cx.bus.clone(), cx.shutdown.clone());
+    cx.spawn(app.calls.clone().listen());
     cx.serve(routes::routes(app, &config)).await
 }

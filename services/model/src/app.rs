@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use muster_bus::{Bus, RecordedCalls};
+use muster_bus::{Bus, OpenCalls, RecordedCalls};
 use muster_contracts::llm::v1::CompleteResponse;
 use tokio::sync::Semaphore;
 
@@ -16,6 +16,8 @@ pub(crate) struct App {
     pub(crate) providers: Providers,
     /// Replies by their idempotency key: what is paid is not bought twice.
     pub(crate) replies: RecordedCalls<CompleteResponse>,
+    /// What is asked for tasks: a cancelled one needs no reply.
+    pub(crate) calls: OpenCalls,
     /// Requests to providers at the same time.
     pub(crate) slots: Arc<Semaphore>,
 }
@@ -25,6 +27,7 @@ impl App {
         Ok(Self {
             providers: Providers::new(config)?,
             replies: RecordedCalls::new(&bus),
+            calls: OpenCalls::new(&bus),
             slots: Arc::new(Semaphore::new(config.concurrency)),
             bus,
         })

@@ -15,6 +15,8 @@ pub(crate) enum Error {
     Exhausted { provider: &'static str, message: String, retry_after_ms: u64 },
     #[error("{provider} cannot answer: {message}")]
     Unavailable { provider: &'static str, message: String },
+    #[error("the task {0} is cancelled: its reply is not wanted any more")]
+    Cancelled(String),
     #[error(transparent)]
     Bus(#[from] Fault),
     #[error("internal error: {0}")]
@@ -42,6 +44,7 @@ impl HasCode for Error {
             Self::Invalid(_) => Code::Invalid,
             Self::UnknownProvider { .. } => Code::NotFound,
             Self::Denied { .. } => Code::Denied,
+            Self::Cancelled(_) => Code::Conflict,
             Self::Exhausted { .. } => Code::Exhausted,
             Self::Unavailable { .. } => Code::Unavailable,
             Self::Bus(fault) => fault.code,

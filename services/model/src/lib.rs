@@ -23,5 +23,6 @@ async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
         "model providers"
     );
     let app = app::App::new(cx.bus.clone(), &config)?;
+    cx.spawn(app.calls.clone().listen());
     cx.serve(routes::routes(app)).await
 }

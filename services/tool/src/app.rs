@@ -1,6 +1,6 @@
 //! What handlers share.
 
-use muster_bus::{Bus, RecordedCalls};
+use muster_bus::{Bus, OpenCalls, RecordedCalls};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,6 +14,8 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     /// Results by their idempotency key.
     pub(crate) results: RecordedCalls<Recorded>,
+    /// What is done for tasks: a cancelled one needs no result.
+    pub(crate) calls: OpenCalls,
 }
 
 /// A result as it is kept.
@@ -28,6 +30,11 @@ pub(crate) struct Recorded {
 
 impl App {
     pub(crate) fn new(bus: Bus, config: &Config) -> anyhow::Result<Self> {
-        Ok(Self { registry: Registry::new(&bus, config)?, results: RecordedCalls::new(&bus), bus })
+        Ok(Self {
+            registry: Registry::new(&bus, config)?,
+            results: RecordedCalls::new(&bus),
+            calls: OpenCalls::new(&bus),
+            bus,
+        })
     }
 }

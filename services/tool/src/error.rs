@@ -22,6 +22,10 @@ pub(crate) enum Error {
     /// The effect may have happened.
     #[error("interrupted: {0}; not repeated because its effect class is once")]
     Interrupted(String),
+    #[error(
+        "the task is cancelled, so that the tool {0} was stopped: nobody knows how far it came"
+    )]
+    Cancelled(String),
     #[error("the tool {tool} did not answer within {} ms", limit.as_millis())]
     Deadline { tool: String, limit: Duration },
     #[error(transparent)]
@@ -48,7 +52,7 @@ impl HasCode for Error {
             Self::NotFound(_) => Code::NotFound,
             Self::Denied(_) => Code::Denied,
             Self::Unavailable(_) | Self::Unserved(_) => Code::Unavailable,
-            Self::Conflict(_) | Self::Interrupted(_) => Code::Conflict,
+            Self::Conflict(_) | Self::Interrupted(_) | Self::Cancelled(_) => Code::Conflict,
             Self::Deadline { .. } => Code::Deadline,
             Self::Bus(fault) => fault.code,
             Self::Internal(_) => Code::Internal,
@@ -65,6 +69,7 @@ impl HasCode for Error {
     fn details(&self) -> serde_json::Value {
         match self {
             Self::Interrupted(_) => serde_json::json!({ "interrupted": true }),
+            Self::Cancelled(_) => serde_json::json!({ "cancelled": true }),
             Self::Unserved(_) => serde_json::json!({ "unserved": true }),
             Self::Bus(fault) => fault.details.clone(),
             _ => serde_json::Value::Null,

@@ -43,7 +43,16 @@ fn is_unserved(error: &Error) -> bool {
 async fn execute_with(app: &App, tool: &Registered, call: &Call) -> Result<Outcome, Error> {
     tool.check(&call.arguments)?;
     let effect = tool.tool.effect(&call.arguments);
-    let run = || async { run(tool, call, effect).await.map_err(|error| fault(call, &error)) };
+    let open = app.calls.begin(&call.execution_id, &call.task);
+    let run = || async {
+        let done = tokio::select! {
+            biased;
+            // Dropping the call drops what it has open to the outside.
+            () = open.cancelled() => Err(Error::Cancelled(call.name.clone())),
+            done = run(tool, call, effect) => done,
+        };
+        done.map_err(|error| fault(call, &error))
+    };
     // What is computed from the arguments alone is the same every time: nothing to record.
     let (done, replayed) = if call.idempotency_key.is_empty() || effect == Effect::Computed {
         (run().await?, false)

@@ -19,5 +19,6 @@ pub fn service() -> Service {
 
 async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
     let app = app::App::new(cx.bus.clone(), &config)?;
+    cx.spawn(app.calls.clone().listen());
     cx.serve(routes::routes(app)?).await
 }

@@ -44,6 +44,12 @@ pub(crate) enum Fact {
         /// What the run spent and saved.
         usage: Usage,
     },
+    /// The run was stopped: nobody waits for its answer any more.
+    RunCancelled {
+        /// What the run spent until then.
+        #[serde(default)]
+        usage: Usage,
+    },
     /// The run ended with an error.
     RunFailed {
         /// What kind of error.

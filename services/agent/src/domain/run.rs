@@ -79,6 +79,8 @@ pub(crate) enum End {
     Completed(Value),
     /// With an error.
     Failed(Code, String),
+    /// Because nobody waits for its answer any more.
+    Cancelled,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +101,10 @@ impl Run {
             Fact::RunCompleted { output, usage } => {
                 self.usage = usage;
                 self.end = Some((End::Completed(output), at));
+            }
+            Fact::RunCancelled { usage } => {
+                self.usage = usage;
+                self.end = Some((End::Cancelled, at));
             }
             Fact::RunFailed { code, error, usage } => {
                 self.usage = usage;

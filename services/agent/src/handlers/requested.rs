@@ -14,7 +14,12 @@ const INTERNAL_DELIVERIES: u32 = 8;
 
 pub(crate) async fn run(app: App, command: Delivery<AgentExecutionRequested>) -> Result<(), Error> {
     let shutdown = app.shutdown.clone();
+    let call = app.calls.begin_delivered(&command, &command.execution_id, &command.task).await?;
+    let (cancelled, again) = (app.clone(), command.message.clone());
     tokio::select! {
+        biased;
+        // Its questions to the model and its tools are dropped; they hear of it themselves.
+        () = call.cancelled() => Runner::open(cancelled, again).await?.cancel().await,
         result = run_or_fail(app, command) => result,
         // Another replica goes on at once, instead of after the end of a long run here.
         () = shutdown.cancelled() => Err(Error::Stopping),

@@ -3,7 +3,7 @@
 use chrono::Utc;
 use muster_bus::{Bus, MessageId};
 use muster_contracts::agent::v1::{
-    AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
+    AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
 };
 use muster_contracts::deliverable::v1::Deliverable;
 use muster_contracts::{Code, HasCode, Json, now, subject};
@@ -49,6 +49,16 @@ impl Runner {
         }
     }
 
+    /// Ends the run where it is, if it has not ended.
+    pub(crate) async fn cancel(mut self) -> Result<(), Error> {
+        // Until it is recorded: another process may have recorded something meanwhile.
+        while self.run.end().is_none() {
+            let usage = self.run.usage();
+            self.record(Fact::RunCancelled { usage }).await?;
+        }
+        self.tell_end().await
+    }
+
     /// Tells how the run ended; a second time changes nothing.
     pub(super) async fn tell_end(&self) -> Result<(), Error> {
         let Some((end, at)) = self.run.end() else { return Ok(()) };
@@ -67,6 +77,18 @@ impl Runner {
                     agent,
                     run_id,
                     output: Some(Json(output.clone())),
+                    usage,
+                    timestamp,
+                };
+                self.app.bus.publish(&event, &id).await?;
+            }
+            End::Cancelled => {
+                let event = AgentExecutionCancelled {
+                    execution_id,
+                    task,
+                    agent,
+                    run_id,
+                    reason: "its task is cancelled".to_owned(),
                     usage,
                     timestamp,
                 };

@@ -1,6 +1,6 @@
 //! The service under test with its played peers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use muster_contracts::llm::v1::{
 use muster_contracts::tool::v1::{
     ExecuteToolRequest, ListToolsRequest, ToolDefinition, ToolList, ToolResult,
 };
+use muster_contracts::workflow::v1::{CallState, GetCallRequest};
 use muster_contracts::{Code, Fault, Json, JsonObject, Message, Stream, subject};
 use muster_runtime::testing::{Running, start};
 use muster_testkit::{NatsServer, eventually};
@@ -25,12 +26,14 @@ use tokio::sync::Barrier;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) const LONG: Duration = Duration::from_secs(20);
-const TASK: &str = "/do/0/ask@1";
+pub(crate) const TASK: &str = "/do/0/ask@1";
 
 #[derive(Clone)]
 pub(crate) struct Peers {
     /// How often each key was asked for.
     asked: Arc<Mutex<BTreeMap<String, u32>>>,
+    /// Executions whose answer nobody wants.
+    unwanted: Arc<Mutex<BTreeSet<String>>>,
     /// Two calls that wait for each other come only side by side.
     pair: Arc<Barrier>,
 }
@@ -45,7 +48,7 @@ pub(crate) struct World {
 
 impl Peers {
     fn new() -> Self {
-        Self { asked: Arc::default(), pair: Arc::new(Barrier::new(2)) }
+        Self { asked: Arc::default(), unwanted: Arc::default(), pair: Arc::new(Barrier::new(2)) }
     }
 
     /// Counts this time; the first is 1.
@@ -54,6 +57,11 @@ impl Peers {
         let times = asked.entry(key.to_owned()).or_default();
         *times += 1;
         *times
+    }
+
+    /// From now on nobody wants the answers of this execution.
+    pub(crate) fn unwanted(&self, execution_id: &str) {
+        self.unwanted.lock().unwrap().insert(execution_id.to_owned());
     }
 
     /// How often each key was asked for.
@@ -177,6 +185,10 @@ async fn tools(peers: Peers, request: ListToolsRequest) -> Result<ToolList, Faul
     })
 }
 
+async fn wanted(peers: Peers, request: GetCallRequest) -> Result<CallState, Fault> {
+    Ok(CallState { wanted: !peers.unwanted.lock().unwrap().contains(&request.execution_id) })
+}
+
 pub(crate) fn serve(nats: &NatsServer) -> Running {
     start([muster_agent::service()], &nats.env(&[("MUSTER_ACK_WAIT", "1")]))
 }
@@ -187,7 +199,7 @@ impl World {
         let bus = Bus::open(nats.settings("peers")).await.unwrap();
         bus.ready().await;
         let (peers, stop) = (Peers::new(), CancellationToken::new());
-        let routes = Routes::new(peers.clone()).rpc(model).rpc(tool).rpc(tools);
+        let routes = Routes::new(peers.clone()).rpc(model).rpc(tool).rpc(tools).rpc(wanted);
         tokio::spawn({
             let (bus, stop) = (bus.clone(), stop.clone());
             async move { routes.serve(&bus, stop).await }

@@ -27,9 +27,17 @@ pub(crate) async fn complete(
             .map_err(|error| Error::invalid(error.to_string()))?;
     }
     app.providers.get(&request.provider)?;
+    let call = app.calls.begin(&request.execution_id, &request.task);
     // On the heap: a call of a provider is much state, and it is kept inside of what records it.
-    let ask =
-        || async { Box::pin(ask(&app, &request, &prompt)).await.map_err(|error| error.fault()) };
+    let ask = || async {
+        let asked = tokio::select! {
+            biased;
+            // Whoever drops the call drops the connection to the provider: what is not read is not made.
+            () = call.cancelled() => Err(Error::Cancelled(request.task.clone())),
+            asked = Box::pin(ask(&app, &request, &prompt)) => asked,
+        };
+        asked.map_err(|error| error.fault())
+    };
     let (response, replayed) = app.replies.run(&request.idempotency_key, Repeat::Safe, ask).await?;
     Ok(CompleteResponse { replayed, ..response })
 }

@@ -2,6 +2,7 @@
 
 use chrono::Utc;
 use futures::future::join;
+use muster_bus::trace::Trace;
 use muster_bus::{Delivery, MessageId};
 use muster_contracts::tool::v1::{
     ToolExecutionCancelled, ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
@@ -22,8 +23,7 @@ pub(crate) async fn requested(
     app: App,
     request: Delivery<ToolExecutionRequested>,
 ) -> Result<(), Error> {
-    let open =
-        app.calls.begin_delivered(&request, &request.execution_id, &request.task).await?;
+    let open = app.calls.begin_delivered(&request, &request.execution_id, &request.task).await?;
     let attempt = request.attempt;
     let request = request.message;
     if open.is_cancelled() {
@@ -90,7 +90,7 @@ async fn completed(
 }
 
 async fn failed(app: &App, request: &ToolExecutionRequested, error: &Error) -> Result<(), Error> {
-    warn!(tool = request.tool, execution.id = request.execution_id, code = %error.code(), %error, "tool call failed");
+    warn!(tool = request.tool, execution.id = request.execution_id, trace_id = Trace::current_id(), code = %error.code(), %error, "tool call failed");
     let id = id(request, "ended");
     let internal = error.code() == Code::Internal;
     let event = ToolExecutionFailed {
@@ -106,11 +106,7 @@ async fn failed(app: &App, request: &ToolExecutionRequested, error: &Error) -> R
     Ok(())
 }
 
-async fn cancelled(
-    app: &App,
-    request: &ToolExecutionRequested,
-    reason: &str,
-) -> Result<(), Error> {
+async fn cancelled(app: &App, request: &ToolExecutionRequested, reason: &str) -> Result<(), Error> {
     let event = ToolExecutionCancelled {
         execution_id: request.execution_id.clone(),
         task: request.task.clone(),

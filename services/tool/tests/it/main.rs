@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 mod calls;
+mod cancelled;
 mod commands;
 mod http;
 mod interrupted;
+mod orchestration;
 mod server;
 mod workers;
 
@@ -20,6 +22,9 @@ use muster_contracts::{Addressed, Fault, JsonObject, Message, Stream, subject};
 use muster_runtime::testing::{Running, start};
 use muster_testkit::{NatsServer, eventually};
 use serde_json::Value;
+use tokio_util::sync::DropGuard;
+
+use crate::orchestration::Unwanted;
 
 const DEADLINE: Duration = Duration::from_secs(40);
 
@@ -28,6 +33,8 @@ struct World {
     bus: Bus,
     service: Option<Running>,
     allow: String,
+    unwanted: Unwanted,
+    _orchestration: DropGuard,
 }
 
 impl World {
@@ -39,7 +46,16 @@ impl World {
     async fn allowing(allow: &str) -> Self {
         let nats = NatsServer::start().await;
         let bus = connect(&nats, "test").await;
-        let mut world = Self { nats, bus, service: None, allow: allow.to_owned() };
+        let unwanted = Unwanted::default();
+        let orchestration = unwanted.serve(&bus);
+        let mut world = Self {
+            nats,
+            bus,
+            service: None,
+            allow: allow.to_owned(),
+            unwanted,
+            _orchestration: orchestration,
+        };
         world.serve().await;
         world
     }
