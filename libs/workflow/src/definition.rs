@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::document;
 use crate::model::{Kind, Model, Node, NodeId};
 use crate::problem::Problems;
+use crate::schedule::Schedule;
 
 /// A workflow that was parsed and checked: immutable, and all that it asks for is supported.
 pub struct Definition {
@@ -36,6 +37,36 @@ pub struct References {
     pub models: BTreeMap<String, String>,
     /// Collections that `call: search` names.
     pub collections: BTreeMap<String, String>,
+    /// Secrets that `use.secrets` declares, with the pointers of their names.
+    pub secrets: BTreeMap<String, String>,
+    /// Workflows that `run: workflow` names.
+    #[serde(serialize_with = "named")]
+    pub workflows: BTreeMap<WorkflowReference, String>,
+}
+
+/// A workflow that another one runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct WorkflowReference {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its version, or `latest`.
+    pub version: String,
+}
+
+impl fmt::Display for WorkflowReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}:{}", self.namespace, self.name, self.version)
+    }
+}
+
+/// JSON has only strings as keys.
+fn named<S: serde::Serializer>(
+    workflows: &BTreeMap<WorkflowReference, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(workflows.iter().map(|(name, pointer)| (name.to_string(), pointer)))
 }
 
 impl Definition {
@@ -87,6 +118,11 @@ impl Definition {
     /// The whole document.
     pub fn document(&self) -> &Value {
         &self.document
+    }
+
+    /// When it starts by itself, if it does.
+    pub fn schedule(&self) -> Option<Schedule<'_>> {
+        self.model.schedule.as_ref().map(Schedule::of)
     }
 
     /// What it uses by name.

@@ -1,9 +1,12 @@
 //! What the outside world must do because of facts.
 
+mod forked;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::{Error, Fact, Function};
+pub(crate) use self::forked::waiting;
+use crate::{Error, Fact, Function, Interest};
 
 /// One thing to do, after the facts that it comes from are safely in the journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +19,48 @@ pub enum Effect {
         function: Function,
         /// The evaluated arguments.
         arguments: Value,
+    },
+    /// Start another workflow, and report its end as an input for `task` where that waits.
+    StartChild {
+        /// Key of the `run` task.
+        task: String,
+        /// The other workflow's namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its version, or `latest`.
+        version: String,
+        /// Its input.
+        input: Value,
+        /// Whether the task waits for its end.
+        wait: bool,
+    },
+    /// Cancel the workflow that a task started.
+    CancelChild {
+        /// Key of the `run` task.
+        task: String,
+    },
+    /// Register a task for events, and report each as an input: those that come from now on and
+    /// those that came since the entry of the journal.
+    Listen {
+        /// Key of the task.
+        task: String,
+        /// Which events it may want.
+        interests: Vec<Interest>,
+    },
+    /// Remove a registration; an event that comes nevertheless does no harm.
+    StopListening {
+        /// Key of the task.
+        task: String,
+        /// What it was registered for.
+        interests: Vec<Interest>,
+    },
+    /// Tell the world of an event.
+    Emit {
+        /// Key of the task.
+        task: String,
+        /// The event in its structured JSON form.
+        event: Value,
     },
     /// Set a timer, and report as an input when it fires.
     SetTimer {
@@ -36,6 +81,13 @@ pub enum Effect {
     },
     /// Tell the world that the execution began.
     Started,
+    /// Tell the world that the execution began as a copy of another.
+    Forked {
+        /// The execution that was copied.
+        origin: String,
+        /// How many of its transitions were copied.
+        position: u64,
+    },
     /// Tell the world that the execution ended well.
     Completed {
         /// The workflow's output.
@@ -58,7 +110,14 @@ pub enum Effect {
 /// The same facts give the same effects at the same index, today and after a crash, so that an
 /// index together with the journal's sequence makes a deterministic message id.
 pub fn effects(facts: &[Fact]) -> Vec<Effect> {
-    facts.iter().filter_map(effect).collect()
+    // The last one: the copied facts of a fork may be those of a fork.
+    match facts.iter().rposition(|fact| matches!(fact, Fact::ExecutionForked { .. })) {
+        None => facts.iter().filter_map(effect).collect(),
+        Some(place) => {
+            let (copied, own) = facts.split_at(place);
+            forked::effects(copied, own)
+        }
+    }
 }
 
 fn effect(fact: &Fact) -> Option<Effect> {
@@ -67,9 +126,32 @@ fn effect(fact: &Fact) -> Option<Effect> {
             Effect::Call { task: task.clone(), function: *function, arguments: arguments.clone() }
         }
         Fact::CallCancelled { task } => Effect::CancelCall { task: task.clone() },
+        Fact::ChildRequested { task, namespace, name, version, input, wait } => {
+            Effect::StartChild {
+                task: task.clone(),
+                namespace: namespace.clone(),
+                name: name.clone(),
+                version: version.clone(),
+                input: input.clone(),
+                wait: *wait,
+            }
+        }
+        Fact::ChildCancelled { task } => Effect::CancelChild { task: task.clone() },
+        Fact::ListeningStarted { task, interests, .. } => {
+            Effect::Listen { task: task.clone(), interests: interests.clone() }
+        }
+        Fact::ListeningEnded { task, interests, .. } => {
+            Effect::StopListening { task: task.clone(), interests: interests.clone() }
+        }
+        Fact::EventEmitted { task, event } => {
+            Effect::Emit { task: task.clone(), event: event.clone() }
+        }
         Fact::TimerSet { timer, at, .. } => Effect::SetTimer { timer: timer.clone(), at: *at },
         Fact::TimerCancelled { timer } => Effect::CancelTimer { timer: timer.clone() },
         Fact::ExecutionStarted { .. } => Effect::Started,
+        Fact::ExecutionForked { origin, position, .. } => {
+            Effect::Forked { origin: origin.clone(), position: *position }
+        }
         Fact::ExecutionCompleted { output, .. } => Effect::Completed { output: output.clone() },
         Fact::ExecutionFaulted { error, .. } => Effect::Faulted { error: error.clone() },
         Fact::ExecutionCancelled { reason, .. } => Effect::Cancelled { reason: reason.clone() },
@@ -82,7 +164,12 @@ fn effect(fact: &Fact) -> Option<Effect> {
         | Fact::TaskRetried { .. }
         | Fact::LoopStarted { .. }
         | Fact::IterationStarted { .. }
+        | Fact::EventConsumed { .. }
+        | Fact::ItemStarted { .. }
+        | Fact::ItemCompleted { .. }
+        | Fact::SignalKept { .. }
         | Fact::TimerFired { .. }
-        | Fact::ContextSet { .. } => return None,
+        | Fact::ContextSet { .. }
+        | Fact::DataSet { .. } => return None,
     })
 }

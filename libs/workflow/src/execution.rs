@@ -2,19 +2,24 @@
 
 mod apply;
 mod canonical;
+mod control;
+mod listening;
 mod run;
 mod saved;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use self::listening::Listening;
 pub(crate) use self::run::{Detail, Live, Phase, Run};
 pub use self::saved::Unreadable;
-use crate::{Definition, Error, Purpose};
+use crate::model::Kind;
+use crate::size::size;
+use crate::{Definition, Error, Parent, Purpose};
 
 /// The status of an execution, named as the specification does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -82,6 +87,15 @@ pub struct TaskView<'a> {
     pub error: Option<&'a Error>,
 }
 
+/// Where a fork comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The execution that was copied.
+    pub execution: String,
+    /// How many of its transitions were copied.
+    pub position: u64,
+}
+
 /// The state of one execution.
 ///
 /// It changes only by facts: [`Execution::advance`] decides which come next and applies them,
@@ -90,6 +104,8 @@ pub struct TaskView<'a> {
 pub struct Execution {
     pub(crate) id: Arc<str>,
     pub(crate) definition: Arc<Definition>,
+    /// The task that runs it, where it is a child.
+    pub(crate) parent: Option<Parent>,
     pub(crate) end: Option<Status>,
     pub(crate) input: Arc<Value>,
     pub(crate) output: Option<Arc<Value>>,
@@ -103,6 +119,8 @@ pub struct Execution {
     pub(crate) timers: BTreeMap<String, Timer>,
     /// Calls whose result is awaited.
     pub(crate) calls: usize,
+    /// Set where it is a fork.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// A timer that was set and has not fired.
@@ -118,6 +136,7 @@ impl Execution {
         Execution {
             id: id.into(),
             definition,
+            parent: None,
             end: None,
             input: Arc::default(),
             output: None,
@@ -128,6 +147,7 @@ impl Execution {
             attempts: HashMap::new(),
             timers: BTreeMap::new(),
             calls: 0,
+            origin: None,
         }
     }
 
@@ -139,6 +159,25 @@ impl Execution {
     /// The definition that it runs.
     pub fn definition(&self) -> &Arc<Definition> {
         &self.definition
+    }
+
+    /// The task of another execution that runs it; `None` where nothing does, and before the start.
+    pub fn parent(&self) -> Option<&Parent> {
+        self.parent.as_ref()
+    }
+
+    /// Whether a task waits for the end of the workflow that it runs.
+    pub fn awaits_child(&self, task: &str) -> bool {
+        self.runs_workflow(task)
+            && self
+                .find(task)
+                .is_some_and(|run| self.runs.get(run).map(Run::detail) == Some(&Detail::Call))
+    }
+
+    /// Whether a task runs a workflow.
+    pub fn runs_workflow(&self, task: &str) -> bool {
+        let run = self.find(task).and_then(|run| self.runs.get(run));
+        run.is_some_and(|run| matches!(self.definition.kind(run.node), Some(Kind::Child(_))))
     }
 
     /// How it stands.
@@ -171,6 +210,11 @@ impl Execution {
         &self.context
     }
 
+    /// Where it comes from, when it is a fork.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
     /// When it began.
     pub fn started_at(&self) -> Option<DateTime<Utc>> {
         self.runs.first().map(|run| run.started_at)
@@ -179,6 +223,36 @@ impl Execution {
     /// When it ended.
     pub fn ended_at(&self) -> Option<DateTime<Utc>> {
         self.runs.first().and_then(|run| run.ended_at)
+    }
+
+    /// Roughly the bytes that it takes in memory. It looks at every value that flows.
+    pub fn size(&self) -> u64 {
+        let mut seen = HashSet::new();
+        let mut bytes = 200 * self.runs.len() as u64 + 100 * self.timers.len() as u64;
+        let mut add = |value: &Arc<Value>| {
+            if seen.insert(Arc::as_ptr(value)) {
+                bytes += size(value);
+            }
+        };
+        [&self.input, &self.context].into_iter().chain(&self.output).for_each(&mut add);
+        for live in self.active().filter_map(|run| run.live.as_deref()) {
+            [&live.raw, &live.input, &live.data].into_iter().for_each(&mut add);
+            live.detail.map(&mut |value| {
+                add(value);
+                Some(())
+            });
+        }
+        bytes
+    }
+
+    /// The runs that are under way.
+    fn active(&self) -> impl Iterator<Item = &Run> {
+        let mut open: Vec<usize> = if self.runs.is_empty() { Vec::new() } else { vec![0] };
+        std::iter::from_fn(move || {
+            let run = self.runs.get(open.pop()?)?;
+            open.extend(run.live.iter().flat_map(|live| &live.inside));
+            Some(run)
+        })
     }
 
     /// Every run of a task, in the order in which they began.

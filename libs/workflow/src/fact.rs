@@ -1,10 +1,12 @@
 //! What happened in an execution: the entries of its journal.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Error;
+use crate::{Error, Interest};
 
 /// One thing that happened.
 ///
@@ -21,6 +23,9 @@ pub enum Fact {
         /// The input after the workflow's `input.from`, where that changed it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         transformed: Option<Value>,
+        /// The task that runs it, where it is a child.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
         /// When.
         at: DateTime<Utc>,
     },
@@ -134,6 +139,84 @@ pub enum Fact {
         /// Key of the `call` task.
         task: String,
     },
+    /// Another workflow was started.
+    ChildRequested {
+        /// Key of the `run` task.
+        task: String,
+        /// The other workflow's namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its version, or `latest`.
+        version: String,
+        /// Its input.
+        input: Value,
+        /// Whether the task waits for its end, which comes as an input.
+        wait: bool,
+    },
+    /// The end of a workflow that a task waited for no longer matters.
+    ChildCancelled {
+        /// Key of the `run` task.
+        task: String,
+    },
+    /// A task listens: the events come as inputs.
+    ListeningStarted {
+        /// Key of the task.
+        task: String,
+        /// Which events it may want.
+        interests: Vec<Interest>,
+        /// What its correlations must be.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        correlations: BTreeMap<String, Value>,
+    },
+    /// A task that listens took an event.
+    EventConsumed {
+        /// Key of the task.
+        task: String,
+        /// The event, as the task sees it.
+        consumed: Consumed,
+    },
+    /// The tasks of `foreach` begin for an item that was consumed.
+    ItemStarted {
+        /// Key of the task that consumed it.
+        task: String,
+        /// Index of the item, counted from 0.
+        index: usize,
+    },
+    /// The tasks of `foreach` have ended for the item whose turn it was.
+    ItemCompleted {
+        /// Key of the task that consumed it.
+        task: String,
+        /// Index of the item.
+        index: usize,
+        /// What has come of it, where that is not the item itself.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+        output: Option<Value>,
+    },
+    /// A task wants no more events.
+    ListeningEnded {
+        /// Key of the task.
+        task: String,
+        /// What it was registered for.
+        interests: Vec<Interest>,
+        /// Items that have not had their turn are dropped.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        discard: bool,
+    },
+    /// A signal came that no task listens for; the first that does gets it.
+    SignalKept {
+        /// Its place among all events.
+        position: u64,
+        /// The signal as an event.
+        event: Value,
+    },
+    /// A task told the world of an event.
+    EventEmitted {
+        /// Key of the task.
+        task: String,
+        /// The event in its structured JSON form.
+        event: Value,
+    },
     /// A timer was set; that it fired comes as an input.
     TimerSet {
         /// Name of the timer, unique in the execution.
@@ -162,6 +245,25 @@ pub enum Fact {
         /// The new context.
         context: Value,
     },
+    /// The execution is a fork: the facts before this one are copies of another's.
+    ExecutionForked {
+        /// The execution that was copied.
+        origin: String,
+        /// How many of its transitions were copied.
+        position: u64,
+        /// When the timers that ran there are due here.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        timers: BTreeMap<String, DateTime<Utc>>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// What flows inside a task was replaced from outside.
+    DataSet {
+        /// Key of the task; empty for the workflow.
+        task: String,
+        /// What the next task inside it gets.
+        data: Value,
+    },
     /// The execution ended well.
     ExecutionCompleted {
         /// The output after the workflow's `output.as`.
@@ -185,6 +287,32 @@ pub enum Fact {
     },
 }
 
+/// An event that a task took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Consumed {
+    /// Its place among all events: what was published first comes first in the output.
+    pub position: u64,
+    /// Index of the filter that took it.
+    pub filter: usize,
+    /// It is one of those that end listening, and no part of the output.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub until: bool,
+    /// Values of correlations that it is the first to have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub correlations: BTreeMap<String, Value>,
+    /// What the task sees of it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub item: Value,
+    /// It waits for its turn in `foreach`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
+}
+
+/// A field that is there, null included.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
 /// A function of Muster's own that a workflow calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -197,9 +325,21 @@ pub enum Function {
     Model,
     /// Searches a collection: `with: {collection, query}`.
     Search,
+    /// Sends an HTTP request: `with: {method, endpoint}`.
+    Http,
+    /// Calls an operation that an OpenAPI document describes: `with: {document, operationId}`.
+    Openapi,
 }
 
 impl Function {
+    /// Whether it goes to a server outside, where secrets may be used.
+    pub fn is_outward(self) -> bool {
+        match self {
+            Function::Agent | Function::Tool | Function::Model | Function::Search => false,
+            Function::Http | Function::Openapi => true,
+        }
+    }
+
     /// The name as it stands after `call:`.
     pub fn name(self) -> &'static str {
         match self {
@@ -207,8 +347,24 @@ impl Function {
             Function::Tool => "tool",
             Function::Model => "model",
             Function::Search => "search",
+            Function::Http => "http",
+            Function::Openapi => "openapi",
         }
     }
+}
+
+/// The task that runs an execution as its child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The execution that the task belongs to.
+    pub execution: String,
+    /// Key of the task there.
+    pub task: String,
+    /// How many executions are around the child: 1 where its parent has no parent.
+    pub depth: u32,
+    /// The task does not wait for the child's end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
 }
 
 /// What a timer is for.

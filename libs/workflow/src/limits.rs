@@ -10,10 +10,14 @@ pub const DOCUMENT_DEPTH: usize = 100;
 pub const TASKS: usize = 1_000;
 /// Depth to which tasks may be nested.
 pub const TASK_DEPTH: usize = 20;
+/// Workflows that run workflows: how many may be around one.
+pub const WORKFLOW_DEPTH: u32 = 20;
 /// Branches of one `fork`.
 pub const BRANCHES: usize = 100;
 /// Items that one `for` goes over.
 pub const ITERATIONS: usize = 10_000;
+/// Signals that an execution keeps until a task listens; what comes beyond them is not heard.
+pub const KEPT_SIGNALS: usize = 1_000;
 /// Task runs in one execution; it faults when it needs more, so that a `then` cannot loop for ever.
 pub const TASK_RUNS: usize = 20_000;
 /// Bytes of one expression's source.

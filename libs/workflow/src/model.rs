@@ -18,6 +18,7 @@ pub(crate) struct Model {
     pub(crate) input: Transform,
     pub(crate) output: Transform,
     pub(crate) timeout: Option<Length>,
+    pub(crate) schedule: Option<crate::schedule::Plan>,
 }
 
 /// One task of the document.
@@ -46,11 +47,22 @@ pub(crate) enum Kind {
     Set(Template),
     Switch(Vec<Case>),
     For(For),
-    Fork { branches: Vec<NodeId>, compete: bool },
+    Fork {
+        branches: Vec<NodeId>,
+        compete: bool,
+    },
     Try(Try),
     Raise(Raise),
     Wait(Length),
-    Call { function: Function, arguments: Template },
+    Call {
+        function: Function,
+        arguments: Template,
+        /// That of the `Authorization` header of its request.
+        scheme: Option<&'static str>,
+    },
+    Child(Child),
+    Listen(Box<crate::event::Listen>),
+    Emit(Template),
 }
 
 impl Kind {
@@ -65,6 +77,9 @@ impl Kind {
             Kind::Raise(_) => "raise",
             Kind::Wait(_) => "wait",
             Kind::Call { .. } => "call",
+            Kind::Child(_) => "run",
+            Kind::Listen(_) => "listen",
+            Kind::Emit(_) => "emit",
         }
     }
 }
@@ -106,6 +121,19 @@ pub(crate) struct Case {
     /// `None` is the default case.
     pub(crate) when: Option<Expression>,
     pub(crate) then: Then,
+}
+
+/// A workflow that a `run` task runs.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) namespace: Template,
+    pub(crate) name: Template,
+    pub(crate) version: Template,
+    pub(crate) input: Option<Template>,
+    /// Whether the task waits for the child's end.
+    pub(crate) wait: bool,
+    /// Whether the child's output is the task's; otherwise that is null.
+    pub(crate) output: bool,
 }
 
 #[derive(Debug)]

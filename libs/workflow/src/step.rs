@@ -2,9 +2,15 @@
 
 mod arguments;
 mod begin;
+mod call;
 mod catch;
+mod child;
+mod clean;
+mod emit;
 mod end;
+mod fork;
 mod input;
+mod listen;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -13,11 +19,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+pub(crate) use self::arguments::runtime;
+pub use self::fork::{Changes, Fork, ForkError};
 pub use self::input::Input;
 use crate::execution::{Detail, Live, Phase, Run};
 use crate::model::{Kind, Node, NodeId, Then};
-use crate::size::size;
-use crate::{Error, ErrorType, Execution, Fact, limits};
+use crate::size::weight;
+use crate::{Error, ErrorType, Execution, Fact, Status, limits};
 
 /// Decides what follows from `input`, as [`Execution::advance`], and leaves the state as it is.
 ///
@@ -39,17 +47,22 @@ impl Execution {
         if self.status().is_ended() {
             return Vec::new();
         }
-        let mut machine = Machine {
-            state: self,
-            facts: Vec::new(),
-            now,
-            queue: VecDeque::new(),
-            size: 0,
-            steps: Cell::new(limits::TRANSITION_STEPS),
-        };
-        machine.take(input);
-        machine.run();
-        machine.facts
+        Machine::within(self, now, |machine| machine.take(&clean::clean(input)))
+    }
+
+    /// Ends the execution with an error that nothing can catch, where what [`Execution::advance`]
+    /// decided cannot be written down. Facts as there, none where it has ended.
+    pub fn abort(&mut self, error: &Error, now: DateTime<Utc>) -> Vec<Fact> {
+        if self.status().is_ended() {
+            return Vec::new();
+        }
+        Machine::within(self, now, |machine| {
+            if machine.state.status() == Status::Pending {
+                let (input, at) = (Value::Null, now);
+                machine.emit(Fact::ExecutionStarted { input, transformed: None, parent: None, at });
+            }
+            machine.fail(error.clone());
+        })
     }
 }
 
@@ -78,6 +91,25 @@ enum Move {
 }
 
 impl Machine<'_> {
+    /// The facts of what `begin` does and of all that follows from it.
+    fn within(
+        state: &mut Execution,
+        now: DateTime<Utc>,
+        begin: impl FnOnce(&mut Machine<'_>),
+    ) -> Vec<Fact> {
+        let mut machine = Machine {
+            state,
+            facts: Vec::new(),
+            now,
+            queue: VecDeque::new(),
+            size: 0,
+            steps: Cell::new(limits::TRANSITION_STEPS),
+        };
+        begin(&mut machine);
+        machine.run();
+        machine.facts
+    }
+
     fn run(&mut self) {
         while let Some(due) = self.queue.pop_front() {
             if self.state.status().is_ended() {
@@ -165,6 +197,9 @@ impl Machine<'_> {
             Some(Kind::Do(tasks)) => tasks,
             Some(Kind::For(for_)) => &for_.body,
             Some(Kind::Fork { branches, .. }) => branches,
+            Some(Kind::Listen(listen)) => {
+                listen.foreach.as_ref().map(|each| each.body.as_slice()).unwrap_or_default()
+            }
             Some(Kind::Try(try_)) => match owner.detail() {
                 Detail::Try { phase: Phase::Catching(_), .. } => {
                     try_.handler.as_deref().unwrap_or_default()
@@ -174,20 +209,4 @@ impl Machine<'_> {
             Some(_) => &[],
         }
     }
-}
-
-/// Roughly how many bytes a fact takes.
-fn weight(fact: &Fact) -> u64 {
-    let values: &[&Value] = match fact {
-        Fact::ExecutionStarted { input, transformed: Some(other), .. } => &[input, other],
-        Fact::ExecutionStarted { input: value, .. }
-        | Fact::TaskStarted { input: Some(value), .. }
-        | Fact::TaskCompleted { output: Some(value), .. }
-        | Fact::CallRequested { arguments: value, .. }
-        | Fact::ContextSet { context: value, .. }
-        | Fact::ExecutionCompleted { output: value, .. } => &[value],
-        Fact::LoopStarted { items, .. } => return 100 + items.iter().map(size).sum::<u64>(),
-        _ => &[],
-    };
-    200 + values.iter().map(|value| size(value)).sum::<u64>()
 }

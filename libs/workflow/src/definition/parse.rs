@@ -1,10 +1,17 @@
 //! From a document to a model, with every problem that it has.
 
+mod authentication;
 mod call;
 mod catch;
 mod common;
 mod conformance;
+mod emit;
 mod header;
+mod http;
+mod listen;
+mod run;
+mod schedule;
+mod secrets;
 mod task;
 
 use serde_json::{Map, Value};
@@ -20,7 +27,8 @@ pub(crate) use self::call::naming_argument;
 type Object = Map<String, Value>;
 
 /// Variables that every expression of a task can read.
-const TASK_VARIABLES: [&str; 5] = ["$context", "$input", "$task", "$workflow", "$runtime"];
+const TASK_VARIABLES: [&str; 7] =
+    ["$context", "$input", "$task", "$workflow", "$runtime", "$secrets", "$authorization"];
 
 /// Parses a document; the error is never empty.
 pub(super) fn parse(document: &Value) -> Result<(Model, References), Problems> {
@@ -47,6 +55,8 @@ struct Parser<'d> {
     references: References,
     /// Variables of the loops and catches around the current task.
     scope: Vec<String>,
+    /// The secrets that it declares.
+    secrets: Vec<String>,
     depth: usize,
 }
 
@@ -58,6 +68,7 @@ impl<'d> Parser<'d> {
             nodes: Vec::new(),
             references: References::default(),
             scope: Vec::new(),
+            secrets: secrets::declared(root),
             depth: 0,
         }
     }
@@ -94,7 +105,12 @@ impl<'d> Parser<'d> {
     /// Variables of the current place, those of loops and catches included.
     fn variables(&self, also: &[&str]) -> Vec<String> {
         let own = TASK_VARIABLES.iter().chain(also).map(|name| (*name).to_owned());
-        own.chain(self.scope.iter().cloned()).collect()
+        own.chain(self.scope.iter().cloned()).chain(self.secret_variables()).collect()
+    }
+
+    /// The declared secrets, as an expression's variables have them.
+    fn secret_variables(&self) -> impl Iterator<Item = String> + '_ {
+        self.secrets.iter().map(|name| format!("$secrets.{name}"))
     }
 
     /// An expression, bare or in `${ }`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Detail, Execution, Live, Phase, Run, Status, TaskStatus, Timer};
+use super::{Detail, Execution, Live, Origin, Phase, Run, Status, TaskStatus, Timer};
 use crate::model::{Kind, NodeId};
 use crate::{Error, Fact, Handling};
 
@@ -15,7 +15,8 @@ impl Execution {
     /// Brings the state up to date with one fact, in the order of the journal.
     pub fn apply(&mut self, fact: &Fact) {
         match fact {
-            Fact::ExecutionStarted { input, transformed, at } => {
+            Fact::ExecutionStarted { input, transformed, parent, at } => {
+                self.parent.clone_from(parent);
                 self.begin(input, transformed.as_ref(), *at);
             }
             Fact::TaskStarted { task, pointer, parent, attempt, input, at, .. } => {
@@ -48,6 +49,11 @@ impl Execution {
             Fact::TaskCancelled { task, at } => {
                 let Some(run) = self.find(task) else { return };
                 self.end_run(run, TaskStatus::Cancelled, *at);
+            }
+            Fact::ExecutionForked { origin, position, .. } => {
+                self.origin = Some(Origin { execution: origin.clone(), position: *position });
+                // Its end is nobody's answer: the one that it was copied from still gives that.
+                self.parent = None;
             }
             Fact::ExecutionCompleted { output, at } => {
                 self.output = Some(Arc::new(output.clone()));
@@ -87,7 +93,14 @@ impl Execution {
                     self.calls += 1;
                 }
             }
-            Fact::CallCancelled { task } => {
+            Fact::ChildRequested { task, wait: true, .. } => {
+                let Some(run) = self.find(task) else { return };
+                if let Some(live) = self.live_mut(run) {
+                    live.detail = Detail::Call;
+                    self.calls += 1;
+                }
+            }
+            Fact::CallCancelled { task } | Fact::ChildCancelled { task } => {
                 if let Some(run) = self.find(task) {
                     self.answered(run);
                 }
@@ -106,7 +119,16 @@ impl Execution {
                     live.timers.remove(timer);
                 }
             }
+            Fact::ListeningStarted { .. }
+            | Fact::EventConsumed { .. }
+            | Fact::ItemStarted { .. }
+            | Fact::ItemCompleted { .. }
+            | Fact::ListeningEnded { .. }
+            | Fact::SignalKept { .. } => self.apply_consuming(fact),
             Fact::ContextSet { context, .. } => self.context = Arc::new(context.clone()),
+            Fact::DataSet { task, data } => {
+                self.live(task, |live| live.data = Arc::new(data.clone()));
+            }
             _ => {}
         }
     }
@@ -266,13 +288,13 @@ impl Execution {
         self.by_key.get(key).copied()
     }
 
-    fn live(&mut self, task: &str, change: impl FnOnce(&mut Live)) {
+    pub(super) fn live(&mut self, task: &str, change: impl FnOnce(&mut Live)) {
         if let Some(live) = self.find(task).and_then(|run| self.live_mut(run)) {
             change(live);
         }
     }
 
-    fn live_mut(&mut self, run: usize) -> Option<&mut Live> {
+    pub(super) fn live_mut(&mut self, run: usize) -> Option<&mut Live> {
         self.runs.get_mut(run)?.live.as_deref_mut()
     }
 }

@@ -30,6 +30,9 @@ impl Execution {
             hash.update(b"\n");
         };
         line(&json!([FORMAT, *self.id, self.definition.digest(), self.end, self.error]));
+        if let Some(parent) = &self.parent {
+            line(&json!(["parent", parent]));
+        }
         let (input, context) = (digests.of(&self.input), digests.of(&self.context));
         line(&json!([input, self.output.as_ref().map(|output| digests.of(output)), context]));
         let mut runs: Vec<&Run> = self.runs.iter().collect();
@@ -44,6 +47,9 @@ impl Execution {
         }
         for (name, timer) in &self.timers {
             line(&json!(["timer", name, self.key_of(timer.run), timer.purpose]));
+        }
+        if let Some(origin) = &self.origin {
+            line(&json!(["fork", origin]));
         }
         document::hex(&hash.finalize())
     }

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Detail, Execution, Live, Run, Status, TaskStatus, Timer};
-use crate::{Definition, Error, Purpose};
+use super::{Detail, Execution, Live, Origin, Run, Status, TaskStatus, Timer};
+use crate::{Definition, Error, Parent, Purpose};
 
 /// The form in which states are written; another one is not read. Raise it where a field changes
 /// its meaning; what is only added needs a default.
@@ -41,6 +41,8 @@ struct Saved<V> {
     format: u32,
     digest: String,
     id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<Parent>,
     end: Option<Status>,
     input: usize,
     output: Option<usize>,
@@ -51,6 +53,8 @@ struct Saved<V> {
     runs: Vec<SavedRun>,
     attempts: BTreeMap<String, u32>,
     timers: BTreeMap<String, (usize, Purpose)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
     values: Vec<V>,
 }
 
@@ -93,6 +97,7 @@ impl Execution {
             format: FORMAT,
             digest: self.definition.digest().to_owned(),
             id: self.id.to_string(),
+            parent: self.parent.clone(),
             end: self.end,
             input,
             output: self.output.as_ref().map(|output| values.index(output)),
@@ -106,6 +111,7 @@ impl Execution {
                 .iter()
                 .map(|(name, timer)| (name.clone(), (timer.run, timer.purpose)))
                 .collect(),
+            origin: self.origin.clone(),
             values: values.list,
         };
         serde_json::to_vec(&saved).map_err(|error| Unreadable(error.to_string()))
@@ -166,6 +172,7 @@ fn rebuild(saved: Saved<Value>, definition: Arc<Definition>) -> Option<Execution
     let nodes: Vec<_> =
         saved.pointers.iter().map(|pointer| definition.node_at(pointer)).collect::<Option<_>>()?;
     let mut execution = Execution::new(&saved.id, definition);
+    execution.parent = saved.parent;
     execution.end = saved.end;
     execution.input = value(&saved.input)?;
     execution.context = value(&saved.context)?;
@@ -174,6 +181,7 @@ fn rebuild(saved: Saved<Value>, definition: Arc<Definition>) -> Option<Execution
         None => None,
     };
     execution.error = saved.error;
+    execution.origin = saved.origin;
     for run in saved.runs {
         let SavedRun(key, pointer, parent, attempt, status, started_at, ended_at, error, live) =
             run;

@@ -100,11 +100,17 @@ impl Machine<'_> {
                 let length = length(wait, &input, &scope)?;
                 self.set_timer(run, Purpose::Wait, length);
             }
-            Kind::Call { function, arguments } => {
+            Kind::Call { function, arguments, scheme: _ } => {
                 let arguments = arguments.evaluate(&input, &scope)?;
-                check_call(*function, &arguments)?;
+                super::call::check_call(*function, &arguments)?;
                 let task = self.key(run);
                 self.emit(Fact::CallRequested { task, function: *function, arguments });
+            }
+            Kind::Child(child) => self.run_child(run, task, child)?,
+            Kind::Listen(listen) => self.listen(run, listen)?,
+            Kind::Emit(with) => {
+                let output = Arc::new(self.publish(run, with)?);
+                self.later(Move::Finish { run, output, then: task.then.clone() });
             }
             Kind::For(for_) => {
                 let items = items(for_.items.evaluate(&input, &scope)?)?;
@@ -205,6 +211,10 @@ impl Started {
         let around = machine.key(parent);
         let iteration = match machine.detail(parent) {
             Detail::Loop { index: Some(index), .. } => format!("[{index}]"),
+            Detail::Listen(listening) => match &listening.current {
+                Some(current) => format!("[{}]", current.index),
+                None => String::new(),
+            },
             _ => String::new(),
         };
         let place = format!("{around}{iteration}{}", task.step);
@@ -269,20 +279,6 @@ fn items(value: Value) -> Result<Vec<Value>, Error> {
         }
         other => {
             let detail = format!("for.in must give a list, not {other:.100}");
-            Err(Error::new(ErrorType::Expression, detail))
-        }
-    }
-}
-
-/// What is called must be named by a string, also where an expression computes the name.
-fn check_call(function: crate::Function, arguments: &Value) -> Result<(), Error> {
-    let name = crate::definition::naming_argument(function);
-    match arguments.get(name) {
-        Some(Value::String(text)) if !text.is_empty() => Ok(()),
-        other => {
-            let given = other.unwrap_or(&Value::Null);
-            let detail =
-                format!("`{name}` of call: {} must be a name, not {given:.100}", function.name());
             Err(Error::new(ErrorType::Expression, detail))
         }
     }

@@ -91,6 +91,9 @@ impl Machine<'_> {
         if !exit && matches!(self.detail(run), Detail::Loop { .. }) {
             return self.later(Move::Iterate { run });
         }
+        if matches!(self.detail(run), Detail::Listen(_)) {
+            return self.item_ended(run, exit);
+        }
         let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
         let output = self.data(run);
         self.later(Move::Finish { run, output, then });
@@ -189,7 +192,7 @@ impl Machine<'_> {
     }
 
     /// The runs under way inside a run, at any depth, in the order in which they began.
-    fn inside(&self, run: usize) -> Vec<usize> {
+    pub(super) fn inside(&self, run: usize) -> Vec<usize> {
         let (mut found, mut open) = (Vec::new(), vec![run]);
         while let Some(around) = open.pop() {
             let Some(live) = self.live(around) else { continue };
@@ -201,12 +204,16 @@ impl Machine<'_> {
     }
 
     pub(super) fn cancel_call(&mut self, run: usize) {
-        if *self.detail(run) == Detail::Call {
+        if self.awaits_child(run) {
+            self.emit(Fact::ChildCancelled { task: self.key(run) });
+        } else if *self.detail(run) == Detail::Call {
             self.emit(Fact::CallCancelled { task: self.key(run) });
         }
     }
 
+    /// Its timers, and what it listens for.
     pub(super) fn cancel_timers(&mut self, run: usize) {
+        self.stop_listening(run, true);
         let timers = self.live(run).map(|live| live.timers.clone()).unwrap_or_default();
         for timer in timers {
             self.emit(Fact::TimerCancelled { timer });

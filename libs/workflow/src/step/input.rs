@@ -1,5 +1,7 @@
 //! What comes from outside.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -7,9 +9,9 @@ use super::arguments::{Outset, Scope};
 use super::begin::length;
 use super::{Machine, Move};
 use crate::execution::{Detail, Phase, Timer};
-use crate::model::{Kind, Then};
+use crate::model::{Kind, Node, Then};
 use crate::size::size;
-use crate::{Error, ErrorType, Fact, Purpose, Status, limits};
+use crate::{Error, ErrorType, Fact, Parent, Purpose, Status, limits};
 
 /// Something that came from outside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +22,14 @@ pub enum Input {
         /// The workflow's input.
         input: Value,
     },
-    /// A called function gave its result.
+    /// The execution is to begin, as the child of a task of another one.
+    StartChild {
+        /// The workflow's input.
+        input: Value,
+        /// The task.
+        parent: Parent,
+    },
+    /// A called function gave its result, or a workflow that a task runs ended well.
     Completed {
         /// Key of the `call` task.
         task: String,
@@ -39,6 +48,16 @@ pub enum Input {
         /// Name of the timer.
         timer: String,
     },
+    /// An event came that a task listens for, or a signal for the whole execution.
+    Event {
+        /// Key of the task; none where every task that listens may have it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<String>,
+        /// Its place among all events.
+        position: u64,
+        /// The event in its structured JSON form.
+        event: Value,
+    },
     /// The execution is to be cancelled.
     Cancel {
         /// Who wants it and why.
@@ -49,13 +68,17 @@ pub enum Input {
 impl Machine<'_> {
     pub(super) fn take(&mut self, input: &Input) {
         match input {
-            Input::Start { input } => self.start(input),
+            Input::Start { input } => self.start(input, None),
+            Input::StartChild { input, parent } => self.start(input, Some(parent)),
             Input::Completed { task, output } => self.answered(task, output),
             Input::Failed { task, error } => {
                 let Some(run) = self.waiting_call(task) else { return };
                 self.later(Move::Fault { run, error: error.clone() });
             }
             Input::TimerFired { timer } => self.fired(timer),
+            Input::Event { task, position, event } => {
+                self.heard(task.as_deref(), *position, event);
+            }
             Input::Cancel { reason } => {
                 self.cancel_inside(0);
                 self.emit(Fact::ExecutionCancelled { reason: reason.clone(), at: self.now });
@@ -63,7 +86,7 @@ impl Machine<'_> {
         }
     }
 
-    fn start(&mut self, input: &Value) {
+    fn start(&mut self, input: &Value, parent: Option<&Parent>) {
         if self.state.status() != Status::Pending {
             return;
         }
@@ -85,7 +108,8 @@ impl Machine<'_> {
         };
         // An input that is too large must not come into the journal either.
         let kept = if size(input) > limits::VALUE_SIZE { Value::Null } else { input.clone() };
-        self.emit(Fact::ExecutionStarted { input: kept, transformed, at: self.now });
+        let parent = parent.cloned();
+        self.emit(Fact::ExecutionStarted { input: kept, transformed, parent, at: self.now });
         if let Some(error) = error {
             return self.fail(error);
         }
@@ -106,7 +130,12 @@ impl Machine<'_> {
         match self.check_size(output, "the result of the call") {
             Ok(()) => {
                 let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
-                self.later(Move::Finish { run, output: output.clone().into(), then });
+                let unwanted = |node: &Node| matches!(&node.kind, Kind::Child(c) if !c.output);
+                let output = match self.with_node(run, unwanted) {
+                    Some(true) => Arc::default(),
+                    _ => Arc::new(output.clone()),
+                };
+                self.later(Move::Finish { run, output, then });
             }
             Err(error) => self.fault(run, error),
         }

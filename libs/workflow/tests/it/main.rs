@@ -8,11 +8,13 @@
 
 mod calls;
 mod cancel;
+mod children;
 mod documents;
 mod driver;
 mod errors;
 mod examples;
 mod flow;
+mod http;
 mod limits;
 mod problems;
 mod replay;

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use muster_document::{Bounds, Schema};
 use serde_json::{Value, json};
 
-use crate::model::Node;
+use crate::model::{Kind, Node};
 use crate::problem::Problems;
 
 const TEXT: &str = include_str!("../../../schema/workflow-1.0.3.yaml");
@@ -27,26 +27,54 @@ struct Schemas {
 static SCHEMAS: LazyLock<Result<Schemas, String>> = LazyLock::new(|| {
     let mut schema: Value =
         muster_document::read(TEXT, &BOUNDS).map_err(|error| error.to_string())?;
-    let calls = schema.pointer("/$defs/callTask/oneOf").and_then(Value::as_array);
-    let function = calls
-        .into_iter()
-        .flatten()
-        .find(|call| call.get("title").and_then(Value::as_str) == Some("CallFunction"));
-    let function = function.cloned().ok_or("CallFunction is missing")?;
+    // The reference says that any value may be a workflow's input.
+    relax(
+        &mut schema,
+        "/$defs/runTask/allOf/1/properties/run/oneOf/3/properties/workflow/properties/input",
+        json!({}),
+    )?;
+    // The tasks of functions are checked as tasks.
+    relax(&mut schema, "/properties/use/properties/functions/additionalProperties", json!({}))?;
+    let calls = schema.pointer("/$defs/callTask/oneOf").and_then(Value::as_array).cloned();
+    let title = |call: &Value| Some(call.get("title")?.as_str()?.to_owned());
+    let calls = calls.into_iter().flatten().filter_map(|call| Some((title(&call)?, call)));
     let definitions = schema.get_mut("$defs").and_then(Value::as_object_mut);
     let definitions = definitions.ok_or("$defs is missing")?;
     definitions.insert("taskList".to_owned(), json!({"type": "array"}));
-    definitions.insert("callTask".to_owned(), function);
+    definitions.extend(calls);
+    definitions.remove("callTask");
     let definitions = definitions.clone();
-    let task = |kind: &'static str| {
-        let reference = format!("#/$defs/{kind}Task");
+    let task = |(name, title): (&'static str, &str)| {
+        let reference = format!("#/$defs/{title}");
         let schema = json!({"$ref": reference, "$defs": definitions});
-        Ok((kind, Schema::trusted(&schema)?))
+        Ok((name, Schema::trusted(&schema)?))
     };
-    let kinds = ["do", "set", "switch", "for", "fork", "try", "raise", "wait", "call"];
+    let kinds = [
+        ("do", "doTask"),
+        ("set", "setTask"),
+        ("switch", "switchTask"),
+        ("for", "forTask"),
+        ("fork", "forkTask"),
+        ("try", "tryTask"),
+        ("raise", "raiseTask"),
+        ("wait", "waitTask"),
+        ("run", "runTask"),
+        ("listen", "listenTask"),
+        ("emit", "emitTask"),
+        ("call", "CallFunction"),
+        ("http", "CallHTTP"),
+        ("openapi", "CallOpenAPI"),
+    ];
     let tasks = kinds.into_iter().map(task).collect::<Result<_, String>>()?;
     Ok(Schemas { document: Schema::trusted(&schema)?, tasks })
 });
+
+/// Replaces a part of the schema.
+fn relax(schema: &mut Value, pointer: &str, by: Value) -> Result<(), String> {
+    let part = schema.pointer_mut(pointer).ok_or_else(|| format!("{pointer} is missing"))?;
+    *part = by;
+    Ok(())
+}
 
 /// Adds what the schema does not allow.
 pub(super) fn check(document: &Value, nodes: &[Node], problems: &mut Problems) {
@@ -67,10 +95,18 @@ pub(super) fn check(document: &Value, nodes: &[Node], problems: &mut Problems) {
     };
     add(&schemas.document, document, "");
     for node in nodes {
-        let schema = schemas.tasks.get(node.kind.name());
+        let schema = schemas.tasks.get(name(&node.kind));
         if let (Some(schema), Some(task)) = (schema, document.pointer(&node.pointer)) {
             add(schema, task, &node.pointer);
         }
+    }
+}
+
+/// The name of the schema of a task.
+fn name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Call { function, .. } if function.is_outward() => function.name(),
+        other => other.name(),
     }
 }
 
@@ -78,6 +114,6 @@ pub(super) fn check(document: &Value, nodes: &[Node], problems: &mut Problems) {
 mod tests {
     #[test]
     fn the_embedded_schema_compiles() {
-        assert_eq!(super::SCHEMAS.as_ref().map(|schemas| schemas.tasks.len()).ok(), Some(9));
+        assert_eq!(super::SCHEMAS.as_ref().map(|schemas| schemas.tasks.len()).ok(), Some(14));
     }
 }

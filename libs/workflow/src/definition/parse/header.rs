@@ -6,15 +6,19 @@ use super::{Object, Parser, at, is};
 use crate::model::Model;
 
 /// Variables of the workflow's own `input.from`.
-const INPUT_VARIABLES: [&str; 2] = ["$workflow", "$runtime"];
+const INPUT_VARIABLES: [&str; 3] = ["$workflow", "$runtime", "$secrets"];
 /// Variables of the workflow's own `timeout`, which is known when the input is.
-const TIMEOUT_VARIABLES: [&str; 3] = ["$input", "$workflow", "$runtime"];
+const TIMEOUT_VARIABLES: [&str; 4] = ["$input", "$workflow", "$runtime", "$secrets"];
 /// Variables of the workflow's own `output.as`.
-const OUTPUT_VARIABLES: [&str; 5] = ["$context", "$input", "$output", "$workflow", "$runtime"];
+const OUTPUT_VARIABLES: [&str; 6] =
+    ["$context", "$input", "$output", "$workflow", "$runtime", "$secrets"];
+
+/// What `use` may have.
+const USE: [&str; 5] = ["authentications", "errors", "retries", "secrets", "timeouts"];
 
 impl Parser<'_> {
     pub(super) fn workflow(&mut self, root: &Object) -> Model {
-        let known = ["document", "input", "use", "do", "timeout", "output"];
+        let known = ["document", "input", "use", "do", "timeout", "output", "schedule"];
         self.only(root, "", "a workflow", &known);
         match root.get("document") {
             Some(document) => self.document(document),
@@ -23,9 +27,9 @@ impl Parser<'_> {
         if let Some(reusable) = root.get("use") {
             self.reusable(reusable);
         }
-        let input = self.transform(root, "", "input", &owned(&INPUT_VARIABLES));
-        let output = self.transform(root, "", "output", &owned(&OUTPUT_VARIABLES));
-        let variables = owned(&TIMEOUT_VARIABLES);
+        let input = self.transform(root, "", "input", &self.around(&INPUT_VARIABLES));
+        let output = self.transform(root, "", "output", &self.around(&OUTPUT_VARIABLES));
+        let variables = self.around(&TIMEOUT_VARIABLES);
         let timeout =
             root.get("timeout").and_then(|value| self.timeout(value, "/timeout", &variables));
         let tasks = match root.get("do") {
@@ -35,8 +39,9 @@ impl Parser<'_> {
                 Vec::new()
             }
         };
+        let schedule = root.get("schedule").and_then(|value| self.schedule(value));
         let nodes = std::mem::take(&mut self.nodes);
-        Model { nodes, root: tasks, input, output, timeout }
+        Model { nodes, root: tasks, input, output, timeout, schedule }
     }
 
     fn document(&mut self, document: &Value) {
@@ -78,12 +83,23 @@ impl Parser<'_> {
         }
     }
 
+    /// Variables of a place outside of the tasks, with the declared secrets.
+    fn around(&self, names: &[&str]) -> Vec<String> {
+        let names = names.iter().map(|name| (*name).to_owned());
+        names.chain(self.secret_variables()).collect()
+    }
+
     /// Checks the reusable parts, those that nothing uses included.
     fn reusable(&mut self, reusable: &Value) {
         let Some(map) = self.object(reusable, "/use", "`use`") else { return };
-        self.only(map, "/use", "`use`", &["errors", "retries", "timeouts"]);
+        self.only(map, "/use", "`use`", &USE);
+        if let Some(secrets) = map.get("secrets") {
+            self.declared_secrets(secrets, "/use/secrets");
+        }
         let known = |section: &&str| map.contains_key(*section);
-        for section in ["errors", "retries", "timeouts"].into_iter().filter(known) {
+        for section in
+            ["authentications", "errors", "retries", "timeouts"].into_iter().filter(known)
+        {
             let pointer = at("/use", section);
             let value = map.get(section).unwrap_or(&Value::Null);
             let Some(entries) = self.object(value, &pointer, "a section of `use`") else {
@@ -92,21 +108,22 @@ impl Parser<'_> {
             for (name, entry) in entries {
                 let pointer = at(&pointer, name);
                 match section {
+                    "authentications" => drop(self.policy(entry, &pointer)),
                     "errors" => drop(self.error(entry, &pointer)),
                     "retries" => drop(self.retry_policy(entry, &pointer)),
-                    _ => drop(self.timeout_definition(entry, &pointer, &owned(&TIMEOUT_VARIABLES))),
+                    _ => drop(self.timeout_definition(
+                        entry,
+                        &pointer,
+                        &self.around(&TIMEOUT_VARIABLES),
+                    )),
                 }
             }
         }
     }
 }
 
-fn owned(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
 /// Whether a text may be a namespace or a name.
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
     (1..=63).contains(&text.len())
         && text.chars().all(inner)
@@ -115,7 +132,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// Whether a text is a semantic version: three numbers, then perhaps `-pre.release` and `+build`.
-fn is_version(text: &str) -> bool {
+pub(super) fn is_version(text: &str) -> bool {
     let (text, build) = text.split_once('+').unwrap_or((text, "0"));
     let (numbers, release) = text.split_once('-').unwrap_or((text, "0"));
     let number = |part: &str| {

@@ -9,7 +9,7 @@ use crate::model::{Case, For, Kind, Node, NodeId, Then};
 /// Keys that every task may have.
 const BASE: [&str; 7] = ["if", "input", "output", "export", "timeout", "then", "metadata"];
 /// The supported types of tasks: the key that tells the type, and the keys that belong to it.
-const TYPES: [(&str, &[&str]); 9] = [
+const TYPES: [(&str, &[&str]); 12] = [
     ("for", &["for", "while", "do"]),
     ("do", &["do"]),
     ("set", &["set"]),
@@ -19,9 +19,10 @@ const TYPES: [(&str, &[&str]); 9] = [
     ("raise", &["raise"]),
     ("wait", &["wait"]),
     ("call", &["call", "with"]),
+    ("run", &["run"]),
+    ("listen", &["listen", "foreach"]),
+    ("emit", &["emit"]),
 ];
-/// Types of the DSL that are not supported.
-const UNSUPPORTED: [&str; 3] = ["emit", "listen", "run"];
 /// Bytes of a task's name at most: names are part of the keys in every fact.
 const NAME_BYTES: usize = 100;
 
@@ -108,11 +109,6 @@ impl Parser<'_> {
     fn kind(&mut self, task: &Object, place: &Place<'_>) -> Option<Kind> {
         let pointer = place.pointer.as_str();
         let supported = TYPES.map(|(name, _)| name).join(", ");
-        if let Some(other) = UNSUPPORTED.iter().find(|name| task.contains_key(**name)) {
-            let message = format!("`{other}` tasks are not supported; supported are {supported}");
-            self.problem(at(pointer, other), message);
-            return None;
-        }
         let Some((name, keys)) = TYPES.iter().find(|(name, _)| task.contains_key(*name)) else {
             let keys = task.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             let message = format!(
@@ -136,6 +132,9 @@ impl Parser<'_> {
                 let variables = self.variables(&[]);
                 self.length(value, &at(pointer, "wait"), &variables).map(Kind::Wait)
             }
+            "run" => self.run(value, pointer),
+            "listen" => self.listen(task, value, pointer),
+            "emit" => self.emit(value, pointer),
             _ => self.call(task, value, pointer),
         }
     }
