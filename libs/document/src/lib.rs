@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod json;
+pub mod marks;
 mod places;
 mod scalar;
 mod schema;

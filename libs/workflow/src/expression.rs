@@ -11,6 +11,7 @@ mod meter;
 mod natives;
 mod operators;
 mod template;
+mod uri;
 mod value;
 
 use std::cell::Cell;
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 use self::meter::Guarded;
 pub(crate) use self::template::Template;
+pub(crate) use self::uri::UriTemplate;
 use crate::Error;
 
 /// What an expression is evaluated in.
@@ -42,12 +44,16 @@ struct Compiled {
     filter: Filter<Guarded>,
     /// The variables that it reads, in the order in which the filter expects them.
     variables: Vec<String>,
+    /// The marks of the secrets that it reads.
+    secrets: Value,
     /// Whether it can neither recurse nor nest deeply, so that any thread's stack is enough.
     shallow: bool,
 }
 
 impl Expression {
     /// Compiles `source`, which stands bare or in `${ }`, for a place that has `variables`.
+    ///
+    /// A declared secret is among them as `$secrets.name`; the value of `$secrets.name` is a mark.
     ///
     /// The error says what is wrong with the source.
     pub(crate) fn parse(source: &str, variables: &[String]) -> Result<Expression, String> {

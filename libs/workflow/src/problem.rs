@@ -50,7 +50,11 @@ impl Problems {
     }
 
     pub(crate) fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem::new(pointer, message));
+        // A reusable part is read wherever it is used.
+        let problem = Problem::new(pointer, message);
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
     }
 }
 

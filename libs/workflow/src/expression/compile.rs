@@ -3,18 +3,25 @@
 mod inspect;
 mod library;
 
+use std::collections::BTreeSet;
+
 use jaq_core::Compiler;
 use jaq_core::load::lex::{StrPart, Tok, Token};
 use jaq_core::load::parse::{Def, Parser, Term};
 use jaq_core::load::{Arena, File, Lexer, Loader};
+use muster_document::marks;
+use serde_json::{Map, Value};
 
 use self::inspect::Inspection;
+pub(super) use self::inspect::SECRETS;
 use super::guard::Guard;
 use super::{Compiled, natives};
 use crate::limits;
 
 /// Name under which the whole expression is defined; source cannot use it.
 const MAIN: &str = "__main";
+/// Begins the entry of a declared secret among the variables of a place.
+const DECLARED: &str = "$secrets.";
 /// Nesting of terms up to which an expression counts as shallow.
 const SHALLOW: usize = 32;
 /// Nesting of terms beyond which an expression is refused; a pipe of n filters nests n deep.
@@ -33,6 +40,7 @@ fn compile_deep(source: &str, variables: &[String]) -> Result<Compiled, String> 
     if inspection.depth > DEEP {
         return Err(format!("the expression nests {} deep, {DEEP} at most", inspection.depth));
     }
+    let secrets = secrets(&inspection.secrets, variables)?;
     let used = variables.iter().filter(|name| inspection.variables.contains(name.as_str()));
     let used: Vec<String> = used.cloned().collect();
     let library = library::reachable(&inspection.calls);
@@ -49,7 +57,32 @@ fn compile_deep(source: &str, variables: &[String]) -> Result<Compiled, String> 
         .with_global_vars(used.iter().map(String::as_str))
         .compile(modules)
         .map_err(|errors| undefined(&errors, variables))?;
-    Ok(Compiled { source: source.to_owned(), filter, variables: used, shallow })
+    Ok(Compiled { source: source.to_owned(), filter, variables: used, secrets, shallow })
+}
+
+/// What `$secrets` is here: a mark for each secret that is read.
+fn secrets(read: &BTreeSet<Vec<String>>, variables: &[String]) -> Result<Value, String> {
+    let declared = |name: &str| {
+        let declared = variables.iter().filter_map(|name| name.strip_prefix(DECLARED));
+        declared.into_iter().any(|declared| declared == name)
+    };
+    let mut secrets = Value::Object(Map::new());
+    for path in read {
+        if let Some(name) = path.first().filter(|name| !declared(name)) {
+            return Err(format!("there is no secret {name:?} in use.secrets"));
+        }
+        // The set is ordered: a field of a secret comes after the whole, and stands for more.
+        let mut place = &mut secrets;
+        for step in path {
+            if !place.is_object() {
+                *place = Value::Object(Map::new());
+            }
+            let Value::Object(fields) = place else { break };
+            place = fields.entry(step.as_str()).or_insert(Value::Null);
+        }
+        *place = Value::String(marks::mark(path));
+    }
+    Ok(secrets)
 }
 
 fn parse(source: &str) -> Result<Term<&str>, String> {

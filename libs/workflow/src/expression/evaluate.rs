@@ -4,10 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jaq_core::{Ctx, Vars};
 use jaq_json::Val;
+use muster_document::marks;
 use serde_json::Value;
 
 use super::meter::{Guarded, Meter, Stop};
-use super::{Compiled, Surroundings, value};
+use super::{Compiled, Surroundings, compile, value};
 use crate::{Error, ErrorType, limits, stack};
 
 /// How far an evaluation on the caller's own stack may grow it, in bytes.
@@ -18,13 +19,17 @@ pub(super) fn evaluate(
     input: &Value,
     around: &dyn Surroundings,
 ) -> Result<Value, Error> {
-    let variables: Vec<Value> =
-        compiled.variables.iter().map(|name| around.variable(name)).collect();
+    let value = |name: &String| match name.as_str() {
+        compile::SECRETS => compiled.secrets.clone(),
+        name => around.variable(name),
+    };
+    let variables: Vec<Value> = compiled.variables.iter().map(value).collect();
     let bytes = std::iter::once(input).chain(&variables).map(crate::size::size).sum::<u64>();
     // Going in and out costs as well.
     let all = around.steps().get().saturating_sub(10 + bytes / 256);
     let (result, left) = run_where_there_is_room(compiled, input, &variables, all);
     around.steps().set(left);
+    let result = result.and_then(|value| marked(value, input, &variables));
     result.map_err(|failure| match failure {
         Failure::Stopped(Stop::Steps) if all < limits::EXPRESSION_STEPS => exhausted(),
         failure => failure.error(compiled),
@@ -50,6 +55,25 @@ fn run_where_there_is_room(
             .unwrap_or_else(|message| (Err(Failure::Failed(message)), 0));
     }
     (result, all - (steps - rest))
+}
+
+/// Lets only those marks of secrets out that came in: data from outside must not become one by
+/// being decoded or put together.
+fn marked(mut value: Value, input: &Value, variables: &[Value]) -> Result<Value, Failure> {
+    if !marks::is_marked(&value) {
+        return Ok(value);
+    }
+    let mut known = marks::marks(input);
+    known.extend(variables.iter().flat_map(marks::marks));
+    if marks::marks(&value).is_subset(&known) {
+        return Ok(value);
+    }
+    if known.is_empty() {
+        marks::unmark(&mut value);
+        return Ok(value);
+    }
+    let message = "it changed a secret; a secret can be put into a text, but not computed with";
+    Err(Failure::Failed(message.to_owned()))
 }
 
 fn exhausted() -> Error {

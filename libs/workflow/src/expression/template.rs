@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::uri::UriTemplate;
 use super::{Expression, Surroundings, strip};
 use crate::{Error, ErrorType, limits};
 
@@ -10,6 +11,8 @@ use crate::{Error, ErrorType, limits};
 pub(crate) enum Template {
     Literal(Value),
     Expression(Expression),
+    /// A text with `{names}` in it.
+    Uri(UriTemplate),
     Array(Vec<Template>),
     Object(Vec<(String, Template)>),
 }
@@ -102,6 +105,7 @@ impl Template {
                 *room = room.checked_sub(crate::size::size(&value)).ok_or_else(too_large)?;
                 Ok(value)
             }
+            Template::Uri(template) => template.expand(input).map(Value::String),
             Template::Array(templates) => templates
                 .iter()
                 .map(|template| template.fill(input, around, room))

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use muster_document::marks;
 use serde_json::{Value, json};
 
 use super::Machine;
@@ -88,10 +89,30 @@ impl<'m> Scope<'m> {
                 }
                 (for_.at == name).then(|| Value::from(at))
             }
+            (Kind::Listen(listen), Detail::Listen(listening)) => {
+                let (foreach, current) = (listen.foreach.as_ref()?, listening.current.as_ref()?);
+                if foreach.item == name {
+                    return Some(current.item.as_ref().clone());
+                }
+                (foreach.at == name).then(|| Value::from(current.index))
+            }
             (Kind::Try(try_), Detail::Try { phase: Phase::Catching(error), .. }) => {
                 (try_.variable == name).then(|| error_value(error))
             }
             _ => None,
+        }
+    }
+
+    /// `$authorization`: what a call's request is authorized with. Its parameter is a mark: it is
+    /// known where the request is made, and replaced in that request alone.
+    fn authorization(&self) -> Value {
+        let node = self.machine.get(self.run).and_then(|run| run.node);
+        let node = node.filter(|_| self.upcoming.is_none());
+        match self.machine.state.definition.kind(node) {
+            Some(Kind::Call { scheme: Some(scheme), .. }) => {
+                json!({"scheme": scheme, "parameter": marks::AUTHORIZATION})
+            }
+            _ => Value::Null,
         }
     }
 
@@ -129,6 +150,7 @@ impl Surroundings for Scope<'_> {
             "$task" => self.task(),
             "$workflow" => self.machine.workflow(&self.machine.state.input),
             "$runtime" => runtime(),
+            "$authorization" => self.authorization(),
             other => self.surrounding(other),
         }
     }
@@ -169,7 +191,7 @@ impl Machine<'_> {
     }
 }
 
-fn runtime() -> Value {
+pub(crate) fn runtime() -> Value {
     json!({"name": "muster", "version": env!("CARGO_PKG_VERSION"), "metadata": {}})
 }
 

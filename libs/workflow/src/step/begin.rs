@@ -138,8 +138,11 @@ impl Machine<'_> {
         }
     }
 
-    /// Begins the next iteration of a `for`, or ends it.
+    /// Begins the next iteration of a `for` or the next item of a `foreach`, or ends it.
     pub(super) fn iterate(&mut self, run: usize) {
+        if matches!(self.detail(run), Detail::Listen(_)) {
+            return self.next_item(run);
+        }
         let Detail::Loop { items, index } = self.detail(run) else { return };
         let (next, count) =
             (index.map_or(0, |index| index + 1), items.as_array().map_or(0, Vec::len));

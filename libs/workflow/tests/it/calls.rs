@@ -118,6 +118,8 @@ fn references_are_the_names_that_are_no_expressions() {
             "tools": {},
             "models": {"small": "/do/4/f"},
             "collections": {"books": "/do/3/e"},
+            "secrets": {},
+            "workflows": {},
         })
     );
 }

@@ -104,7 +104,8 @@ fn calls_are_checked() {
         - f: {call: 7}
         ",
         &[
-            "/do/0/a/call: `call: http` is not supported; supported are agent, tool, model, search",
+            "/do/0/a/with/endpoint: `call: http` needs `endpoint`",
+            "/do/0/a/with/method: `call: http` needs `method`",
             "/do/1/b/with: `with` is missing: the arguments of agent: agent, input, prompt",
             "/do/2/c/with/mood: `mood` is not supported in `with` of `call: agent`; supported are agent, input, prompt",
             "/do/2/c/with: `call: agent` takes only one of `input` or `prompt`",
@@ -130,10 +131,10 @@ fn expressions_are_checked_with_their_variables() {
         ",
         &[
             "/do/0/a/if: syntax error in the jq expression: expected term but found its end: `.x >`",
-            "/do/0/a/set/y: there is no variable $item here; there are $context, $input, $task, $workflow, $runtime: `$item`",
+            "/do/0/a/set/y: there is no variable $item here; there are $context, $input, $task, $workflow, $runtime, $secrets, $authorization: `$item`",
             "/do/0/a/set/z: an expression must be the whole string: write `${ \"text \\(.field) text\" }` instead of `text ${ .field } text`",
-            "/do/1/b/do/0/c/set/no: there is no variable $item here; there are $context, $input, $task, $workflow, $runtime, $pet, $index: `$item`",
-            "/do/2/d/set/out: there is no variable $output here; there are $context, $input, $task, $workflow, $runtime: `$output`",
+            "/do/1/b/do/0/c/set/no: there is no variable $item here; there are $context, $input, $task, $workflow, $runtime, $secrets, $authorization, $pet, $index: `$item`",
+            "/do/2/d/set/out: there is no variable $output here; there are $context, $input, $task, $workflow, $runtime, $secrets, $authorization: `$output`",
         ],
     );
 }
@@ -202,10 +203,9 @@ fn errors_and_retries_are_checked() {
 #[test]
 fn reusable_parts_that_are_not_supported_are_refused() {
     check_text(
-        "document: {dsl: 1.0.3, namespace: a, name: b, version: 1.0.0}\nuse: {functions: {}, secrets: [x], errors: {e: {status: 500}}}\ndo: []",
+        "document: {dsl: 1.0.3, namespace: a, name: b, version: 1.0.0}\nuse: {gadgets: {}, secrets: [x], errors: {e: {status: 500}}}\ndo: []",
         &[
-            "/use/functions: `functions` is not supported in `use`; supported are errors, retries, timeouts",
-            "/use/secrets: `secrets` is not supported in `use`; supported are errors, retries, timeouts",
+            "/use/gadgets: `gadgets` is not supported in `use`; supported are authentications, errors, retries, secrets, timeouts",
             "/use/errors/e/type: `type` is missing in the error",
         ],
     );

@@ -1,4 +1,4 @@
-//! `call` tasks: Muster's own functions.
+//! `call` tasks: Muster's own functions, and the way to those of the DSL.
 
 use serde_json::Value;
 
@@ -50,8 +50,14 @@ impl Parser<'_> {
     pub(super) fn call(&mut self, task: &Object, name: &Value, pointer: &str) -> Option<Kind> {
         let at_call = at(pointer, "call");
         let name = self.text(name, &at_call, "`call`")?;
+        match name {
+            "http" => return self.http(task, pointer),
+            "openapi" => return self.openapi(task, pointer),
+            _ => {}
+        }
         let Some(signature) = SIGNATURES.iter().find(|known| known.function.name() == name) else {
-            let known = SIGNATURES.map(|signature| signature.function.name()).join(", ");
+            let known = SIGNATURES.each_ref().map(|signature| signature.function.name());
+            let known = format!("http, openapi, {}", known.join(", "));
             let message = format!("`call: {name}` is not supported; supported are {known}");
             self.problem(at_call, message);
             return None;
@@ -66,7 +72,7 @@ impl Parser<'_> {
         self.arguments(signature, with, &at_with);
         let variables = self.variables(&[]);
         let arguments = self.template(&Value::Object(with.clone()), &at_with, &variables);
-        Some(Kind::Call { function: signature.function, arguments })
+        Some(Kind::Call { function: signature.function, arguments, scheme: None })
     }
 
     fn arguments(&mut self, signature: &Signature, with: &Object, pointer: &str) {
@@ -121,6 +127,8 @@ impl Parser<'_> {
             Function::Tool => &mut self.references.tools,
             Function::Model => &mut self.references.models,
             Function::Search => &mut self.references.collections,
+            // Named by an address, not by a name.
+            Function::Http | Function::Openapi => return,
         };
         references.entry(name.to_owned()).or_insert(task);
     }
@@ -136,7 +144,7 @@ pub(crate) fn naming_argument(function: Function) -> &'static str {
 pub(super) fn may_be_text(template: &Template) -> bool {
     match template {
         Template::Literal(value) => value.is_string(),
-        Template::Expression(_) => true,
+        Template::Expression(_) | Template::Uri(_) => true,
         Template::Array(_) | Template::Object(_) => false,
     }
 }

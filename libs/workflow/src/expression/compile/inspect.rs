@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Pattern, Term};
-use jaq_core::path::Part;
+use jaq_core::path::{Part, Path};
 
 use crate::expression::natives;
+
+/// The variable that holds the secrets.
+pub(in crate::expression) const SECRETS: &str = "$secrets";
 
 /// A filter's name and number of arguments.
 pub(super) type Signature<'s> = (&'s str, usize);
@@ -15,6 +18,8 @@ pub(super) type Signature<'s> = (&'s str, usize);
 pub(super) struct Inspection<'s> {
     pub(super) calls: BTreeSet<Signature<'s>>,
     pub(super) variables: BTreeSet<&'s str>,
+    /// The secrets that it reads, each with the fields that lead into it.
+    pub(super) secrets: BTreeSet<Vec<String>>,
     /// Whether it defines filters of its own.
     pub(super) defines: bool,
     pub(super) depth: usize,
@@ -38,6 +43,9 @@ impl<'s> Inspection<'s> {
         match term {
             Term::Id | Term::Recurse | Term::Num(_) | Term::Arr(None) => {}
             Term::Break(name) => self.name(name),
+            Term::Var(SECRETS) => self.fail(format!(
+                "{SECRETS} must be followed by the name of a secret: write {SECRETS}.name"
+            )),
             Term::Var(name) => {
                 self.name(name);
                 self.variables.insert(name);
@@ -110,7 +118,13 @@ impl<'s> Inspection<'s> {
                 self.terms(arguments, depth);
             }
             Term::Path(inner, path) => {
-                self.term(inner, depth);
+                match secret(inner, path) {
+                    Some(secret) => {
+                        self.variables.insert(SECRETS);
+                        self.secrets.insert(secret);
+                    }
+                    None => self.term(inner, depth),
+                }
                 for (part, _) in &path.0 {
                     match part {
                         Part::Index(index) => self.term(index, depth),
@@ -167,4 +181,25 @@ impl<'s> Inspection<'s> {
     fn fail(&mut self, problem: String) {
         self.problem.get_or_insert(problem);
     }
+}
+
+/// The secret that `$secrets.name.field` reads.
+fn secret(inner: &Term<&str>, path: &Path<Term<&str>>) -> Option<Vec<String>> {
+    let Term::Var(SECRETS) = inner else { return None };
+    let steps = path.0.iter().map_while(|(part, _)| match part {
+        Part::Index(Term::Str(None, parts)) => text(parts),
+        _ => None,
+    });
+    let steps: Vec<String> = steps.collect();
+    (!steps.is_empty()).then_some(steps)
+}
+
+/// A string that nothing is put into.
+fn text(parts: &[StrPart<&str, Term<&str>>]) -> Option<String> {
+    let piece = |part: &StrPart<&str, Term<&str>>| match part {
+        StrPart::Str(text) => Some((*text).to_owned()),
+        StrPart::Char(character) => Some(character.to_string()),
+        StrPart::Term(_) => None,
+    };
+    parts.iter().map(piece).collect()
 }

@@ -1,0 +1,70 @@
+//! What the evaluated arguments of a call must be, also where expressions compute them.
+
+use muster_document::marks;
+use serde_json::Value;
+
+use crate::{Error, ErrorType, Function};
+
+pub(super) fn check_call(function: Function, arguments: &Value) -> Result<(), Error> {
+    match function {
+        Function::Agent | Function::Tool | Function::Model | Function::Search => {
+            inward(function, arguments)
+        }
+        Function::Http => {
+            text(function, arguments, "/method")?;
+            address(function, arguments, "/endpoint/uri")?;
+            map(function, arguments, "/headers")?;
+            map(function, arguments, "/query")
+        }
+        Function::Openapi => {
+            address(function, arguments, "/document/endpoint/uri")?;
+            text(function, arguments, "/operationId")?;
+            map(function, arguments, "/parameters")
+        }
+    }
+}
+
+/// What is called must be named by a string; and nothing of ours may get a secret's mark, since
+/// only requests to servers outside have it replaced.
+fn inward(function: Function, arguments: &Value) -> Result<(), Error> {
+    text(function, arguments, &format!("/{}", crate::definition::naming_argument(function)))?;
+    if marks::is_marked(arguments) {
+        let detail = format!(
+            "the arguments of call: {} hold a secret, but only calls of servers outside, such as \
+             call: http, can use secrets",
+            function.name()
+        );
+        return Err(Error::new(ErrorType::Configuration, detail));
+    }
+    Ok(())
+}
+
+fn text(function: Function, arguments: &Value, pointer: &str) -> Result<(), Error> {
+    match arguments.pointer(pointer) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(()),
+        other => Err(wrong(function, pointer, "a name", other)),
+    }
+}
+
+fn address(function: Function, arguments: &Value, pointer: &str) -> Result<(), Error> {
+    let is_web = |text: &str| text.starts_with("http://") || text.starts_with("https://");
+    match arguments.pointer(pointer) {
+        Some(Value::String(text)) if is_web(text) || marks::is_text_marked(text) => Ok(()),
+        other => Err(wrong(function, pointer, "an address with https:// or http://", other)),
+    }
+}
+
+fn map(function: Function, arguments: &Value, pointer: &str) -> Result<(), Error> {
+    match arguments.pointer(pointer) {
+        None | Some(Value::Null | Value::Object(_)) => Ok(()),
+        other => Err(wrong(function, pointer, "a map", other)),
+    }
+}
+
+fn wrong(function: Function, pointer: &str, wanted: &str, given: Option<&Value>) -> Error {
+    let given = given.unwrap_or(&Value::Null);
+    let field = pointer.trim_start_matches('/').replace('/', ".");
+    let detail =
+        format!("`{field}` of call: {} must be {wanted}, not {given:.100}", function.name());
+    Error::new(ErrorType::Expression, detail)
+}
