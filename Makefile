@@ -22,7 +22,7 @@ demo: ## build, start everything, run the example (INPUT=file.md), leave nothing
 test: ## set everything up and run all tests
 	@$(PYTHON) deploy/local/servers.py doctor
 	@$(MUSTER) run env -u OPENAI_API_KEY -u OPENAI_BASE_URL \
-		sh -c 'cargo build --workspace --all-targets && cargo test --workspace'
+		sh -c 'cargo build --workspace --all-targets && cargo test --workspace --no-fail-fast'
 
 up: ## start the whole platform in the background and print its address
 	@$(MUSTER) up

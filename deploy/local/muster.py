@@ -19,6 +19,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -157,11 +158,25 @@ def up(dev, _):
     program = build()
     with servers.stopped_again_on_failure(dev, Platform):
         servers.up(dev)
+        environment = dict(os.environ, **dev.read_env())
         with dev.locked():
-            Platform(dev).up(program, dict(os.environ, **dev.read_env()), servers.say)
+            Platform(dev).up(program, environment, servers.say)
             dev.save()
+    servers.say(models(environment))
     print(f"Muster is up (log: {dev.dir / 'log' / 'muster.log'}; stop it with: make down). Tell your shell where:")
     print(f"  export MUSTER={dev.state['muster']['url']}")
+
+
+def models(environment):
+    """Who answers agents: told here, because a model that is not the one that was meant answers, too."""
+    address = environment.get("OPENAI_BASE_URL") or (environment.get("OPENAI_API_KEY") and "https://api.openai.com/v1")
+    if not address:
+        return "models: the built-in offline model answers; OPENAI_API_KEY or OPENAI_BASE_URL choose a real one (then again: make up)"
+    # Without the user and the password that an address may have.
+    parts = urllib.parse.urlsplit(address)
+    shown = urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    model = environment.get("MUSTER_OPENAI_MODEL")
+    return f"models: {shown}" + (f", {model} where an agent names none" if model else "")
 
 
 def down(dev, _):
