@@ -1,0 +1,532 @@
+//! Telling the world of events, and listening for them.
+
+use muster_workflow::{Definition, Effect, Execution, Fact, Input, Interest, Schedule, Status};
+use serde_json::{Value, json};
+
+use crate::driver::{Driver, document};
+
+/// An event; what `more` has comes in, or replaces what is there.
+fn event(kind: &str, data: Value, more: Value) -> Value {
+    let mut event = json!({
+        "specversion": "1.0", "id": "e-1", "source": "https://example.com/tests", "type": kind, "data": data,
+    });
+    if let (Value::Object(event), Value::Object(more)) = (&mut event, more) {
+        event.extend(more);
+    }
+    event
+}
+
+impl Driver {
+    /// An event for the task at this key; true if that changed anything.
+    fn hear(&mut self, task: &str, position: u64, event: Value) -> bool {
+        self.input(&Input::Event { task: Some(task.to_owned()), position, event })
+    }
+
+    fn signal(&mut self, position: u64, event: Value) -> bool {
+        self.input(&Input::Event { task: None, position, event })
+    }
+
+    /// Keys of the tasks that are registered for events.
+    fn listening(&self) -> Vec<&str> {
+        let mut tasks = Vec::new();
+        for effect in &self.told {
+            match effect {
+                Effect::Listen { task, .. } => tasks.push(task.as_str()),
+                Effect::StopListening { task, .. } => tasks.retain(|known| known != task),
+                _ => {}
+            }
+        }
+        tasks
+    }
+
+    /// The state from the journal alone, and through a snapshot, is the same.
+    fn check_replay(&self) {
+        let mut again = Execution::new(self.execution.id(), self.execution.definition().clone());
+        for fact in &self.journal {
+            let text = serde_json::to_string(fact).unwrap();
+            assert_eq!(serde_json::from_str::<Fact>(&text).unwrap(), *fact, "{text}");
+            again.apply(fact);
+        }
+        assert_eq!(again.hash(), self.execution.hash());
+        let saved = self.execution.save().unwrap();
+        let restored = Execution::restore(&saved, self.execution.definition().clone()).unwrap();
+        assert_eq!(restored.hash(), self.execution.hash());
+    }
+}
+
+const ONE: &str = "
+- hear: {listen: {to: {one: {with: {type: order.placed, data: '${ .total > 10 }'}}}}}
+";
+
+#[test]
+fn an_event_that_fits_is_the_output_and_ends_the_listening() {
+    let mut driver = Driver::start(ONE, Value::Null);
+    assert_eq!((driver.status(), driver.listening()), (Status::Waiting, vec!["/do/0/hear"]));
+    assert!(!driver.hear("/do/0/hear", 1, event("order.placed", json!({"total": 9}), json!({}))));
+    assert!(!driver.hear("/do/0/hear", 2, event("order.paid", json!({"total": 11}), json!({}))));
+    assert!(!driver.hear("/do/0/hear", 3, event("order.placed", json!("nonsense"), json!({}))));
+    assert!(!driver.hear("/do/1/other", 4, event("order.placed", json!({"total": 11}), json!({}))));
+    driver.check_replay();
+    assert!(driver.hear("/do/0/hear", 5, event("order.placed", json!({"total": 11}), json!({}))));
+    assert_eq!(*driver.output(), json!([{"total": 11}]));
+    assert!(driver.listening().is_empty());
+    driver.check_replay();
+    assert!(!driver.hear("/do/0/hear", 5, event("order.placed", json!({"total": 11}), json!({}))));
+}
+
+/// Listens with `to`, gives these events, and tells what came out; null while it listens.
+fn hear(to: &str, rest: &str, events: &[Value]) -> Value {
+    let mut driver =
+        Driver::start(&format!("- hear: {{listen: {{to: {to}}}{rest}}}"), json!({"id": 7}));
+    for (position, event) in events.iter().enumerate() {
+        driver.hear("/do/0/hear", position as u64, event.clone());
+        driver.check_replay();
+    }
+    match driver.execution.error() {
+        Some(error) => panic!("{error}"),
+        None => driver.execution.output().cloned().unwrap_or_default(),
+    }
+}
+
+#[test]
+fn attributes_are_compared_as_texts_patterns_and_expressions() {
+    let check = |with: &str, event: Value, wanted: bool| {
+        let heard = hear(&format!("{{one: {{with: {{{with}}}}}}}"), "", &[event]);
+        assert_eq!(heard != Value::Null, wanted, "{with}");
+    };
+    let order = |more: Value| event("order.placed", json!({"n": 1, "tags": ["a"]}), more);
+    check("type: order.placed", order(json!({})), true);
+    check("type: order_placed", order(json!({})), false);
+    check("type: 'order[.].+'", order(json!({})), true);
+    check("type: 'order'", order(json!({})), false);
+    check("type: 'rder.*'", order(json!({})), false);
+    check("source: 'https://example.com/tests'", order(json!({})), true);
+    check(
+        "source: 'https://example.com/a?b=c+d'",
+        order(json!({"source": "https://example.com/a?b=c+d"})),
+        true,
+    );
+    check("subject: '${ startswith(\"or\") }'", order(json!({"subject": "order"})), true);
+    check("subject: '${ startswith(\"or\") }'", order(json!({})), false);
+    check("subject: '${ $input.id | tostring }'", order(json!({"subject": "7"})), true);
+    check("subject: '${ $input.id | tostring }'", order(json!({"subject": "8"})), false);
+    check("roomid: 5", order(json!({"roomid": 5})), true);
+    check("data: {n: 1}", order(json!({})), true);
+    check("data: {n: 2}", order(json!({})), false);
+    check("data: '${ .tags[0] == \"a\" }'", order(json!({})), true);
+    check("data: '${ .tags.x }'", order(json!({})), false);
+}
+
+#[test]
+fn all_wants_an_event_for_each_filter_in_any_order() {
+    let to = "{all: [{with: {type: a}}, {with: {type: b}}]}";
+    let (a, b) = (event("a", json!(1), json!({})), event("b", json!(2), json!({})));
+    assert_eq!(hear(to, "", &[a.clone()]), Value::Null);
+    assert_eq!(hear(to, "", &[a.clone(), a.clone()]), Value::Null);
+    assert_eq!(hear(to, "", &[b.clone(), b.clone(), a.clone()]), json!([2, 1]));
+    assert_eq!(hear(to, "", &[a, b]), json!([1, 2]));
+}
+
+#[test]
+fn correlated_events_have_one_value_in_common() {
+    let to = "{all: [
+      {with: {type: a}, correlate: {room: {from: .roomid}}},
+      {with: {type: b}, correlate: {room: {from: .data.room}}}]}";
+    let a = |room: &str| event("a", json!({"a": room}), json!({"roomid": room}));
+    let b = |room: Value| event("b", json!({"room": room}), json!({}));
+    let heard = [b(json!("y")), a("x"), a("y")];
+    assert_eq!(hear(to, "", &heard), json!([{"room": "y"}, {"a": "y"}]));
+    assert_eq!(hear(to, "", &[a("x"), b(json!("y")), b(Value::Null)]), Value::Null);
+    assert_eq!(hear(to, "", &[a("7"), b(json!(7))]), json!([{"a": "7"}, {"room": 7}]));
+    let to = "{one: {with: {type: b}, correlate: {room: {from: .data.room, expect: '${ .id }'}}}}";
+    assert_eq!(hear(to, "", &[b(json!(6))]), Value::Null);
+    assert_eq!(hear(to, "", &[b(json!(6)), b(json!(7))]), json!([{"room": 7}]));
+    let to = "{one: {with: {type: b}, correlate: {room: {from: .data.room, expect: '7'}}}}";
+    assert_eq!(hear(to, "", &[b(json!(7))]), json!([{"room": 7}]));
+}
+
+#[test]
+fn any_goes_on_until_a_condition_holds_or_other_events_come() {
+    let n = |n: i64| event("n", json!(n), json!({}));
+    let stop = event("stop", json!("stop"), json!({}));
+    assert_eq!(hear("{any: []}", "", &[stop.clone()]), json!(["stop"]));
+    let to = "{any: [], until: '( . | length ) > 2'}";
+    assert_eq!(hear(to, "", &[n(1), n(2)]), Value::Null);
+    assert_eq!(hear(to, "", &[n(1), n(2), n(3), n(4)]), json!([1, 2, 3]));
+    let to = "{any: [{with: {type: n}}], until: {one: {with: {type: stop}}}}";
+    assert_eq!(hear(to, "", &[n(1), n(2), stop.clone()]), json!([1, 2]));
+    assert_eq!(hear(to, "", &[stop.clone()]), json!([]));
+    let to = "{any: [], until: {all: [{with: {type: stop}}, {with: {type: n, data: 9}}]}}";
+    assert_eq!(hear(to, "", &[n(1), n(9), n(9), stop.clone()]), json!([1, 9]));
+    assert_eq!(hear("{any: [], until: '${ false }'}", "", &[n(1), n(2)]), Value::Null);
+}
+
+#[test]
+fn what_was_published_first_comes_first() {
+    let mut driver =
+        Driver::start("- hear: {listen: {to: {any: [], until: 'length == 3'}}}", Value::Null);
+    for position in [7, 3, 5] {
+        driver.hear("/do/0/hear", position, event("n", json!(position), json!({})));
+    }
+    assert_eq!(*driver.output(), json!([3, 5, 7]));
+}
+
+#[test]
+fn data_envelope_and_raw_are_read() {
+    let check = |read: &str, event: &Value, expected: Value| {
+        let tasks = format!("- hear: {{listen: {{to: {{any: []}}, read: {read}}}}}");
+        let mut driver = Driver::start(&tasks, Value::Null);
+        driver.hear("/do/0/hear", 1, event.clone());
+        assert_eq!(*driver.output(), json!([expected]), "{read}");
+    };
+    let structured = event("a", json!({"n": 1}), json!({"roomid": "x"}));
+    check("data", &structured, json!({"n": 1}));
+    check("envelope", &structured, structured.clone());
+    check("raw", &structured, json!("{\"n\":1}"));
+    let text = event("a", json!("hello"), json!({"datacontenttype": "text/plain"}));
+    check("raw", &text, json!("hello"));
+    check("raw", &event("a", json!("hello"), json!({})), json!("\"hello\""));
+    let bytes =
+        json!({"specversion": "1.0", "id": "1", "source": "s", "type": "a", "data_base64": "AAE="});
+    check("data", &bytes, json!("AAE="));
+    check("raw", &bytes, json!("AAE="));
+    let empty = json!({"specversion": "1.0", "id": "1", "source": "s", "type": "a"});
+    check("data", &empty, Value::Null);
+    check("raw", &empty, json!(""));
+}
+
+const EACH: &str = "
+- hear:
+    listen: {to: {any: [{with: {type: n}}], until: {one: {with: {type: stop}}}}}
+    foreach:
+      item: number
+      at: i
+      do:
+      - ask: {call: tool, with: {tool: t, arguments: {n: '${ $number }', i: '${ $i }', in: '${ . }'}}}
+      - more: {set: {n: '${ .n + 1 }'}}
+      output: {as: '${ {n: .n, i: $i, of: $number} }'}
+      export: {as: '${ ($context // 0) + .n }'}
+    output: {as: '${ {list: ., sum: $context} }'}
+";
+
+#[test]
+fn foreach_takes_one_item_after_the_other_and_keeps_the_rest_in_order() {
+    let mut driver = Driver::start(EACH, Value::Null);
+    let n = |n: u64| event("n", json!(n), json!({}));
+    assert!(driver.hear("/do/0/hear", 1, n(10)));
+    assert_eq!(driver.called(), ["/do/0/hear[0]/foreach/do/0/ask"]);
+    assert_eq!(driver.calls[0].2["arguments"], json!({"n": 10, "i": 0, "in": 10}));
+    assert!(driver.hear("/do/0/hear", 3, n(30)));
+    assert!(driver.hear("/do/0/hear", 2, n(20)));
+    assert_eq!(driver.called().len(), 1);
+    assert!(driver.hear("/do/0/hear", 4, event("stop", Value::Null, json!({}))));
+    // It wants no more events, and does what it has.
+    assert!(driver.listening().is_empty());
+    assert!(!driver.hear("/do/0/hear", 5, n(50)));
+    driver.check_replay();
+    for (index, value) in [(0, 10), (1, 20), (2, 30)] {
+        driver.complete(&format!("/do/0/hear[{index}]/foreach/do/0/ask"), json!({"n": value}));
+        driver.check_replay();
+    }
+    let list = json!([
+        {"n": 11, "i": 0, "of": 10}, {"n": 21, "i": 1, "of": 20}, {"n": 31, "i": 2, "of": 30}
+    ]);
+    assert_eq!(*driver.output(), json!({"list": list, "sum": 63}));
+}
+
+#[test]
+fn a_condition_is_asked_when_an_item_is_done_and_drops_what_waits() {
+    let tasks = "
+    - hear:
+        listen: {to: {any: [], until: '$context == 2'}}
+        foreach:
+          do: [{nap: {wait: PT1S}}]
+          output: {as: '${ . * 10 }'}
+          export: {as: '${ ($context // 0) + 1 }'}
+    ";
+    let mut driver = Driver::start(tasks, Value::Null);
+    for n in 1..=4 {
+        driver.hear("/do/0/hear", n, event("n", json!(n), json!({})));
+    }
+    driver.fire();
+    assert_eq!(driver.listening(), ["/do/0/hear"]);
+    driver.fire();
+    assert_eq!(*driver.output(), json!([10, 20]));
+    assert!(driver.listening().is_empty() && driver.timers.is_empty());
+}
+
+#[test]
+fn an_error_in_foreach_is_the_tasks_and_exit_ends_it() {
+    let tasks = "
+    - guarded:
+        try:
+        - hear:
+            listen: {to: {any: [], until: '${ false }'}}
+            foreach:
+              do:
+              - check: {switch: [{bad: {when: '. < 0', then: fail}}, {last: {when: '. == 0', then: exit}}, {ok: {then: done}}]}
+              - fail: {raise: {error: {type: 'https://example.com/bad', status: 422}}}
+              - done: {set: {ok: true}}
+        catch: {as: e, do: [{told: {set: {status: '${ $e.status }'}}}]}
+    ";
+    let mut driver = Driver::start(tasks, Value::Null);
+    let task = "/do/0/guarded/try/0/hear";
+    driver.hear(task, 1, event("n", json!(1), json!({})));
+    assert_eq!(driver.listening(), [task]);
+    let mut other = driver.clone();
+    driver.hear(task, 2, event("n", json!(-1), json!({})));
+    assert_eq!(*driver.output(), json!({"status": 422}));
+    assert!(driver.listening().is_empty());
+    other.hear(task, 2, event("n", json!(0), json!({})));
+    assert_eq!(*other.output(), json!([{"ok": true}, 0]));
+    assert!(other.listening().is_empty());
+}
+
+#[test]
+fn a_timeout_and_a_cancel_end_the_listening() {
+    let mut driver =
+        Driver::start("- hear: {listen: {to: {any: []}}, timeout: {after: PT5S}}", Value::Null);
+    let mut other = driver.clone();
+    driver.fire();
+    assert_eq!(driver.error().status, 408);
+    assert!(driver.listening().is_empty());
+    other.input(&Input::Cancel { reason: "test".to_owned() });
+    assert_eq!(other.status(), Status::Cancelled);
+    assert!(other.listening().is_empty() && other.timers.is_empty());
+    let mut race = Driver::start(
+        "- race: {fork: {compete: true, branches: [{a: {listen: {to: {any: []}}}}, {b: {wait: PT1S}}]}}",
+        Value::Null,
+    );
+    race.fire();
+    assert_eq!(race.status(), Status::Completed);
+    assert!(race.listening().is_empty());
+    race.check_replay();
+}
+
+#[test]
+fn a_signal_waits_for_the_task_that_listens() {
+    let tasks = "
+    - nap: {wait: PT1S}
+    - both:
+        fork:
+          branches:
+          - approved: {listen: {to: {one: {with: {type: approved}}}}}
+          - paid: {listen: {to: {one: {with: {type: paid}}}}}
+    ";
+    let mut driver = Driver::start(tasks, Value::Null);
+    assert!(driver.signal(2, event("paid", json!("second"), json!({}))));
+    assert!(driver.signal(1, event("paid", json!("first"), json!({}))));
+    driver.check_replay();
+    driver.fire();
+    driver.check_replay();
+    assert_eq!(driver.listening(), ["/do/1/both/fork/branches/0/approved"]);
+    assert!(driver.signal(3, event("approved", json!(true), json!({}))));
+    assert_eq!(*driver.output(), json!([[true], ["first"]]));
+    assert!(!driver.signal(4, event("approved", json!(true), json!({}))));
+}
+
+#[test]
+fn an_event_is_emitted_with_deterministic_defaults() {
+    let tasks = "
+    - told:
+        emit:
+          event:
+            with:
+              source: https://example.com/shop
+              type: '${ \"order.\\(.what)\" }'
+              roomid: x1
+              subject: '${ .nobody }'
+              data: {total: '${ .total }', items: []}
+    ";
+    let mut driver = Driver::start(tasks, json!({"what": "placed", "total": 3}));
+    let expected = json!({
+        "specversion": "1.0", "id": "execution-1/do/0/told", "source": "https://example.com/shop",
+        "type": "order.placed", "time": "2026-01-01T12:00:00.000Z", "roomid": "x1",
+        "data": {"total": 3, "items": []},
+    });
+    assert_eq!(*driver.output(), expected);
+    let emitted = driver.told.drain(..).find_map(|effect| match effect {
+        Effect::Emit { task, event } => Some((task, event)),
+        _ => None,
+    });
+    assert_eq!(emitted, Some(("/do/0/told".to_owned(), expected)));
+}
+
+#[test]
+fn an_event_that_would_be_none_faults_its_task() {
+    let check = |with: &str, expected: &str| {
+        let tasks = format!("- told: {{emit: {{event: {{with: {{{with}}}}}}}}}");
+        let driver = Driver::start(&tasks, json!({"n": 1}));
+        let error = driver.error();
+        assert_eq!((error.status, error.instance.as_str()), (400, "/do/0/told"));
+        assert!(error.detail.contains(expected), "{error}");
+    };
+    let both = "source: 'https://example.com', type: t";
+    check("source: 'https://example.com', type: '${ .n }'", "`type` is 1, but it must be a text");
+    check(
+        "source: 'https://example.com', type: '${ .x }'",
+        "`type` is null, but an event must have one",
+    );
+    check(
+        &format!("{both}, time: '${{ \"noon\" }}'"),
+        "`time` is \"noon\", but it must be a time such as",
+    );
+    check(
+        &format!("{both}, roomid: '${{ [.n] }}'"),
+        "`roomid` is [1], but it must be a text, a number",
+    );
+    check(
+        &format!("{both}, id: '${{ \"\" }}'"),
+        "`id` is \"\", but it must be a text that is not empty",
+    );
+}
+
+#[test]
+fn a_listener_is_registered_for_what_can_be_told_before() {
+    let check = |to: &str, expected: Value| {
+        let driver = Driver::start(&format!("- hear: {{listen: {{to: {to}}}}}"), Value::Null);
+        let interests = driver.told.iter().find_map(|effect| match effect {
+            Effect::Listen { interests, .. } => Some(interests.clone()),
+            _ => None,
+        });
+        let expected: Vec<Interest> = serde_json::from_value(expected).unwrap();
+        assert_eq!(interests, Some(expected), "{to}");
+    };
+    check("{any: []}", json!([{"with": []}]));
+    check("{one: {with: {type: a}}}", json!([{"type": "a", "with": []}]));
+    check(
+        "{any: [{with: {type: a, source: 'x://y'}}, {with: {type: a, subject: s, data: '${ .n }'}}, {with: {type: b}}]}",
+        json!([{"type": "a", "with": [{"source": "x://y"}, {"subject": "s"}]}, {"type": "b", "with": []}]),
+    );
+    check("{one: {with: {type: 'a.*', subject: s}}}", json!([{"with": [{"subject": "s"}]}]));
+    check(
+        "{any: [{with: {type: a}}], until: {one: {with: {type: stop}}}}",
+        json!([{"type": "a", "with": []}, {"type": "stop", "with": []}]),
+    );
+}
+
+#[test]
+fn an_interest_covers_what_it_may_want() {
+    let interest: Interest = serde_json::from_value(
+        json!({"type": "a", "with": [{"subject": "x"}, {"source": "https://example.com/tests"}]}),
+    )
+    .unwrap();
+    assert!(interest.covers(&event("a", Value::Null, json!({}))));
+    assert!(!interest.covers(&event("b", Value::Null, json!({}))));
+    assert!(!interest.covers(&event("a", Value::Null, json!({"source": "other", "subject": "y"}))));
+    assert!(interest.covers(&event("a", Value::Null, json!({"source": "other", "subject": "x"}))));
+}
+
+#[test]
+fn what_is_wrong_in_listen_emit_and_schedule_is_told_with_its_place() {
+    let check = |text: &str, expected: &str| {
+        let problems = Definition::parse(text).map(|_| ()).unwrap_err().to_string();
+        assert!(problems.contains(expected), "{problems}\n{expected}");
+    };
+    let listen = |to: &str, expected: &str| {
+        check(&document(&format!("- hear: {{listen: {{to: {to}}}}}")), expected);
+    };
+    listen("{}", "/do/0/hear/listen/to: one of `one`, `any` and `all` is missing");
+    listen(
+        "{one: {with: {type: a}}, all: []}",
+        "only one of `one`, `any` and `all` is possible, not one and all",
+    );
+    listen("{all: []}", "/do/0/hear/listen/to/all: `all` is empty");
+    listen("{one: {}}", "/do/0/hear/listen/to/one/with: `with` is missing");
+    listen("{one: {with: {Type: a}}}", "`Type` is not an attribute of an event");
+    listen("{one: {with: {type: '(a'}}}", "`(a` is not a regular expression: ");
+    listen("{one: {with: {type: [a]}}}", "`type` must be a text or an expression, not a list of 1");
+    listen(
+        "{one: {with: {data: {n: '${ .n }'}}}}",
+        "an expression inside `data` is not supported in a filter",
+    );
+    listen(
+        "{one: {with: {type: a}}, until: 'true'}",
+        "`until` is not supported in the strategy `one`",
+    );
+    listen("{any: [], until: 3}", "`until` must be an expression or events, not the number 3");
+    listen(
+        "{any: [], until: {any: [], until: 'true'}}",
+        "`until` is not supported in the strategy `any`",
+    );
+    listen("{one: {with: {type: a}, correlate: {x: {}}}}", "correlate/x/from: `from` is missing");
+    listen(
+        "{any: [{with: {type: a}, correlate: {x: {from: .a, expect: '1'}}}, {with: {type: b}, correlate: {x: {from: .b, expect: '2'}}}]}",
+        "the correlation `x` has two values of `expect`",
+    );
+    check(
+        &document("- a: {listen: {to: {any: []}, read: all}}"),
+        "/do/0/a/listen/read: `all` is neither data, envelope nor raw",
+    );
+    check(
+        &document("- a: {emit: {event: {with: {type: t}}}}"),
+        "/do/0/a/emit/event/with/source: `source` is missing",
+    );
+    check(
+        &document("- a: {emit: {event: {with: {type: t, source: 'x://y', time: noon}}}}"),
+        "`time` is \"noon\", but it must be a time",
+    );
+    let schedule = |schedule: &str, expected: &str| {
+        check(&format!("{}schedule: {schedule}\n", document("- a: {wait: PT1S}")), expected);
+    };
+    schedule("{}", "/schedule: `schedule` needs one of every, cron, after, on");
+    schedule("{every: PT1M, cron: '0 0 * * *'}", "`schedule` can have only one of every and cron");
+    schedule("{every: {milliseconds: 10}}", "/schedule/every: `every` must be a second or more");
+    schedule(
+        "{cron: '0 0 * *'}",
+        "/schedule/cron: `0 0 * *` is not a cron expression: it has 4 fields",
+    );
+    schedule("{on: {one: {with: {data: '${ $context }'}}}}", "/schedule/on/one/with/data");
+}
+
+/// Offers events to the trigger of a schedule as orchestration does, and tells what it starts.
+fn started(on: &str, events: &[Value]) -> Vec<Value> {
+    let text = format!("{}schedule: {{on: {on}}}\n", document("- a: {wait: PT1S}"));
+    let definition = Definition::parse(&text).unwrap();
+    let Some(Schedule::Events(trigger)) = definition.schedule() else { panic!("{text}") };
+    let (mut taken, mut inputs) = (Vec::new(), Vec::new());
+    for event in events {
+        let Some(gathered) = trigger.gather(&taken, event) else { continue };
+        taken.push(event.clone());
+        if let Some(input) = gathered.input {
+            inputs.push(Value::Array(input));
+            taken.clear();
+        }
+    }
+    inputs
+}
+
+#[test]
+fn events_start_a_workflow_with_all_that_it_waits_for() {
+    let a = |n: i64| event("a", json!(n), json!({}));
+    let b = |n: i64| event("b", json!(n), json!({}));
+    assert_eq!(
+        started("{one: {with: {type: a, data: '${ . > 1 }'}}}", &[a(1), a(2), b(3), a(4)]),
+        [json!([a(2)]), json!([a(4)])]
+    );
+    assert_eq!(started("{any: [{with: {type: b}}]}", &[a(1), b(2)]), [json!([b(2)])]);
+    let all = "{all: [{with: {type: a}, correlate: {n: {from: .data}}}, {with: {type: b}, correlate: {n: {from: .data}}}]}";
+    assert_eq!(started(all, &[a(1), b(2), a(2), b(1), b(7)]), [json!([a(1), b(1)])]);
+    let until = "{any: [{with: {type: a}}], until: {one: {with: {type: b}}}}";
+    assert_eq!(started(until, &[a(1), a(2), b(3), b(4)]), [json!([a(1), a(2)]), json!([])]);
+    let count = "{any: [{with: {type: a}}], until: length == 2}";
+    assert_eq!(started(count, &[a(1), b(2), a(3), a(4)]), [json!([a(1), a(3)])]);
+}
+
+#[test]
+fn times_are_counted_from_the_beginning_of_a_schedule() {
+    let times = |schedule: &str, since: &str, after: &str| {
+        let text = format!("{}schedule: {schedule}\n", document("- a: {wait: PT1S}"));
+        let definition = Definition::parse(&text).unwrap();
+        let Some(Schedule::Times(times)) = definition.schedule() else { panic!("{text}") };
+        times.next(since.parse().unwrap(), after.parse().unwrap()).unwrap().to_rfc3339()
+    };
+    let hour = "{every: {minutes: 90}}";
+    let began = "2026-01-01T12:00:00.5Z";
+    assert_eq!(times(hour, began, began), "2026-01-01T13:30:00.500+00:00");
+    assert_eq!(times(hour, began, "2026-01-01T13:30:00.5Z"), "2026-01-01T15:00:00.500+00:00");
+    assert_eq!(times(hour, began, "2026-01-09T13:30:00Z"), "2026-01-09T13:30:00.500+00:00");
+    assert_eq!(times(hour, began, "2025-01-01T00:00:00Z"), "2026-01-01T13:30:00.500+00:00");
+    let noon = "{cron: '0 12 * * *'}";
+    assert_eq!(times(noon, began, "2026-01-09T13:30:00Z"), "2026-01-10T12:00:00+00:00");
+}
