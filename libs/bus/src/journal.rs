@@ -1,11 +1,11 @@
 //! Journals: one subject, appended only by who has read its end.
 
 use async_nats::jetstream::message::StreamMessage;
-use muster_contracts::{Code, Durable, Fault};
+use muster_contracts::{Durable, Fault};
 
 pub(crate) use crate::leader::unreadable;
 use crate::publish::{Refused, subject_of};
-use crate::{Bus, MessageId};
+use crate::{Bus, MessageId, damage};
 
 /// One journal.
 #[derive(Clone)]
@@ -53,15 +53,9 @@ impl Bus {
 
     /// What a stream keeps at an address of its own. That it is rubbish is not the fault of who reads it, and no other input would mend it.
     async fn entry<M: Durable>(&self, message: StreamMessage) -> Result<M, Fault> {
-        let StreamMessage { subject, sequence, .. } = &message;
-        let place = format!("{subject} at sequence {sequence} of {}", M::STREAM.name());
-        self.read(Some(&message.headers), message.payload).await.map_err(|fault| match fault.code {
-            Code::Invalid => {
-                let text = format!("{place} cannot be read: {}", fault.message);
-                Fault::new(Code::Internal, text)
-            }
-            _ => fault,
-        })
+        let StreamMessage { subject, sequence, headers, payload, .. } = message;
+        let read = self.read(Some(&headers), payload).await;
+        read.map_err(|fault| damage::of_entry(&subject, sequence, M::STREAM.name(), fault))
     }
 }
 

@@ -4,6 +4,7 @@ mod artifacts;
 mod calls;
 mod connection;
 mod consume;
+mod damage;
 mod dead_letters;
 mod desired;
 mod discovery;

@@ -18,7 +18,7 @@ use crate::incoming::Incoming;
 use crate::metrics::{ConsumerMetrics, Lag};
 use crate::routes::durable_name;
 use crate::trace::Trace;
-use crate::{Bus, headers};
+use crate::{Bus, damage, headers};
 
 const SHORTEST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -345,6 +345,7 @@ impl Line {
         fault: &Fault,
     ) -> Result<(), async_nats::Error> {
         let hopeless = fault.code.on_event() == OnEvent::DeadLetter
+            || damage::is(fault)
             || attempt >= self.consumer.settings.max_deliver;
         if !hopeless {
             let delay = delay(attempt, fault);

@@ -20,7 +20,7 @@ use crate::payload;
 use crate::rpc::{self, Asked, Endpoint};
 use crate::tasks::Tasks;
 use crate::trace::Trace;
-use crate::{Bus, Recorded};
+use crate::{Bus, Recorded, damage};
 
 pub(crate) type Work = BoxFuture<'static, Result<(), Fault>>;
 /// The headers and the body of the reply.
@@ -236,7 +236,7 @@ where
 }
 
 fn fault_of<E: HasCode>(what: &str, error: &E) -> Fault {
-    if error.code() == Code::Internal {
+    if error.code() == Code::Internal && !damage::is(error) {
         error!(
             handler = what,
             trace_id = Trace::current_id(),

@@ -107,7 +107,7 @@ async fn every_message_is_handled_or_a_dead_letter_with_its_reason() {
     let consumers = all_handled(&mut raw).await;
     let letters = dead_letters(&platform).await;
     println!("{sent} messages were sent; dead letters by consumer and code: {letters:?}");
-    assert!(letters.keys().all(|(_, code)| code != "INTERNAL" && !code.is_empty()), "{letters:?}");
+    assert!(letters.keys().all(|(_, code)| !code.is_empty()), "{letters:?}");
     // Whatever cannot be read is a letter of every consumer; there are more of what can be read and makes no sense.
     for (consumer, count) in unreadable.into_iter().filter(|(name, _)| consumers.contains(name)) {
         let found = letters.get(&(consumer.clone(), "INVALID".to_owned())).copied();
@@ -149,6 +149,9 @@ async fn dead_letters(platform: &Platform) -> BTreeMap<(String, String), usize> 
     let mut counts = BTreeMap::new();
     for (_, letter) in platform.bus().await.dead_letters().list(100_000).await.unwrap() {
         assert!(!letter.reason.is_empty() && !letter.subject.is_empty(), "{letter:?}");
+        // Rubbish lies in the journal, too: whose message needs it is told where.
+        let damage = letter.reason.starts_with("journal.hostile");
+        assert!(letter.code != "INTERNAL" || damage, "{letter:?}");
         *counts.entry((letter.consumer, letter.code)).or_default() += 1;
     }
     counts

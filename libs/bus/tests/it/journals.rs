@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use muster_bus::{AppendError, Bucket, KvError};
+use muster_bus::{AppendError, Bucket, Bus, Delivery, KvError, Routes};
 use muster_contracts::Code;
-use muster_contracts::workflow::v1::JournalEntry;
+use muster_contracts::tool::v1::ToolExecutionCompleted;
+use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest, JournalEntry};
 use muster_testkit::{NatsServer, eventually};
 
-use crate::{connect, id, operator};
+use crate::{connect, id, operator, serve};
 
 fn entry(input: &str) -> JournalEntry {
     JournalEntry { execution_id: "e1".into(), input_id: input.into(), ..Default::default() }
@@ -47,6 +48,33 @@ async fn rubbish_in_a_journal_is_not_blamed_on_who_reads_it_and_is_told_with_its
     assert!(fault.message.contains(&place), "{fault}");
     assert!(fault.message.contains("not a muster.workflow.v1.JournalEntry"), "{fault}");
     assert_eq!(bus.latest(&entry("")).await.unwrap_err().code, Code::Internal);
+
+    // Its place is told to whoever asks over the bus, and no message is tried again and again because of it.
+    let read = |bus: Bus| async move { bus.journal(&entry(""))?.read().await };
+    let state = move |bus: Bus, _: GetExecutionRequest| async move {
+        read(bus).await.map(|_entries| ExecutionState::default())
+    };
+    let ended = move |bus: Bus, _: Delivery<ToolExecutionCompleted>| async move {
+        read(bus).await.map(drop)
+    };
+    let _serving = serve(&bus, Routes::new(bus.clone()).rpc(state).on(ended));
+    let gateway = connect(&nats, "gateway").await;
+    let question = GetExecutionRequest { execution_id: "e1".into() };
+    eventually(Duration::from_secs(10), "the place is told", || async {
+        let told = gateway.request(&question).await.unwrap_err();
+        if told == fault { Ok(()) } else { Err(told) }
+    })
+    .await;
+    let event = ToolExecutionCompleted { tool: "x".into(), ..Default::default() };
+    connect(&nats, "tool").await.publish(&event, &id("ended")).await.unwrap();
+    let letters = eventually(Duration::from_secs(10), "a dead letter", || async {
+        let letters = gateway.dead_letters().list(2).await.unwrap();
+        (!letters.is_empty()).then_some(letters)
+    })
+    .await;
+    let (_, letter) = &letters[0];
+    assert_eq!((letter.code.as_str(), letter.deliveries), ("INTERNAL", 1));
+    assert_eq!(letter.reason, fault.message);
 }
 
 #[tokio::test]
