@@ -5,7 +5,7 @@ mod forked;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-pub(crate) use self::forked::waiting;
+pub(crate) use self::forked::{asks, waiting};
 use crate::{Error, Fact, Function, Interest};
 
 /// One thing to do, after the facts that it comes from are safely in the journal.
@@ -103,6 +103,20 @@ pub enum Effect {
         /// Who wanted it and why, as the canceller said.
         reason: String,
     },
+    /// Tell the world that the execution stands still.
+    Suspended {
+        /// Who wanted it and why, as they said.
+        reason: String,
+    },
+    /// Tell the world that a suspended execution goes on.
+    Resumed,
+    /// Tell the world that a faulted execution goes on.
+    Retried,
+    /// Tell the world that nothing is at work any more.
+    Waiting {
+        /// Key of a task that waits.
+        task: String,
+    },
 }
 
 /// The effects of facts, in their order.
@@ -110,13 +124,17 @@ pub enum Effect {
 /// The same facts give the same effects at the same index, today and after a crash, so that an
 /// index together with the journal's sequence makes a deterministic message id.
 pub fn effects(facts: &[Fact]) -> Vec<Effect> {
-    // The last one: the copied facts of a fork may be those of a fork.
-    match facts.iter().rposition(|fact| matches!(fact, Fact::ExecutionForked { .. })) {
-        None => facts.iter().filter_map(effect).collect(),
-        Some(place) => {
-            let (copied, own) = facts.split_at(place);
-            forked::effects(copied, own)
-        }
+    // The effects of the facts that a fork begins with were another execution's; these may be those
+    // of a fork, too.
+    let fork = facts.iter().rposition(|fact| matches!(fact, Fact::ExecutionForked { .. }));
+    let own = facts.iter().skip(fork.unwrap_or(0));
+    own.flat_map(|fact| asked_anew(fact).iter().chain([fact])).filter_map(effect).collect()
+}
+
+fn asked_anew(fact: &Fact) -> &[Fact] {
+    match fact {
+        Fact::ExecutionForked { asked, .. } => asked,
+        _ => &[],
     }
 }
 
@@ -155,6 +173,10 @@ fn effect(fact: &Fact) -> Option<Effect> {
         Fact::ExecutionCompleted { output, .. } => Effect::Completed { output: output.clone() },
         Fact::ExecutionFaulted { error, .. } => Effect::Faulted { error: error.clone() },
         Fact::ExecutionCancelled { reason, .. } => Effect::Cancelled { reason: reason.clone() },
+        Fact::ExecutionSuspended { reason, .. } => Effect::Suspended { reason: reason.clone() },
+        Fact::ExecutionResumed { .. } => Effect::Resumed,
+        Fact::ExecutionRetried { .. } => Effect::Retried,
+        Fact::ExecutionWaiting { task, .. } => Effect::Waiting { task: task.clone() },
         Fact::TaskStarted { .. }
         | Fact::TaskSkipped { .. }
         | Fact::TaskCompleted { .. }
@@ -169,6 +191,9 @@ fn effect(fact: &Fact) -> Option<Effect> {
         | Fact::ItemCompleted { .. }
         | Fact::SignalKept { .. }
         | Fact::TimerFired { .. }
+        | Fact::InputHeld { .. }
+        | Fact::FunctionCalled { .. }
+        | Fact::TaskExtended { .. }
         | Fact::ContextSet { .. }
         | Fact::DataSet { .. } => return None,
     })

@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use self::control::{Again, Hold};
 pub(crate) use self::listening::Listening;
 pub(crate) use self::run::{Detail, Live, Phase, Run};
 pub use self::saved::Unreadable;
@@ -29,8 +30,10 @@ pub enum Status {
     Pending,
     /// A function is at work.
     Running,
-    /// Only timers are awaited.
+    /// Only timers and events are awaited.
     Waiting,
+    /// It stands still until it is resumed.
+    Suspended,
     /// It ended well.
     Completed,
     /// It ended with an error.
@@ -121,6 +124,14 @@ pub struct Execution {
     pub(crate) calls: usize,
     /// Set where it is a fork.
     pub(crate) origin: Option<Origin>,
+    /// Set while it is suspended.
+    pub(crate) hold: Option<Hold>,
+    /// Why it was cancelled or suspended.
+    pub(crate) reason: String,
+    /// What runs held that failed or were stopped, until it does not matter any more.
+    pub(crate) fallen: BTreeMap<usize, Box<Live>>,
+    /// How often it went on after a fault.
+    pub(crate) retries: u32,
 }
 
 /// A timer that was set and has not fired.
@@ -148,6 +159,10 @@ impl Execution {
             timers: BTreeMap::new(),
             calls: 0,
             origin: None,
+            hold: None,
+            reason: String::new(),
+            fallen: BTreeMap::new(),
+            retries: 0,
         }
     }
 
@@ -185,6 +200,7 @@ impl Execution {
         match self.end {
             Some(end) => end,
             None if self.runs.is_empty() => Status::Pending,
+            None if self.hold.is_some() => Status::Suspended,
             None if self.calls == 0 => Status::Waiting,
             None => Status::Running,
         }

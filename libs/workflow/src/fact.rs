@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Interest};
+use crate::{Error, Input, Interest};
 
 /// One thing that happened.
 ///
@@ -139,6 +139,27 @@ pub enum Fact {
         /// Key of the `call` task.
         task: String,
     },
+    /// A function that the document defines got its arguments.
+    FunctionCalled {
+        /// Key of the `call` task.
+        task: String,
+        /// The arguments: the input of the function's task.
+        arguments: Value,
+    },
+    /// A task has its output, and what extends it runs before it ends.
+    TaskExtended {
+        /// Key of the run.
+        task: String,
+        /// The output before `output.as`, where that changed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        raw: Option<Value>,
+        /// The output after `output.as`, where it is not the data that the task held already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Value>,
+        /// The flow directive to follow then, where it is not `continue`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        then: Option<String>,
+    },
     /// Another workflow was started.
     ChildRequested {
         /// Key of the `run` task.
@@ -251,9 +272,10 @@ pub enum Fact {
         origin: String,
         /// How many of its transitions were copied.
         position: u64,
-        /// When the timers that ran there are due here.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        timers: BTreeMap<String, DateTime<Utc>>,
+        /// What was asked for there and is asked for anew here: requests, listenings, and timers
+        /// with what was left of them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        asked: Vec<Fact>,
         /// When.
         at: DateTime<Utc>,
     },
@@ -282,6 +304,37 @@ pub enum Fact {
     ExecutionCancelled {
         /// Who wanted it and why, as the canceller said.
         reason: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// The execution stands still until it is resumed.
+    ExecutionSuspended {
+        /// Who wanted it and why, as they said.
+        reason: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Something came while the execution stood still; it counts when that goes on.
+    InputHeld {
+        /// What came.
+        input: Input,
+    },
+    /// A suspended execution goes on.
+    ExecutionResumed {
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// A faulted execution goes on. What failed, and what that stopped, begins anew.
+    ExecutionRetried {
+        /// Keys of the runs that are under way again, as they were: those around what begins anew.
+        revived: Vec<String>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Nothing is at work any more: a time or an event is waited for.
+    ExecutionWaiting {
+        /// Key of a task that waits.
+        task: String,
         /// When.
         at: DateTime<Utc>,
     },

@@ -2,12 +2,15 @@
 
 mod arguments;
 mod begin;
+mod bounds;
 mod call;
 mod catch;
 mod child;
 mod clean;
+mod control;
 mod emit;
 mod end;
+mod extend;
 mod fork;
 mod input;
 mod listen;
@@ -44,7 +47,7 @@ impl Execution {
     ///
     /// The cost follows from what is under way; what has ended costs nothing.
     pub fn advance(&mut self, input: &Input, now: DateTime<Utc>) -> Vec<Fact> {
-        if self.status().is_ended() {
+        if self.status().is_ended() && (*input != Input::Retry || !self.is_retriable()) {
             return Vec::new();
         }
         Machine::within(self, now, |machine| machine.take(&clean::clean(input)))
@@ -105,8 +108,10 @@ impl Machine<'_> {
             size: 0,
             steps: Cell::new(limits::TRANSITION_STEPS),
         };
+        let before = machine.state.status();
         begin(&mut machine);
         machine.run();
+        machine.tell_waiting(before);
         machine.facts
     }
 
@@ -196,6 +201,7 @@ impl Machine<'_> {
             None => &definition.model().root,
             Some(Kind::Do(tasks)) => tasks,
             Some(Kind::For(for_)) => &for_.body,
+            Some(Kind::Function { body: Some(body), .. }) => body,
             Some(Kind::Fork { branches, .. }) => branches,
             Some(Kind::Listen(listen)) => {
                 listen.foreach.as_ref().map(|each| each.body.as_slice()).unwrap_or_default()

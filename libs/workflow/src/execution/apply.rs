@@ -37,6 +37,7 @@ impl Execution {
                 let Some(run) = self.find(task) else { return };
                 self.pass_on(run, output.as_ref());
                 self.end_run(run, TaskStatus::Completed, *at);
+                self.forget_fallen(run);
             }
             Fact::TaskFaulted { task, error, at } => {
                 let Some(run) = self.find(task) else { return };
@@ -44,10 +45,14 @@ impl Execution {
                     run.error = Some(Arc::new(error.clone()));
                 }
                 self.lose(run);
+                self.answered(run);
+                self.fall(run);
                 self.end_run(run, TaskStatus::Faulted, *at);
             }
             Fact::TaskCancelled { task, at } => {
                 let Some(run) = self.find(task) else { return };
+                self.answered(run);
+                self.fall(run);
                 self.end_run(run, TaskStatus::Cancelled, *at);
             }
             Fact::ExecutionForked { origin, position, .. } => {
@@ -61,9 +66,11 @@ impl Execution {
             }
             Fact::ExecutionFaulted { error, at } => {
                 self.error = Some(error.clone());
+                self.fall(0);
                 self.finish(Status::Faulted, TaskStatus::Faulted, *at);
             }
-            Fact::ExecutionCancelled { at, .. } => {
+            Fact::ExecutionCancelled { reason, at } => {
+                self.reason.clone_from(reason);
                 self.finish(Status::Cancelled, TaskStatus::Cancelled, *at);
             }
             other => self.apply_detail(other),
@@ -92,6 +99,12 @@ impl Execution {
                     live.detail = Detail::Call;
                     self.calls += 1;
                 }
+            }
+            Fact::FunctionCalled { task, arguments } => self.live(task, |live| {
+                live.data = Arc::new(arguments.clone());
+            }),
+            Fact::TaskExtended { task, raw, output, then } => {
+                self.extended(task, (raw.as_ref(), output.as_ref()), then.clone());
             }
             Fact::ChildRequested { task, wait: true, .. } => {
                 let Some(run) = self.find(task) else { return };
@@ -125,6 +138,10 @@ impl Execution {
             | Fact::ItemCompleted { .. }
             | Fact::ListeningEnded { .. }
             | Fact::SignalKept { .. } => self.apply_consuming(fact),
+            Fact::ExecutionSuspended { .. }
+            | Fact::InputHeld { .. }
+            | Fact::ExecutionResumed { .. }
+            | Fact::ExecutionRetried { .. } => self.apply_control(fact),
             Fact::ContextSet { context, .. } => self.context = Arc::new(context.clone()),
             Fact::DataSet { task, data } => {
                 self.live(task, |live| live.data = Arc::new(data.clone()));
@@ -200,13 +217,35 @@ impl Execution {
         Some(index)
     }
 
+    /// A task has its output and waits for what extends it.
+    fn extended(
+        &mut self,
+        task: &str,
+        (raw, output): (Option<&Value>, Option<&Value>),
+        then: Option<String>,
+    ) {
+        let Some(run) = self.find(task) else { return };
+        self.answered(run);
+        let Some(live) = self.live_mut(run) else { return };
+        if let Some(output) = output {
+            live.data = Arc::new(output.clone());
+        }
+        let raw = raw.map_or_else(|| live.data.clone(), |raw| Arc::new(raw.clone()));
+        live.detail = Detail::Extended { raw, then };
+    }
+
     /// Gives a run's output (what it held, where none is named) to the run around it.
     fn pass_on(&mut self, run: usize, output: Option<&Value>) {
         let Some(ended) = self.runs.get(run) else { return };
         let Some(live) = &ended.live else { return };
         let output = output.map_or_else(|| live.data.clone(), |value| Arc::new(value.clone()));
         let (parent, node) = (ended.parent, ended.node);
-        let position = node.and_then(|node| self.definition.node(node)).map(|node| node.position);
+        let node = node.and_then(|node| self.definition.node(node));
+        if node.is_some_and(|node| node.is_extension) {
+            // What extends a task works beside it: its output is not the task's.
+            return;
+        }
+        let position = node.map(|node| node.position);
         let Some(parent) = self.live_mut(parent) else { return };
         match &mut parent.detail {
             Detail::Fork { outputs, won, .. } => {
@@ -228,6 +267,9 @@ impl Execution {
     }
 
     fn caught(&mut self, task: &str, error: &Error, handling: Handling) {
+        if let Some(run) = self.find(task) {
+            self.forget_fallen(run);
+        }
         self.live(task, |live| {
             let Detail::Try { phase, .. } = &mut live.detail else { return };
             live.data = live.input.clone();
@@ -263,6 +305,10 @@ impl Execution {
         self.end = Some(status);
         self.timers.clear();
         self.calls = 0;
+        self.hold = None;
+        if status != Status::Faulted {
+            self.fallen.clear();
+        }
         self.end_run(0, run, at);
     }
 

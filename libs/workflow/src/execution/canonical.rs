@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Execution, Run};
+use super::{Execution, Live, Run};
 use crate::document;
 
 /// Goes into each hash: a state that is described in another way has another hash.
@@ -51,14 +51,17 @@ impl Execution {
         if let Some(origin) = &self.origin {
             line(&json!(["fork", origin]));
         }
+        if self.hold.is_some() || !self.reason.is_empty() || self.retries > 0 {
+            line(&json!(["control", self.hold, self.reason, self.retries]));
+        }
+        for (run, live) in &self.fallen {
+            line(&json!(["fallen", self.key_of(*run), describe_live(live, &mut digests)]));
+        }
         document::hex(&hash.finalize())
     }
 
     fn describe(&self, run: &Run, digests: &mut Digests) -> Value {
-        let live = run.live.as_ref().map(|live| {
-            let detail = live.detail.map(&mut |value| Some(digests.of(value)));
-            json!([digests.of(&live.raw), digests.of(&live.input), digests.of(&live.data), detail])
-        });
+        let live = run.live.as_ref().map(|live| describe_live(live, digests));
         json!([
             "run",
             *run.key,
@@ -73,7 +76,7 @@ impl Execution {
         ])
     }
 
-    fn key_of(&self, run: usize) -> Option<&str> {
+    pub(crate) fn key_of(&self, run: usize) -> Option<&str> {
         self.runs.get(run).map(|run| &*run.key)
     }
 
@@ -81,6 +84,11 @@ impl Execution {
     pub(super) fn pointer_of(&self, run: &Run) -> Option<&str> {
         Some(&self.definition.node(run.node?)?.pointer)
     }
+}
+
+fn describe_live(live: &Live, digests: &mut Digests) -> Value {
+    let detail = live.detail.map(&mut |value| Some(digests.of(value)));
+    json!([digests.of(&live.raw), digests.of(&live.input), digests.of(&live.data), detail])
 }
 
 /// Digests of values; each is computed once, though many runs share it.

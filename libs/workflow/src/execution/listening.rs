@@ -87,6 +87,14 @@ impl<V> Listening<V> {
 }
 
 impl Execution {
+    /// Whether a task wants events.
+    pub fn is_listening(&self, task: &str) -> bool {
+        let run = self.find(task).and_then(|run| self.runs.get(run));
+        run.is_some_and(
+            |run| matches!(run.detail(), Detail::Listen(listening) if !listening.closed),
+        )
+    }
+
     /// Applies what is about consuming events.
     pub(super) fn apply_consuming(&mut self, fact: &Fact) {
         match fact {

@@ -70,8 +70,15 @@ pub(crate) enum Detail<V = Arc<Value>> {
     Fork { outputs: Vec<Option<V>>, won: usize, lost: usize },
     /// A `try`.
     Try { attempt: u32, phase: Phase },
+    /// A task with an output, around which extensions run: its output before `output.as`, and the
+    /// directive to follow then.
+    Extended { raw: V, then: Option<String> },
     /// A `call` whose result is awaited.
     Call,
+    /// A task that consumes events.
+    Listen(Box<super::Listening<V>>),
+    /// The workflow itself, where signals have come that no task has listened for yet.
+    Kept { signals: Vec<(u64, V)> },
 }
 
 impl<V> Detail<V> {
@@ -96,7 +103,18 @@ impl<V> Detail<V> {
             Detail::Try { attempt, phase } => {
                 Detail::Try { attempt: *attempt, phase: phase.clone() }
             }
+            Detail::Extended { raw, then } => {
+                Detail::Extended { raw: value(raw)?, then: then.clone() }
+            }
             Detail::Call => Detail::Call,
+            Detail::Listen(listening) => Detail::Listen(Box::new(listening.map(value)?)),
+            Detail::Kept { signals } => {
+                let mut mapped = Vec::with_capacity(signals.len());
+                for (position, signal) in signals {
+                    mapped.push((*position, value(signal)?));
+                }
+                Detail::Kept { signals: mapped }
+            }
         })
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Detail, Execution, Live, Origin, Run, Status, TaskStatus, Timer};
+use super::{Detail, Execution, Hold, Live, Origin, Run, Status, TaskStatus, Timer};
 use crate::{Definition, Error, Parent, Purpose};
 
 /// The form in which states are written; another one is not read. Raise it where a field changes
@@ -55,6 +55,14 @@ struct Saved<V> {
     timers: BTreeMap<String, (usize, Purpose)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<Hold>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    reason: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fallen: Vec<(usize, SavedLive)>,
+    #[serde(default)]
+    retries: u32,
     values: Vec<V>,
 }
 
@@ -92,6 +100,8 @@ impl Execution {
         let mut pointers = Pointers::default();
         let runs = self.runs.iter().map(|run| self.save_run(run, &mut values, &mut pointers));
         let runs = runs.collect();
+        let fallen = self.fallen.iter();
+        let fallen = fallen.filter_map(|(run, live)| Some((*run, values.live(live)?))).collect();
         let (input, context) = (values.index(&self.input), values.index(&self.context));
         let saved = Saved {
             format: FORMAT,
@@ -112,6 +122,10 @@ impl Execution {
                 .map(|(name, timer)| (name.clone(), (timer.run, timer.purpose)))
                 .collect(),
             origin: self.origin.clone(),
+            hold: self.hold.clone(),
+            reason: self.reason.clone(),
+            fallen,
+            retries: self.retries,
             values: values.list,
         };
         serde_json::to_vec(&saved).map_err(|error| Unreadable(error.to_string()))
@@ -123,14 +137,7 @@ impl Execution {
         values: &mut Values<'a>,
         pointers: &mut Pointers<'a>,
     ) -> SavedRun {
-        let live = run.live.as_ref().and_then(|live| {
-            Some(SavedLive {
-                raw: values.index(&live.raw),
-                input: values.index(&live.input),
-                data: values.index(&live.data),
-                detail: values.detail(&live.detail)?,
-            })
-        });
+        let live = run.live.as_ref().and_then(|live| values.live(live));
         SavedRun(
             run.key.to_string(),
             self.pointer_of(run).map(|pointer| pointers.index(pointer)),
@@ -216,6 +223,13 @@ fn rebuild(saved: Saved<Value>, definition: Arc<Definition>) -> Option<Execution
         execution.runs.get_mut(run)?.live.as_mut()?.timers.insert(name.clone());
         execution.timers.insert(name, Timer { run, purpose });
     }
+    execution.hold = saved.hold;
+    execution.reason = saved.reason;
+    execution.retries = saved.retries;
+    for (run, live) in &saved.fallen {
+        execution.runs.get(*run)?;
+        execution.fallen.insert(*run, Box::new(rebuild_live(live, &value)?));
+    }
     Some(execution)
 }
 
@@ -242,6 +256,15 @@ impl<'a> Values<'a> {
         *self.known.entry(Arc::as_ptr(value)).or_insert_with(|| {
             self.list.push(value);
             self.list.len() - 1
+        })
+    }
+
+    fn live(&mut self, live: &'a Live) -> Option<SavedLive> {
+        Some(SavedLive {
+            raw: self.index(&live.raw),
+            input: self.index(&live.input),
+            data: self.index(&live.data),
+            detail: self.detail(&live.detail)?,
         })
     }
 
