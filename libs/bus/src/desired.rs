@@ -106,6 +106,7 @@ fn of_values(wanted: &BucketSettings, settings: &Settings) -> Config {
         discard: DiscardPolicy::New,
         allow_rollup: true,
         allow_direct: true,
+        allow_message_ttl: wanted.allow_ttl,
         ..kept(wanted.storage, wanted.max_bytes, settings)
     }
 }

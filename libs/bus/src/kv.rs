@@ -1,5 +1,6 @@
 //! Typed key-value buckets with compare-and-set.
 
+mod entries;
 mod watch;
 
 use std::marker::PhantomData;

@@ -123,11 +123,12 @@ fn stream_settings(option: &DynamicMessage) -> anyhow::Result<String> {
 
 fn bucket_settings(option: &DynamicMessage) -> anyhow::Result<String> {
     Ok(format!(
-        "BucketSettings {{ storage: crate::Storage::{}, max_age_s: {}, max_bytes: {}, writers: &{:?}, readers: &{:?} }}",
+        "BucketSettings {{ storage: crate::Storage::{}, max_age_s: {}, max_bytes: {}, writers: &{:?}, readers: &{:?}, allow_ttl: {} }}",
         variant(option, "storage", "STORAGE_")?,
         number(option, "max_age_s"),
         number(option, "max_bytes"),
         texts(option, "writers"),
         texts(option, "readers"),
+        flag(option, "allow_ttl"),
     ))
 }

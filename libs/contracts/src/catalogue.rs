@@ -99,6 +99,8 @@ pub struct BucketSettings {
     pub writers: &'static [&'static str],
     /// The services that may read values; `*` is every service.
     pub readers: &'static [&'static str],
+    /// Keys can be removed so that nothing of them stays.
+    pub allow_ttl: bool,
 }
 
 /// One subject of the contract.

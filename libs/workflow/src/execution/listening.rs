@@ -130,6 +130,11 @@ impl Execution {
                     listening.waiting.clear();
                 }
             }),
+            Fact::ListeningResumed { task, interests } => self.live(task, |live| {
+                let Detail::Listen(listening) = &mut live.detail else { return };
+                listening.closed = false;
+                listening.interests.clone_from(interests);
+            }),
             Fact::SignalKept { position, event } => {
                 let Some(live) = self.live_mut(0) else { return };
                 if !matches!(live.detail, Detail::Kept { .. }) {

@@ -35,6 +35,7 @@ impl Machine<'_> {
             }
         }
         let event = Value::Object(ordered(event));
+        super::bounds::check_outgoing(&event, "the event")?;
         self.emit(Fact::EventEmitted { task: self.key(run), event: event.clone() });
         Ok(event)
     }

@@ -182,6 +182,20 @@ impl Machine<'_> {
         self.later(Move::Finish { run, output, then });
     }
 
+    /// A run is under way again that an error had ended: it wants what it still wanted.
+    pub(super) fn listen_again(&mut self, run: usize) {
+        let definition = self.state.definition.clone();
+        let Some(Kind::Listen(listen)) = definition.kind(self.get(run).and_then(|run| run.node))
+        else {
+            return;
+        };
+        let Detail::Listen(listening) = self.detail(run) else { return };
+        if listening.closed && !listening.progress.is_done(&listen.to) {
+            let interests = listen.to.interests();
+            self.emit(Fact::ListeningResumed { task: self.key(run), interests });
+        }
+    }
+
     /// Wants no more events; `discard`: nor those that wait for their turn.
     pub(super) fn stop_listening(&mut self, run: usize, discard: bool) {
         let Detail::Listen(listening) = self.detail(run) else { return };
