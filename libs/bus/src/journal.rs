@@ -73,15 +73,36 @@ impl<J: muster_contracts::Journal> Journal<J> {
     /// # Errors
     /// As [`Journal::read`].
     pub async fn read_after(&self, sequence: u64) -> Result<Vec<(u64, J)>, Fault> {
-        let mut entries = Vec::new();
+        let (stream, mut entries) = (J::STREAM.name(), Vec::new());
+        // The end is what the leader says it is; what comes before it may come from anywhere.
+        let last = self.bus.last_message(stream, &self.subject).await?;
+        let last = last.map_or(0, |message| message.sequence);
         let mut from = sequence + 1;
-        while let Some(message) =
-            self.bus.next_message(J::STREAM.name(), &self.subject, from).await?
-        {
-            from = message.sequence + 1;
-            entries.push((message.sequence, self.bus.entry(message).await?));
+        while from <= last {
+            let mut messages = self.bus.some_messages(stream, &self.subject, from).await?;
+            if messages.is_empty() {
+                let next = self.bus.next_message(stream, &self.subject, from).await?;
+                messages.extend(next);
+            }
+            let Some(end) = messages.last() else { break };
+            from = end.sequence + 1;
+            for message in messages {
+                entries.push((message.sequence, self.bus.entry(message).await?));
+            }
         }
         Ok(entries)
+    }
+
+    /// The entry at `sequence`; none where no entry of this journal has it.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub async fn at(&self, sequence: u64) -> Result<Option<J>, Fault> {
+        let found = self.bus.next_message(J::STREAM.name(), &self.subject, sequence).await?;
+        match found.filter(|message| message.sequence == sequence) {
+            Some(message) => Ok(Some(self.bus.entry(message).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Appends an entry where the last one has the sequence `expected` (0: there is none). Returns the entry's sequence.

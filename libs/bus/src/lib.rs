@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod artifacts;
+mod bulk;
 mod calls;
 mod connection;
 mod consume;
@@ -32,6 +33,7 @@ mod routes;
 mod rpc;
 mod scheduler;
 mod settings;
+mod since;
 mod streams;
 mod tasks;
 mod timers;

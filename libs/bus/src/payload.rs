@@ -15,6 +15,7 @@ mod seal;
 use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use muster_contracts::dead_letter::v1::DeadLetter;
+use muster_contracts::workflow::v1 as workflow;
 use muster_contracts::{Code, Durable, Fault, Message, ObjectStore, Stream};
 use serde_json::{Map, Value};
 
@@ -29,6 +30,8 @@ use crate::{Bus, MessageId, headers};
 pub(crate) const LARGEST: usize = 10 * 1024 * 1024;
 /// The most that a body becomes by sealing, or inside a dead letter; what is larger was not written by a bus.
 const LARGEST_WRITTEN: usize = 16 * 1024 * 1024;
+/// The largest entry of a journal, and what tells of a whole execution: the values of one transition may each be as large as a message.
+const LARGEST_ENTRY: usize = 80 * 1024 * 1024;
 /// A larger body goes to an object store: streams and subscriptions stay quick and small.
 const CLAIM_ABOVE: usize = 512 * 1024;
 /// A reply up to this size is sent as it is, whatever the requester takes.
@@ -61,7 +64,10 @@ pub(crate) fn write<M: Message>(
     headers: &mut HeaderMap,
 ) -> Result<Bytes, Fault> {
     let body = json(message)?;
-    let largest = if M::NAME == DeadLetter::NAME { LARGEST_WRITTEN } else { LARGEST };
+    let largest = match largest(M::NAME) {
+        LARGEST_WRITTEN if M::NAME != DeadLetter::NAME => LARGEST,
+        largest => largest,
+    };
     if body.len() > largest {
         return Err(Fault::new(
             Code::Invalid,
@@ -77,6 +83,19 @@ pub(crate) fn write<M: Message>(
     }
     headers.insert(headers::SEALED, seal::VERSION);
     serde_json::to_vec(&fields).map(Bytes::from).map_err(|error| not_a::<M>(&error))
+}
+
+/// The most that the body of a message of this type becomes.
+fn largest(message: &str) -> usize {
+    let large = [
+        workflow::JournalEntry::NAME,
+        workflow::ExecutionState::NAME,
+        workflow::ExecutionReplay::NAME,
+        workflow::ExecutionFile::NAME,
+        workflow::ImportExecutionRequest::NAME,
+        workflow::ImportedExecution::NAME,
+    ];
+    if large.contains(&message) { LARGEST_ENTRY } else { LARGEST_WRITTEN }
 }
 
 /// What opens the sealed fields of one message.
@@ -196,15 +215,25 @@ impl Bus {
         headers: Option<&HeaderMap>,
         body: Bytes,
     ) -> Result<Bytes, Fault> {
+        let message = headers::get(headers, headers::CE_TYPE).unwrap_or_default();
+        self.open_body_within(headers, body, largest(message)).await
+    }
+
+    async fn open_body_within(
+        &self,
+        headers: Option<&HeaderMap>,
+        body: Bytes,
+        largest: usize,
+    ) -> Result<Bytes, Fault> {
         let Some(headers) = headers.filter(|headers| !is_plain(Some(headers))) else {
             return Ok(body);
         };
-        let body = match claim::Claim::read(headers)? {
+        let body = match claim::Claim::read(headers, largest)? {
             Some(claim) => claim.fetch(self).await?,
             None => body,
         };
         match headers.get(headers::CONTENT_ENCODING) {
-            Some(coding) => compress::expand(body, coding.as_str()).await,
+            Some(coding) => compress::expand(body, coding.as_str(), largest).await,
             None => Ok(body),
         }
     }
@@ -239,13 +268,13 @@ impl Bus {
         if is_plain(headers) {
             return decode(&body);
         }
-        let body = self.open_body(headers, body).await?;
+        let body = self.open_body_within(headers, body, largest(M::NAME)).await?;
         unseal(&body, self.seals(headers)?.as_ref())
     }
 
     /// Removes the claim of a reply that was read; the store's age does it where this fails.
     pub(crate) fn give_back(&self, headers: Option<&HeaderMap>) {
-        if let Some(Ok(Some(claim))) = headers.map(claim::Claim::read) {
+        if let Some(Ok(Some(claim))) = headers.map(|it| claim::Claim::read(it, LARGEST_ENTRY)) {
             drop(Lent::new(self, claim));
         }
     }

@@ -292,6 +292,10 @@ impl Permissions {
             // Reading by address: the server knows no permission for a part of a stream.
             self.publish(format!("$JS.API.STREAM.MSG.GET.{name}"));
         }
+        if entry.kind == Kind::Journal {
+            // The same, many messages at once.
+            self.publish(format!("$JS.API.DIRECT.GET.{name}"));
+        }
         let feeds = stream.settings().feeds.contains(&service);
         if !is_pulled(entry) && !produces(entry, service) && !feeds {
             self.follow(name);

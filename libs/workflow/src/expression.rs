@@ -33,6 +33,17 @@ pub(crate) trait Surroundings {
 
     /// How many steps all expressions together may still take.
     fn steps(&self) -> &Cell<u64>;
+
+    /// How many steps may be taken right here; what takes more is run by [`Surroundings::aside`].
+    /// `None` or `u64::MAX`: any number.
+    fn quick(&self) -> Option<&Cell<u64>> {
+        None
+    }
+
+    /// Runs work that may take long.
+    fn aside(&self, work: &mut dyn FnMut()) {
+        work();
+    }
 }
 
 /// A compiled expression.

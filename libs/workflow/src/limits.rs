@@ -7,19 +7,23 @@ pub const DOCUMENT_VALUES: usize = 100_000;
 /// Depth to which a document's lists and maps may be nested.
 pub const DOCUMENT_DEPTH: usize = 100;
 /// Tasks in a definition.
-pub const TASKS: usize = 1_000;
+pub const TASKS: usize = 10_000;
 /// Depth to which tasks may be nested.
 pub const TASK_DEPTH: usize = 20;
+/// Functions that call functions: how many may be around one.
+pub const FUNCTION_DEPTH: usize = 10;
 /// Workflows that run workflows: how many may be around one.
 pub const WORKFLOW_DEPTH: u32 = 20;
 /// Branches of one `fork`.
-pub const BRANCHES: usize = 100;
+pub const BRANCHES: usize = 2_000;
 /// Items that one `for` goes over.
-pub const ITERATIONS: usize = 10_000;
+pub const ITERATIONS: usize = 50_000;
 /// Signals that an execution keeps until a task listens; what comes beyond them is not heard.
 pub const KEPT_SIGNALS: usize = 1_000;
+/// Events that a suspended execution keeps until it goes on.
+pub const HELD_INPUTS: usize = 1_000;
 /// Task runs in one execution; it faults when it needs more, so that a `then` cannot loop for ever.
-pub const TASK_RUNS: usize = 20_000;
+pub const TASK_RUNS: usize = 100_000;
 /// Bytes of one expression's source.
 pub const EXPRESSION_BYTES: usize = 8 * 1024;
 /// Depth to which brackets may be nested in an expression's source.
@@ -29,9 +33,13 @@ pub const EXPRESSION_DEPTH: usize = 64;
 pub const EXPRESSION_STEPS: u64 = 200_000;
 /// Steps that all evaluations of one step of the workflow may take together.
 pub const TRANSITION_STEPS: u64 = 2_000_000;
-/// Size of a value that an expression makes or reads: bytes of text plus 8 for each value.
-pub const VALUE_SIZE: u64 = 4 * 1024 * 1024;
+/// Size of a value that an expression makes or reads or that comes from outside: bytes of text plus
+/// 8 for each value. It is beyond that of 10 MB of JSON, unless that is mostly short numbers.
+pub const VALUE_SIZE: u64 = 20 * 1024 * 1024;
+/// Bytes of JSON of what goes out: the arguments of a call, the output of the workflow. A message
+/// may have 10 MiB, and says more than this.
+pub const OUTGOING_BYTES: u64 = 10 * 1024 * 1024 - 128 * 1024;
 /// Depth to which a value that an expression makes or reads may be nested.
 pub const VALUE_DEPTH: usize = 128;
 /// Size of all facts of one step, in bytes, roughly; a workflow that makes more in one go faults.
-pub const TRANSITION_SIZE: u64 = 8 * 1024 * 1024;
+pub const TRANSITION_SIZE: u64 = 64 * 1024 * 1024;

@@ -4,7 +4,10 @@ use muster_runtime::{Env, SettingError};
 
 pub(crate) struct Config {
     pub(crate) concurrency: usize,
+    /// Executions in memory.
     pub(crate) hot: u64,
+    /// Bytes of all executions in memory.
+    pub(crate) hot_bytes: u64,
 }
 
 impl Config {
@@ -12,6 +15,7 @@ impl Config {
         Ok(Self {
             concurrency: env.within("MUSTER_ORCHESTRATION_CONCURRENCY", 256, 1..=4_096)?,
             hot: env.within("MUSTER_ORCHESTRATION_HOT", 10_000, 1..=10_000_000)?,
+            hot_bytes: env.within("MUSTER_ORCHESTRATION_HOT_MIB", 256, 1..=1_048_576)? << 20,
         })
     }
 }

@@ -1,19 +1,32 @@
 //! Executions: read the journal, decide, append, publish. The only place that changes one.
 
-use std::collections::HashMap;
+mod children;
+mod control;
+pub(crate) mod entry;
+mod hot;
+mod listening;
+mod past;
+mod snapshot;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use muster_bus::{AppendError, Bus, Journal, MessageId};
+use muster_contracts::Code;
 use muster_contracts::workflow::v1::{ExecutionState, JournalEntry, StartExecution};
-use muster_contracts::{Json, now};
-use muster_workflow::{Execution, Fact, Input, step};
+use muster_workflow::{Error as Failure, ErrorType, Execution, Fact, Input, Status};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 use tracing::debug;
 
+use self::entry::{entry, facts};
+use self::hot::Hot;
+use crate::config::Config;
 use crate::definitions::Definitions;
+use crate::domain::child;
 use crate::domain::state::state;
+use crate::schedules::Schedules;
 use crate::{Error, effects};
 
 /// How often an append may lose against other replicas before the input waits for its redelivery.
@@ -26,28 +39,43 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(crate) struct Executions {
     bus: Bus,
     definitions: Definitions,
+    /// Nothing is kept of an execution beside what is here: one that waits is only in its journal after a while.
     hot: moka::sync::Cache<String, Slot>,
 }
 
 /// One actor: whoever holds the lock decides. The append decides between processes.
-type Slot = Arc<Mutex<Option<Hot>>>;
+type Slot = Arc<Mutex<Place>>;
 
-/// An execution in memory, as far as its journal was read.
-struct Hot {
-    execution: Execution,
-    /// The sequence of the last entry.
-    last: u64,
-    /// The inputs that have an entry, with its sequence.
-    inputs: HashMap<String, u64>,
+/// Where an execution is in memory, if it is.
+#[derive(Default)]
+struct Place {
+    hot: Option<Hot>,
+    /// Whether another replica works on it, too: then the journal is read before a decision, since a state that is ahead of its journal cannot be taken back.
+    is_shared: bool,
+    /// How much of the memory for all executions it counts for.
+    weight: u64,
+}
+
+/// What an input is for.
+struct Task<'a> {
+    execution_id: &'a str,
+    input_id: &'a str,
+    input: &'a Input,
+    /// Set where the execution may begin with it.
+    start: Option<&'a StartExecution>,
+    journal: Journal<JournalEntry>,
 }
 
 impl Executions {
-    pub(crate) fn new(bus: Bus, definitions: Definitions, hot: u64) -> Self {
-        Self {
-            bus,
-            definitions,
-            hot: moka::sync::Cache::builder().max_capacity(hot).time_to_idle(IDLE).build(),
-        }
+    pub(crate) fn new(bus: Bus, definitions: Definitions, config: &Config) -> Self {
+        // Each counts for its bytes, and for its share of the number that may be there at least: both are bounded.
+        let (bytes, share) = (config.hot_bytes, config.hot_bytes / config.hot);
+        let weigh = move |_id: &String, slot: &Slot| {
+            let weight = slot.try_lock().map_or(0, |place| place.weight);
+            u32::try_from(weight.max(share)).unwrap_or(u32::MAX)
+        };
+        let hot = moka::sync::Cache::builder().weigher(weigh);
+        Self { bus, definitions, hot: hot.max_capacity(bytes).time_to_idle(IDLE).build() }
     }
 
     /// Starts an execution; one that is there already stays as it is.
@@ -56,7 +84,14 @@ impl Executions {
         command: &StartExecution,
         input_id: &str,
     ) -> Result<(), Error> {
-        let input = Input::Start { input: command.input.clone().unwrap_or_default().0 };
+        if let Some(origin) = &command.fork {
+            return self.begin_fork(&command.execution_id, origin, input_id).await.map(drop);
+        }
+        let given = command.input.clone().unwrap_or_default().0;
+        let input = match &command.parent {
+            None => Input::Start { input: given },
+            Some(link) => Input::StartChild { input: given, parent: child::parent(link) },
+        };
         self.advance(&command.execution_id, input_id, &input, Some(command)).await
     }
 
@@ -72,15 +107,39 @@ impl Executions {
 
     /// The present state of an execution.
     pub(crate) async fn state(&self, execution_id: &str) -> Result<ExecutionState, Error> {
+        let found = self.look(execution_id, |execution| execution.map(state)).await?;
+        found.ok_or_else(|| Error::UnknownExecution(execution_id.to_owned()))
+    }
+
+    /// What an execution says as it stands now; there may be none.
+    pub(crate) async fn look<T>(
+        &self,
+        execution_id: &str,
+        read: impl FnOnce(Option<&Execution>) -> T,
+    ) -> Result<T, Error> {
         let slot = self.slot(execution_id);
-        let mut guard = slot.lock().await;
-        let journal = self.journal(execution_id)?;
-        // Another replica may have gone on since.
-        if !self.catch_up(execution_id, &journal, &mut guard).await? {
+        let mut place = slot.lock().await;
+        let is_over = |hot: &Hot| hot.execution.status() == Status::Completed;
+        // Another replica may have gone on since, but not behind the end.
+        if !place.hot.as_ref().is_some_and(is_over) {
+            let journal = self.journal(execution_id)?;
+            place.hot = match place.hot.take() {
+                Some(hot) => Some(self.read_on(&journal, hot).await?),
+                None => self.load(execution_id, &journal).await?,
+            };
+        }
+        if place.hot.is_none() {
             self.hot.invalidate(execution_id);
         }
-        let hot = guard.as_ref().ok_or_else(|| Error::UnknownExecution(execution_id.to_owned()))?;
-        Ok(state(&hot.execution))
+        Ok(read(place.hot.as_ref().map(|hot| &hot.execution)))
+    }
+
+    pub(crate) fn schedules(&self) -> Schedules {
+        Schedules::new(self.bus.clone(), self.definitions.clone())
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.bus
     }
 
     async fn advance(
@@ -90,60 +149,105 @@ impl Executions {
         input: &Input,
         start: Option<&StartExecution>,
     ) -> Result<(), Error> {
-        let slot = self.slot(execution_id);
-        let mut guard = slot.lock().await;
         let journal = self.journal(execution_id)?;
-        for _ in 0..TRIES {
-            if guard.is_none() {
-                self.catch_up(execution_id, &journal, &mut guard).await?;
-            }
-            if let (None, Some(start)) = (&*guard, start) {
-                let definition = self.definitions.load(&start.digest).await?;
-                *guard = Some(Hot {
-                    execution: Execution::new(execution_id, definition),
-                    last: 0,
-                    inputs: HashMap::new(),
-                });
-            }
-            let Some(hot) = guard.as_mut() else {
+        let task = Task { execution_id, input_id, input, start, journal };
+        let slot = self.slot(execution_id);
+        let mut place = slot.lock().await;
+        let done = self.advance_in(&mut place, &task).await;
+        let weight = place.hot.as_ref().map_or(0, Hot::weight);
+        if place.hot.is_none() {
+            self.hot.invalidate(execution_id);
+        } else if weight > 2 * place.weight || weight < place.weight / 2 {
+            // The cache weighs what comes in.
+            place.weight = weight;
+            drop(place);
+            self.hot.insert(execution_id.to_owned(), slot);
+        }
+        done
+    }
+
+    async fn advance_in(&self, place: &mut Place, task: &Task<'_>) -> Result<(), Error> {
+        let mut refused = None;
+        for attempt in 0..TRIES {
+            // Taken out: a state that is ahead of its journal must not stay, not even where this is dropped in the middle.
+            let Some(mut hot) = self.present(place, task, attempt).await? else {
                 debug!(
-                    execution = execution_id,
-                    input = input_id,
+                    execution = task.execution_id,
+                    input = task.input_id,
                     "input for an execution that is not there, dropped"
                 );
-                self.hot.invalidate(execution_id);
                 return Ok(());
             };
-            if let Some(sequence) = hot.inputs.get(input_id) {
-                return self.publish_again(hot, &journal, *sequence).await;
+            if let Some(sequence) = hot.sequence_of(task.input_id) {
+                let hot = place.hot.insert(hot);
+                return self.publish_again(hot, &task.journal, sequence).await;
             }
-            let facts = step(&hot.execution, input, Utc::now());
+            let facts = match &refused {
+                None => hot.execution.advance(task.input, Utc::now()),
+                Some(failure) => hot.execution.abort(failure, Utc::now()),
+            };
             if facts.is_empty() {
                 // It may matter to what another replica has appended since: only the journal knows.
                 let known = hot.last;
-                self.catch_up(execution_id, &journal, &mut guard).await?;
-                if guard.as_ref().is_some_and(|hot| hot.last != known) {
+                let hot = place.hot.insert(self.read_on(&task.journal, hot).await?);
+                if hot.last != known {
                     continue;
                 }
                 return Ok(());
             }
-            let entry = entry(hot, input_id, &facts)?;
-            let id = MessageId::derived(["journal", execution_id, input_id]);
-            match journal.append(&entry, hot.last, &id).await {
+            let entry = entry(&hot.execution, task.input_id, &facts)?;
+            let id = MessageId::derived(["journal", task.execution_id, task.input_id]);
+            match task.journal.append(&entry, hot.last, &id).await {
                 Ok(sequence) => {
-                    hot.note(sequence, input_id, &facts);
-                    return effects::publish(&self.bus, &hot.execution, sequence, &facts).await;
+                    hot.note(sequence, task.input_id, &facts);
+                    return self.appended(place.hot.insert(hot), &facts).await;
                 }
                 // Somebody else was faster, perhaps with this very input: read what is there and decide again.
-                Err(AppendError::Conflict) => *guard = None,
-                Err(AppendError::Fault(fault)) => {
-                    // Whether it was appended is unknown: the journal will tell.
-                    *guard = None;
-                    return Err(fault.into());
+                Err(AppendError::Conflict) => place.is_shared = attempt > 0 || task.start.is_none(),
+                // What cannot be written down cannot happen: the execution ends with that.
+                Err(AppendError::Fault(fault))
+                    if fault.code == Code::Invalid && refused.is_none() =>
+                {
+                    refused = Some(Failure::new(ErrorType::Runtime, fault.message));
                 }
+                // Whether it was appended is unknown: the journal will tell.
+                Err(AppendError::Fault(fault)) => return Err(fault.into()),
             }
         }
-        Err(Error::Busy(execution_id.to_owned()))
+        Err(Error::Busy(task.execution_id.to_owned()))
+    }
+
+    /// The execution as it is before the input; none where there is no such execution.
+    async fn present(
+        &self,
+        place: &mut Place,
+        task: &Task<'_>,
+        attempt: u32,
+    ) -> Result<Option<Hot>, Error> {
+        let found = match (place.hot.take(), task.start) {
+            (Some(hot), _) if place.is_shared => Some(self.read_on(&task.journal, hot).await?),
+            (Some(hot), _) => Some(hot),
+            // Mostly there is nothing to read; where there is, the append is refused.
+            (None, Some(_start)) if attempt == 0 => None,
+            (None, _) => self.load(task.execution_id, &task.journal).await?,
+        };
+        match (found, task.start) {
+            (None, Some(start)) => {
+                let definition = self.definitions.load(&start.digest).await?;
+                Ok(Some(Hot::new(Execution::new(task.execution_id, definition))))
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The last entry is in the journal: what follows from it, before the input is acknowledged.
+    async fn appended(&self, hot: &mut Hot, facts: &[Fact]) -> Result<(), Error> {
+        let published = effects::publish(self, &hot.execution, hot.last, facts).await;
+        if hot.is_snapshot_due() {
+            snapshot::write(&self.bus, hot).await;
+            hot.saved_now();
+        }
+        published
     }
 
     /// A crash may have come between the append and the effects.
@@ -153,45 +257,43 @@ impl Executions {
         journal: &Journal<JournalEntry>,
         sequence: u64,
     ) -> Result<(), Error> {
-        let entries = journal.read_after(sequence - 1).await?;
-        match entries.first() {
-            Some((_, entry)) => {
-                effects::publish(&self.bus, &hot.execution, sequence, &facts(entry)?).await
-            }
+        match journal.at(sequence).await? {
+            Some(entry) => effects::publish(self, &hot.execution, sequence, &facts(entry)?).await,
             None => Ok(()),
         }
     }
 
-    /// Reads what the journal has beyond what is in memory. False where there is no journal.
-    async fn catch_up(
+    /// Reads an execution that is not in memory; none where it has no journal.
+    async fn load(
         &self,
         execution_id: &str,
         journal: &Journal<JournalEntry>,
-        hot: &mut Option<Hot>,
-    ) -> Result<bool, Error> {
-        let known = hot.as_ref().map_or(0, |hot| hot.last);
-        for (sequence, entry) in journal.read_after(known).await? {
-            let hot = match hot {
-                Some(hot) => hot,
-                None => {
-                    let definition = self.definitions.load(&entry.digest).await?;
-                    hot.insert(Hot {
-                        execution: Execution::new(execution_id, definition),
-                        last: 0,
-                        inputs: HashMap::new(),
-                    })
-                }
-            };
-            hot.note(sequence, &entry.input_id, &facts(&entry)?);
+    ) -> Result<Option<Hot>, Error> {
+        if let Some(saved) = snapshot::read(&self.bus, &self.definitions, execution_id).await {
+            return Ok(Some(self.read_on(journal, saved).await?));
         }
-        Ok(hot.is_some())
+        let mut entries = journal.read().await?.into_iter();
+        let Some((sequence, first)) = entries.next() else { return Ok(None) };
+        let definition = self.definitions.load(&first.digest).await?;
+        let mut hot = Hot::new(Execution::new(execution_id, definition));
+        let input_id = first.input_id.clone();
+        hot.apply(sequence, &input_id, &facts(first)?);
+        apply_all(&mut hot, entries)?;
+        Ok(Some(hot))
+    }
+
+    /// Reads what the journal has beyond what is in memory.
+    async fn read_on(&self, journal: &Journal<JournalEntry>, mut hot: Hot) -> Result<Hot, Error> {
+        let entries = journal.read_after(hot.last).await?;
+        apply_all(&mut hot, entries.into_iter())?;
+        Ok(hot)
     }
 
     fn slot(&self, execution_id: &str) -> Slot {
         self.hot.get_with_by_ref(execution_id, Slot::default)
     }
 
-    fn journal(&self, execution_id: &str) -> Result<Journal<JournalEntry>, Error> {
+    pub(crate) fn journal(&self, execution_id: &str) -> Result<Journal<JournalEntry>, Error> {
         Ok(self.bus.journal(&JournalEntry {
             execution_id: execution_id.to_owned(),
             ..Default::default()
@@ -199,42 +301,21 @@ impl Executions {
     }
 }
 
-impl Hot {
-    fn note(&mut self, sequence: u64, input_id: &str, facts: &[Fact]) {
-        for fact in facts {
-            self.execution.apply(fact);
-        }
-        self.last = sequence;
-        self.inputs.insert(input_id.to_owned(), sequence);
+fn apply_all(
+    hot: &mut Hot,
+    entries: impl Iterator<Item = (u64, JournalEntry)>,
+) -> Result<(), Error> {
+    for (sequence, entry) in entries {
+        let input_id = entry.input_id.clone();
+        hot.apply(sequence, &input_id, &facts(entry)?);
     }
+    Ok(())
 }
 
-fn entry(hot: &Hot, input_id: &str, facts: &[Fact]) -> Result<JournalEntry, Error> {
-    let definition = hot.execution.definition();
-    let facts =
-        facts.iter().map(|fact| serde_json::to_value(fact).map(Json)).collect::<Result<_, _>>();
-    Ok(JournalEntry {
-        execution_id: hot.execution.id().to_owned(),
-        input_id: input_id.to_owned(),
-        at: now(Utc::now()),
-        workflow: definition.name().to_owned(),
-        version: definition.version().to_owned(),
-        digest: definition.digest().to_owned(),
-        facts: facts
-            .map_err(|error| Error::Damaged(format!("a fact cannot be written: {error}")))?,
-    })
-}
-
-fn facts(entry: &JournalEntry) -> Result<Vec<Fact>, Error> {
-    let read = entry
-        .facts
-        .iter()
-        .map(|fact| serde_json::from_value(fact.0.clone()))
-        .collect::<Result<_, _>>();
-    read.map_err(|error| {
-        Error::Damaged(format!(
-            "the journal of {} has a fact that cannot be read: {error}",
-            entry.execution_id
-        ))
-    })
+/// Runs work that may take long so that other tasks of this thread go on meanwhile.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }

@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::LARGEST_WRITTEN;
 use crate::id::hex;
 use crate::{Bus, MessageId, headers};
 
@@ -50,8 +49,8 @@ impl Claim {
         }
     }
 
-    /// The claim that the headers make.
-    pub(super) fn read(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
+    /// The claim that the headers make, for a body of at most `largest` bytes.
+    pub(super) fn read(headers: &HeaderMap, largest: usize) -> Result<Option<Self>, Fault> {
         let Some(place) = headers::get(Some(headers), headers::CLAIM) else { return Ok(None) };
         let stores = [ObjectStore::Claims, ObjectStore::Exchange];
         let found = place.split_once('/').and_then(|(store, name)| {
@@ -66,8 +65,8 @@ impl Claim {
             return Err(invalid(headers::CLAIM_SHA256, sha256, "64 hexadecimal digits"));
         }
         let size = headers::get(Some(headers), headers::CLAIM_SIZE).unwrap_or_default();
-        let size = size.parse().ok().filter(|size| *size <= LARGEST_WRITTEN).ok_or_else(|| {
-            invalid(headers::CLAIM_SIZE, size, "a number of bytes up to 16777216")
+        let size = size.parse().ok().filter(|size| *size <= largest).ok_or_else(|| {
+            invalid(headers::CLAIM_SIZE, size, &format!("a number of bytes up to {largest}"))
         })?;
         let sha256 = sha256.to_ascii_lowercase();
         Ok(Some(Self { store, name: name.to_owned(), sha256, size }))
@@ -168,15 +167,16 @@ impl Drop for Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::LARGEST_WRITTEN;
 
     #[test]
     fn a_claim_is_read_as_it_was_written() {
         let mut headers = HeaderMap::new();
-        assert!(Claim::read(&headers).unwrap().is_none());
+        assert!(Claim::read(&headers, LARGEST_WRITTEN).unwrap().is_none());
         let id = MessageId::derived(["a"]);
         let claim = Claim::of_message(Stream::Executions, &id, b"body");
         claim.write(&mut headers);
-        let read = Claim::read(&headers).unwrap().unwrap();
+        let read = Claim::read(&headers, LARGEST_WRITTEN).unwrap().unwrap();
         assert_eq!((read.name, read.sha256, read.size), (claim.name.clone(), claim.sha256, 4));
         let again = Claim::of_message(Stream::Executions, &id, b"body");
         assert_eq!(again.name, claim.name, "a second try is the same object");
@@ -190,7 +190,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             Claim::of_exchange(b"body").write(&mut headers);
             headers.insert(header, value);
-            let fault = Claim::read(&headers).err().unwrap();
+            let fault = Claim::read(&headers, LARGEST_WRITTEN).err().unwrap();
             assert_eq!(fault.code, Code::Invalid);
             assert!(fault.message.contains(expected), "{}", fault.message);
         };

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use muster_contracts::{Code, Fault};
 use tracing::warn;
 
-use super::LARGEST_WRITTEN;
 use crate::headers::CONTENT_ENCODING;
 
 /// Smaller bodies stay as they are: any language reads them, and there is little to gain.
@@ -36,8 +35,8 @@ pub(super) async fn smaller(body: Bytes, headers: &mut HeaderMap) -> Bytes {
     }
 }
 
-/// The body in front of this coding. It never becomes larger than a body may be, however small it is here.
-pub(super) async fn expand(body: Bytes, coding: &str) -> Result<Bytes, Fault> {
+/// The body in front of this coding. It never becomes larger than `largest` bytes, however small it is here.
+pub(super) async fn expand(body: Bytes, coding: &str, largest: usize) -> Result<Bytes, Fault> {
     if coding.eq_ignore_ascii_case("identity") {
         return Ok(body);
     }
@@ -49,16 +48,14 @@ pub(super) async fn expand(body: Bytes, coding: &str) -> Result<Bytes, Fault> {
     }
     let size = body.len();
     let expanded = aside(size.saturating_mul(8), move || {
-        let mut plain = zstd::bulk::decompress(&body, LARGEST_WRITTEN)?;
+        let mut plain = zstd::bulk::decompress(&body, largest)?;
         plain.shrink_to_fit();
         Ok(plain)
     });
     expanded.await.map(Bytes::from).map_err(|error| {
         Fault::new(
             Code::Invalid,
-            format!(
-                "the body is not zstd, or is more than {LARGEST_WRITTEN} bytes without it: {error}"
-            ),
+            format!("the body is not zstd, or is more than {largest} bytes without it: {error}"),
         )
     })
 }
@@ -77,6 +74,7 @@ async fn aside<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::LARGEST_WRITTEN;
 
     fn repeated(size: usize) -> Bytes {
         br#"{"text":"once upon a time"}"#.iter().copied().cycle().take(size).collect()
@@ -90,7 +88,7 @@ mod tests {
             let small = smaller(body.clone(), &mut headers).await;
             assert!(small.len() < size / 10);
             assert_eq!(headers.get(CONTENT_ENCODING).unwrap().as_str(), ZSTD);
-            assert_eq!(expand(small, ZSTD).await.unwrap(), body);
+            assert_eq!(expand(small, ZSTD, LARGEST_WRITTEN).await.unwrap(), body);
         }
     }
 
@@ -116,7 +114,7 @@ mod tests {
         assert!(bomb.len() < 200_000, "{}", bomb.len());
         let honest = Bytes::from(zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap());
         for body in [bomb, honest] {
-            let fault = expand(body, ZSTD).await.unwrap_err();
+            let fault = expand(body, ZSTD, LARGEST_WRITTEN).await.unwrap_err();
             assert_eq!(fault.code, Code::Invalid);
             assert!(fault.message.contains("16777216"), "{}", fault.message);
         }
@@ -124,13 +122,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_zstd_is_refused_by_name() {
-        let fault = expand(repeated(10), "br").await.unwrap_err();
+        let fault = expand(repeated(10), "br", LARGEST_WRITTEN).await.unwrap_err();
         assert_eq!(
             fault.message,
             "the body's Content-Encoding is \"br\", but must be zstd or identity"
         );
         for body in [repeated(100), Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd])] {
-            let fault = expand(body, "zstd").await;
+            let fault = expand(body, "zstd", LARGEST_WRITTEN).await;
             assert!(fault.is_err_and(|fault| fault.code == Code::Invalid));
         }
     }

@@ -27,13 +27,48 @@ pub(super) fn evaluate(
     let bytes = std::iter::once(input).chain(&variables).map(crate::size::size).sum::<u64>();
     // Going in and out costs as well.
     let all = around.steps().get().saturating_sub(10 + bytes / 256);
-    let (result, left) = run_where_there_is_room(compiled, input, &variables, all);
+    let (result, left) = quickly_or_aside(compiled, input, &variables, all, around);
     around.steps().set(left);
     let result = result.and_then(|value| marked(value, input, &variables));
     result.map_err(|failure| match failure {
         Failure::Stopped(Stop::Steps) if all < limits::EXPRESSION_STEPS => exhausted(),
         failure => failure.error(compiled),
     })
+}
+
+/// The result, and how many of `all` steps are left. It is tried right here with the steps that are
+/// nothing to wait for; an evaluation changes nothing, so that it can begin anew elsewhere.
+fn quickly_or_aside(
+    compiled: &Compiled,
+    input: &Value,
+    variables: &[Value],
+    all: u64,
+    around: &dyn Surroundings,
+) -> (Result<Value, Failure>, u64) {
+    let Some(quick) = around.quick().filter(|quick| quick.get() != u64::MAX) else {
+        return run_where_there_is_room(compiled, input, variables, all);
+    };
+    let before = around.steps().get();
+    // What goes in and out takes its time, too.
+    let here = quick.get().saturating_sub(before - all).min(limits::EXPRESSION_STEPS);
+    if compiled.shallow && here > 0 {
+        let means = Means { stack: CALLER_STACK, steps: here.min(all) };
+        let (result, rest) = run(compiled, input, variables, means);
+        let is_unfinished = match result {
+            Err(Failure::Stopped(Stop::Stack)) => true,
+            Err(Failure::Stopped(Stop::Steps)) => here < all.min(limits::EXPRESSION_STEPS),
+            _ => false,
+        };
+        if !is_unfinished {
+            let taken = means.steps - rest;
+            quick.set(quick.get().saturating_sub(before - all + taken));
+            return (result, all - taken);
+        }
+    }
+    quick.set(0);
+    let mut done = None;
+    around.aside(&mut || done = Some(run_where_there_is_room(compiled, input, variables, all)));
+    done.unwrap_or_else(|| (Err(Failure::Failed("it was not run".to_owned())), 0))
 }
 
 /// The result, and how many of `all` steps are left.
