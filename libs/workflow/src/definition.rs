@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::document;
+use crate::external::External;
 use crate::model::{Kind, Model, Node, NodeId};
 use crate::problem::Problems;
 use crate::schedule::Schedule;
@@ -22,6 +23,7 @@ pub struct Definition {
     model: Model,
     by_pointer: HashMap<String, NodeId>,
     references: References,
+    externals: Vec<External>,
 }
 
 /// What a workflow uses by name: each name with the pointer of a task that uses it.
@@ -87,11 +89,11 @@ impl Definition {
     /// As [`Definition::parse`], without lines and columns.
     pub fn from_json(document: Value) -> Result<Definition, Problems> {
         document::check(&document)?;
-        let (model, references) = parse::parse(&document)?;
+        let parse::Parsed { model, references, externals } = parse::parse(&document)?;
         let by_pointer = model.nodes.iter().enumerate();
         let by_pointer = by_pointer.map(|(id, node)| (node.pointer.clone(), id)).collect();
         let digest = document::digest(&document);
-        Ok(Definition { document, digest, model, by_pointer, references })
+        Ok(Definition { document, digest, model, by_pointer, references, externals })
     }
 
     /// The namespace from `document.namespace`.
@@ -128,6 +130,12 @@ impl Definition {
     /// What it uses by name.
     pub fn references(&self) -> &References {
         &self.references
+    }
+
+    /// What must be fetched and made a part of the document before it can run: until then a call
+    /// of such a function faults, and nothing matches such a schema.
+    pub fn externals(&self) -> &[External] {
+        &self.externals
     }
 
     fn described(&self, field: &str) -> &str {

@@ -155,7 +155,8 @@ fn effect(fact: &Fact) -> Option<Effect> {
             }
         }
         Fact::ChildCancelled { task } => Effect::CancelChild { task: task.clone() },
-        Fact::ListeningStarted { task, interests, .. } => {
+        Fact::ListeningStarted { task, interests, .. }
+        | Fact::ListeningResumed { task, interests } => {
             Effect::Listen { task: task.clone(), interests: interests.clone() }
         }
         Fact::ListeningEnded { task, interests, .. } => {

@@ -224,6 +224,13 @@ pub enum Fact {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         discard: bool,
     },
+    /// A task that an error had ended listens again, with all that it had consumed.
+    ListeningResumed {
+        /// Key of the task.
+        task: String,
+        /// Which events it may want.
+        interests: Vec<Interest>,
+    },
     /// A signal came that no task listens for; the first that does gets it.
     SignalKept {
         /// Its place among all events.

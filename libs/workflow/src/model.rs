@@ -19,6 +19,7 @@ pub(crate) struct Model {
     pub(crate) output: Transform,
     pub(crate) timeout: Option<Length>,
     pub(crate) schedule: Option<crate::schedule::Plan>,
+    pub(crate) extensions: Vec<Extension>,
 }
 
 /// One task of the document.
@@ -38,6 +39,44 @@ pub(crate) struct Node {
     pub(crate) timeout: Option<Length>,
     pub(crate) then: Then,
     pub(crate) kind: Kind,
+    /// Whether extensions may extend it; those of extensions are not extended.
+    pub(crate) extendable: bool,
+    /// The extensions that extend it: indices in [`Model::extensions`].
+    pub(crate) extensions: Vec<usize>,
+    /// Whether it stands for the tasks of an extension.
+    pub(crate) is_extension: bool,
+}
+
+impl Node {
+    /// A task that stands for the tasks of an extension.
+    pub(crate) fn around(pointer: &str, name: &str) -> Node {
+        Node {
+            pointer: pointer.to_owned(),
+            step: pointer.to_owned(),
+            name: name.to_owned(),
+            position: 0,
+            condition: None,
+            input: Transform::default(),
+            output: Transform::default(),
+            export: Transform::default(),
+            timeout: None,
+            then: Then::Continue,
+            kind: Kind::Do(Vec::new()),
+            extendable: false,
+            extensions: Vec::new(),
+            is_extension: true,
+        }
+    }
+}
+
+/// Tasks that run before and after others.
+#[derive(Debug)]
+pub(crate) struct Extension {
+    /// The type of task that it extends, `composite` or `all`.
+    pub(crate) target: &'static str,
+    pub(crate) when: Option<Expression>,
+    pub(crate) before: Option<NodeId>,
+    pub(crate) after: Option<NodeId>,
 }
 
 /// What a task does.
@@ -60,6 +99,13 @@ pub(crate) enum Kind {
         /// That of the `Authorization` header of its request.
         scheme: Option<&'static str>,
     },
+    /// A call of a function that a document defines.
+    Function {
+        /// `None`: it gets the input of the call.
+        arguments: Option<Template>,
+        /// Its task; `None` where it is to be fetched when the workflow is registered.
+        body: Option<[NodeId; 1]>,
+    },
     Child(Child),
     Listen(Box<crate::event::Listen>),
     Emit(Template),
@@ -76,7 +122,8 @@ impl Kind {
             Kind::Try(_) => "try",
             Kind::Raise(_) => "raise",
             Kind::Wait(_) => "wait",
-            Kind::Call { .. } => "call",
+            Kind::Call { .. } | Kind::Function { .. } => "call",
+            Kind::Child(child) if child.is_called => "call",
             Kind::Child(_) => "run",
             Kind::Listen(_) => "listen",
             Kind::Emit(_) => "emit",
@@ -132,6 +179,8 @@ pub(crate) struct Child {
     pub(crate) input: Option<Template>,
     /// Whether the task waits for the child's end.
     pub(crate) wait: bool,
+    /// Whether it stands in the document as the call of a function.
+    pub(crate) is_called: bool,
     /// Whether the child's output is the task's; otherwise that is null.
     pub(crate) output: bool,
 }

@@ -28,7 +28,13 @@ pub use self::input::Input;
 use crate::execution::{Detail, Live, Phase, Run};
 use crate::model::{Kind, Node, NodeId, Then};
 use crate::size::weight;
-use crate::{Error, ErrorType, Execution, Fact, Status, limits};
+use crate::{Error, ErrorType, Execution, Fact, Here, Slow, Status, limits};
+
+/// Steps of expressions, and moves at some steps each, that are nothing to wait for: they take
+/// some milliseconds at most.
+const QUICK_STEPS: u64 = 4_000;
+/// Steps for a move.
+const MOVE_STEPS: u64 = 10;
 
 /// Decides what follows from `input`, as [`Execution::advance`], and leaves the state as it is.
 ///
@@ -47,10 +53,20 @@ impl Execution {
     ///
     /// The cost follows from what is under way; what has ended costs nothing.
     pub fn advance(&mut self, input: &Input, now: DateTime<Utc>) -> Vec<Fact> {
+        self.advance_with(input, now, &Here)
+    }
+
+    /// As [`Execution::advance`]; what takes long is run by `slow`.
+    pub fn advance_with(
+        &mut self,
+        input: &Input,
+        now: DateTime<Utc>,
+        slow: &dyn Slow,
+    ) -> Vec<Fact> {
         if self.status().is_ended() && (*input != Input::Retry || !self.is_retriable()) {
             return Vec::new();
         }
-        Machine::within(self, now, |machine| machine.take(&clean::clean(input)))
+        Machine::within_slow(self, now, slow, |machine| machine.take(&clean::clean(input)))
     }
 
     /// Ends the execution with an error that nothing can catch, where what [`Execution::advance`]
@@ -79,6 +95,9 @@ struct Machine<'e> {
     size: u64,
     /// How many steps the expressions may still take.
     steps: Cell<u64>,
+    slow: &'e dyn Slow,
+    /// How many steps it may take until it counts as slow.
+    quick: Cell<u64>,
 }
 
 /// What is still to be done in this step.
@@ -100,6 +119,15 @@ impl Machine<'_> {
         now: DateTime<Utc>,
         begin: impl FnOnce(&mut Machine<'_>),
     ) -> Vec<Fact> {
+        Machine::within_slow(state, now, &Here, begin)
+    }
+
+    fn within_slow(
+        state: &mut Execution,
+        now: DateTime<Utc>,
+        slow: &dyn Slow,
+        begin: impl FnOnce(&mut Machine<'_>),
+    ) -> Vec<Fact> {
         let mut machine = Machine {
             state,
             facts: Vec::new(),
@@ -107,6 +135,8 @@ impl Machine<'_> {
             queue: VecDeque::new(),
             size: 0,
             steps: Cell::new(limits::TRANSITION_STEPS),
+            slow,
+            quick: Cell::new(QUICK_STEPS),
         };
         let before = machine.state.status();
         begin(&mut machine);
@@ -116,7 +146,19 @@ impl Machine<'_> {
     }
 
     fn run(&mut self) {
-        while let Some(due) = self.queue.pop_front() {
+        self.run_while(|machine| machine.quick.get() > 0);
+        if !self.queue.is_empty() {
+            // The rest as a whole: no part of it needs to be aside once more.
+            self.quick.set(u64::MAX);
+            self.slow.run(&mut || self.run_while(|_| true));
+        }
+    }
+
+    fn run_while(&mut self, goes_on: impl Fn(&Self) -> bool) {
+        while goes_on(self)
+            && let Some(due) = self.queue.pop_front()
+        {
+            self.quick.set(self.quick.get().saturating_sub(MOVE_STEPS));
             if self.state.status().is_ended() {
                 return;
             }

@@ -6,6 +6,9 @@ mod catch;
 mod common;
 mod conformance;
 mod emit;
+mod extension;
+mod external;
+mod function;
 mod header;
 mod http;
 mod listen;
@@ -14,11 +17,14 @@ mod schedule;
 mod secrets;
 mod task;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::References;
 use crate::expression::{Expression, Template};
-use crate::model::{Model, Node};
+use crate::external::External;
+use crate::model::{Extension, Model, Node};
 use crate::pointer::escape;
 use crate::problem::Problems;
 
@@ -30,8 +36,15 @@ type Object = Map<String, Value>;
 const TASK_VARIABLES: [&str; 7] =
     ["$context", "$input", "$task", "$workflow", "$runtime", "$secrets", "$authorization"];
 
+/// What a document says.
+pub(super) struct Parsed {
+    pub(super) model: Model,
+    pub(super) references: References,
+    pub(super) externals: Vec<External>,
+}
+
 /// Parses a document; the error is never empty.
-pub(super) fn parse(document: &Value) -> Result<(Model, References), Problems> {
+pub(super) fn parse(document: &Value) -> Result<Parsed, Problems> {
     let Some(root) = document.as_object() else {
         let message =
             format!("the document is {}, not a map with `document` and `do`", is(document));
@@ -44,7 +57,11 @@ pub(super) fn parse(document: &Value) -> Result<(Model, References), Problems> {
         // word, so that nothing passes here that another runtime would refuse.
         conformance::check(document, &model.nodes, &mut parser.problems);
     }
-    if parser.problems.0.is_empty() { Ok((model, parser.references)) } else { Err(parser.problems) }
+    if parser.problems.0.is_empty() {
+        Ok(Parsed { model, references: parser.references, externals: parser.externals })
+    } else {
+        Err(parser.problems)
+    }
 }
 
 struct Parser<'d> {
@@ -58,6 +75,12 @@ struct Parser<'d> {
     /// The secrets that it declares.
     secrets: Vec<String>,
     depth: usize,
+    /// How far each function of `use` was parsed.
+    functions: BTreeMap<String, function::Function>,
+    extensions: Vec<Extension>,
+    /// Whether the current task belongs to an extension.
+    extending: bool,
+    externals: Vec<External>,
 }
 
 impl<'d> Parser<'d> {
@@ -70,6 +93,10 @@ impl<'d> Parser<'d> {
             scope: Vec::new(),
             secrets: secrets::declared(root),
             depth: 0,
+            functions: BTreeMap::new(),
+            extensions: Vec::new(),
+            extending: false,
+            externals: Vec::new(),
         }
     }
 

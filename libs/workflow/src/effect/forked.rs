@@ -62,6 +62,7 @@ impl Open<'_> {
             | Fact::CallRequested { .. }
             | Fact::ChildRequested { .. }
             | Fact::ListeningStarted { .. }
+            | Fact::ListeningResumed { .. }
             | Fact::EventConsumed { .. }
             | Fact::ItemStarted { .. }
             | Fact::ItemCompleted { .. }
@@ -85,7 +86,9 @@ pub(crate) fn asks(fact: &Fact) -> Option<(&str, &str)> {
         Fact::CallRequested { task, .. } | Fact::ChildRequested { task, wait: true, .. } => {
             Some((task, ""))
         }
-        Fact::ListeningStarted { task, .. } => Some((task, LISTEN)),
+        Fact::ListeningStarted { task, .. } | Fact::ListeningResumed { task, .. } => {
+            Some((task, LISTEN))
+        }
         Fact::TimerSet { timer, task, .. } => Some((task, timer)),
         Fact::ExecutionStarted { .. }
         | Fact::ExecutionForked { .. }

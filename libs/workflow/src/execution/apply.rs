@@ -93,7 +93,7 @@ impl Execution {
                     *index = Some(*now);
                 }
             }),
-            Fact::CallRequested { task, .. } => {
+            Fact::CallRequested { task, .. } | Fact::ChildRequested { task, wait: true, .. } => {
                 let Some(run) = self.find(task) else { return };
                 if let Some(live) = self.live_mut(run) {
                     live.detail = Detail::Call;
@@ -105,13 +105,6 @@ impl Execution {
             }),
             Fact::TaskExtended { task, raw, output, then } => {
                 self.extended(task, (raw.as_ref(), output.as_ref()), then.clone());
-            }
-            Fact::ChildRequested { task, wait: true, .. } => {
-                let Some(run) = self.find(task) else { return };
-                if let Some(live) = self.live_mut(run) {
-                    live.detail = Detail::Call;
-                    self.calls += 1;
-                }
             }
             Fact::CallCancelled { task } | Fact::ChildCancelled { task } => {
                 if let Some(run) = self.find(task) {
@@ -132,12 +125,6 @@ impl Execution {
                     live.timers.remove(timer);
                 }
             }
-            Fact::ListeningStarted { .. }
-            | Fact::EventConsumed { .. }
-            | Fact::ItemStarted { .. }
-            | Fact::ItemCompleted { .. }
-            | Fact::ListeningEnded { .. }
-            | Fact::SignalKept { .. } => self.apply_consuming(fact),
             Fact::ExecutionSuspended { .. }
             | Fact::InputHeld { .. }
             | Fact::ExecutionResumed { .. }
@@ -146,7 +133,7 @@ impl Execution {
             Fact::DataSet { task, data } => {
                 self.live(task, |live| live.data = Arc::new(data.clone()));
             }
-            _ => {}
+            other => self.apply_consuming(other),
         }
     }
 

@@ -20,6 +20,8 @@ pub(super) struct Scope<'m> {
     run: usize,
     input: Arc<Value>,
     output: Option<Arc<Value>>,
+    /// The output before `output.as`.
+    raw_output: Option<Arc<Value>>,
     /// A task that has not begun.
     upcoming: Option<&'m Node>,
     /// A loop's index that is not yet in the state.
@@ -31,7 +33,16 @@ impl<'m> Scope<'m> {
     /// Inside a run that has begun.
     pub(super) fn of(machine: &'m Machine<'m>, run: usize) -> Scope<'m> {
         let input = machine.live(run).map(|live| live.input.clone()).unwrap_or_default();
-        Scope { machine, run, input, output: None, upcoming: None, index: None, error: None }
+        Scope {
+            machine,
+            run,
+            input,
+            output: None,
+            raw_output: None,
+            upcoming: None,
+            index: None,
+            error: None,
+        }
     }
 
     /// Before `task` begins inside `parent`.
@@ -41,13 +52,15 @@ impl<'m> Scope<'m> {
         task: &'m Node,
         raw: &Arc<Value>,
     ) -> Scope<'m> {
-        let upcoming = Some(task);
-        let input = raw.clone();
-        Scope { machine, run: parent, input, output: None, upcoming, index: None, error: None }
+        Scope { upcoming: Some(task), input: raw.clone(), ..Scope::of(machine, parent) }
     }
 
     pub(super) fn with_output(self, output: &Arc<Value>) -> Scope<'m> {
         Scope { output: Some(output.clone()), ..self }
+    }
+
+    pub(super) fn with_raw_output(self, output: &Arc<Value>) -> Scope<'m> {
+        Scope { raw_output: Some(output.clone()), ..self }
     }
 
     pub(super) fn at_index(self, run: usize, index: usize) -> Scope<'m> {
@@ -116,10 +129,18 @@ impl<'m> Scope<'m> {
         }
     }
 
-    /// `$task`: the task's name, reference, definition, raw input, output and start.
+    /// `$task`: the task's name, reference, definition, raw input, raw output and start. In the
+    /// tasks of an extension it is the task that is extended.
     fn task(&self) -> Value {
         let definition = &self.machine.state.definition;
-        let (node, raw, started_at) = match (self.upcoming, self.machine.get(self.run)) {
+        let extended = self.machine.extended_by(self.run);
+        let upcoming = self.upcoming.filter(|_| extended.is_none());
+        let mut output = self.raw_output.clone().filter(|_| extended.is_none());
+        if let Some(Detail::Extended { raw, .. }) = extended.map(|run| self.machine.detail(run)) {
+            output = Some(raw.clone());
+        }
+        let run = self.machine.get(extended.unwrap_or(self.run));
+        let (node, raw, started_at) = match (upcoming, run) {
             (Some(node), _) => (Some(node), self.input.clone(), self.machine.now),
             (None, Some(run)) => {
                 let node = run.node.and_then(|node| definition.node(node));
@@ -134,7 +155,7 @@ impl<'m> Scope<'m> {
             "reference": node.pointer,
             "definition": definition.document().pointer(&node.pointer),
             "input": *raw,
-            "output": self.output.as_deref(),
+            "output": output.as_deref(),
             "startedAt": time(started_at),
         })
     }
@@ -158,6 +179,14 @@ impl Surroundings for Scope<'_> {
     fn steps(&self) -> &Cell<u64> {
         &self.machine.steps
     }
+
+    fn quick(&self) -> Option<&Cell<u64>> {
+        Some(&self.machine.quick)
+    }
+
+    fn aside(&self, work: &mut dyn FnMut()) {
+        self.machine.slow.run(work);
+    }
 }
 
 /// The place of the workflow's own `input.from`, before there is anything else.
@@ -177,6 +206,14 @@ impl Surroundings for Outset<'_> {
 
     fn steps(&self) -> &Cell<u64> {
         &self.machine.steps
+    }
+
+    fn quick(&self) -> Option<&Cell<u64>> {
+        Some(&self.machine.quick)
+    }
+
+    fn aside(&self, work: &mut dyn FnMut()) {
+        self.machine.slow.run(work);
     }
 }
 

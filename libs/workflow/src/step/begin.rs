@@ -7,6 +7,7 @@ use muster_document::Schema;
 use serde_json::Value;
 
 use super::arguments::Scope;
+use super::bounds::check_outgoing;
 use super::{Machine, Move};
 use crate::execution::Detail;
 use crate::expression::Surroundings;
@@ -73,6 +74,23 @@ impl Machine<'_> {
             let length = length(timeout, &input, &scope)?;
             self.set_timer(run, Purpose::Timeout, length);
         }
+        match self.extension(run, task, 0, |extension| extension.before)? {
+            Some(node) => {
+                self.later(Move::Enter { parent: run, node });
+                Ok(())
+            }
+            None => self.act(run, task, definition),
+        }
+    }
+
+    /// Does what a task itself does, when its extensions have.
+    pub(super) fn act(
+        &mut self,
+        run: usize,
+        task: &Node,
+        definition: &Definition,
+    ) -> Result<(), Error> {
+        let input = self.data(run);
         let scope = Scope::of(self, run);
         match &task.kind {
             Kind::Set(template) => {
@@ -103,8 +121,15 @@ impl Machine<'_> {
             Kind::Call { function, arguments, scheme: _ } => {
                 let arguments = arguments.evaluate(&input, &scope)?;
                 super::call::check_call(*function, &arguments)?;
+                check_outgoing(&arguments, "what the call hands over")?;
                 let task = self.key(run);
                 self.emit(Fact::CallRequested { task, function: *function, arguments });
+            }
+            Kind::Function { arguments, body } => {
+                let arguments = arguments.as_ref().map(|a| a.evaluate(&input, &scope));
+                let there = body.is_some();
+                self.call_function(run, arguments.transpose()?, there)?;
+                self.descend(run, task, definition);
             }
             Kind::Child(child) => self.run_child(run, task, child)?,
             Kind::Listen(listen) => self.listen(run, listen)?,

@@ -26,6 +26,7 @@ impl Machine<'_> {
             self.emit(Fact::TaskFaulted { task, error: error.clone(), at: self.now });
             let parent = self.parent(run);
             match self.detail(parent) {
+                _ if self.is_extension(run) => {}
                 Detail::Try { attempt, phase: Phase::Trying } => {
                     let attempt = *attempt;
                     match self.caught(parent, attempt, &error) {

@@ -36,7 +36,11 @@ impl Machine<'_> {
         };
         let fact = Fact::ChildRequested {
             task: self.key(run),
-            namespace: text(&child.namespace, "namespace")?,
+            // A function of the default catalog is found by its name alone.
+            namespace: match child.is_called {
+                true => String::new(),
+                false => text(&child.namespace, "namespace")?,
+            },
             name: text(&child.name, "name")?,
             version: text(&child.version, "version")?,
             input: match &child.input {
@@ -45,6 +49,9 @@ impl Machine<'_> {
             },
             wait: child.wait,
         };
+        if let Fact::ChildRequested { input, .. } = &fact {
+            super::bounds::check_outgoing(input, "the input of the workflow to run")?;
+        }
         self.emit(fact);
         if !child.wait {
             self.later(Move::Finish { run, output: input, then: task.then.clone() });

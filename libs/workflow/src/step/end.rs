@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::arguments::Scope;
+use super::bounds::check_outgoing;
 use super::{Machine, Move};
 use crate::execution::Detail;
 use crate::model::{Kind, NodeId, Then};
@@ -21,16 +22,27 @@ impl Machine<'_> {
                 if let Some(context) = context {
                     self.emit(Fact::ContextSet { task: task.clone(), context });
                 }
-                self.cancel_timers(run);
-                let data = self.data(run);
-                let held = Arc::ptr_eq(&output, &data) || *output == *data;
-                let output = (!held).then(|| output.as_ref().clone());
-                let parent = self.parent(run);
-                let then_fact = then.directive();
-                self.emit(Fact::TaskCompleted { task, output, then: then_fact, at: self.now });
-                self.next(parent, node, then);
+                match self.extended_after(run, raw, &output, then) {
+                    Err(error) => self.fault(run, error),
+                    Ok(true) => {}
+                    Ok(false) => self.close(run, node, &output, then),
+                }
             }
         }
+    }
+
+    /// Ends a run whose output is what goes on from it.
+    pub(super) fn close(&mut self, run: usize, node: NodeId, output: &Arc<Value>, then: &Then) {
+        self.cancel_timers(run);
+        let (task, parent, data) = (self.key(run), self.parent(run), self.data(run));
+        let held = Arc::ptr_eq(output, &data) || **output == *data;
+        let kept = (!held).then(|| output.as_ref().clone());
+        let then_fact = then.directive();
+        self.emit(Fact::TaskCompleted { task, output: kept, then: then_fact, at: self.now });
+        if self.with_node(run, |node| node.is_extension) == Some(true) && *then != Then::End {
+            return self.extension_ended(parent, node, output, *then == Then::Exit);
+        }
+        self.next(parent, node, then);
     }
 
     /// A task's output after `output.as`, and the new context if it exports one.
@@ -45,7 +57,7 @@ impl Machine<'_> {
         let output = match &task.output.template {
             None => raw.clone(),
             Some(template) => {
-                let scope = Scope::of(self, run).with_output(raw);
+                let scope = Scope::of(self, run).with_output(raw).with_raw_output(raw);
                 Arc::new(template.evaluate(raw, &scope)?)
             }
         };
@@ -53,7 +65,7 @@ impl Machine<'_> {
         let context = match &task.export.template {
             None => None,
             Some(template) => {
-                let scope = Scope::of(self, run).with_output(&output);
+                let scope = Scope::of(self, run).with_output(&output).with_raw_output(raw);
                 Some(template.evaluate(&output, &scope)?)
             }
         };
@@ -94,7 +106,12 @@ impl Machine<'_> {
         if matches!(self.detail(run), Detail::Listen(_)) {
             return self.item_ended(run, exit);
         }
-        let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
+        let then = match self.with_node(run, |node| (node.is_extension, node.then.clone())) {
+            // It tells the task that it extends to end as well.
+            Some((true, _)) if exit => Then::Exit,
+            Some((_, then)) => then,
+            None => Then::Continue,
+        };
         let output = self.data(run);
         self.later(Move::Finish { run, output, then });
     }
@@ -163,7 +180,8 @@ impl Machine<'_> {
         };
         let checked = output.and_then(|output| {
             let schema = model.output.schema.as_ref();
-            self.check_schema(schema, &output, "the workflow's output").map(|()| output)
+            self.check_schema(schema, &output, "the workflow's output")?;
+            check_outgoing(&output, "the workflow's output").map(|()| output)
         });
         match checked {
             Ok(output) => {
@@ -213,7 +231,7 @@ impl Machine<'_> {
 
     /// Its timers, and what it listens for.
     pub(super) fn cancel_timers(&mut self, run: usize) {
-        self.stop_listening(run, true);
+        self.stop_listening(run, false);
         let timers = self.live(run).map(|live| live.timers.clone()).unwrap_or_default();
         for timer in timers {
             self.emit(Fact::TimerCancelled { timer });

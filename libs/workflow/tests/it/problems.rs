@@ -57,7 +57,7 @@ fn the_frame_of_a_document_is_checked() {
     check_text(
         "document: {dsl: 2.0.0, namespace: a_b, version: 1.5, title: x, colour: red}\nschedule: {cron: x}\ndo: {}",
         &[
-            "/schedule: `schedule` is not supported in a workflow; supported are document, input, use, do, timeout, output",
+            "/schedule/cron: `x` is not a cron expression: it has 1 fields, but there must be five (minute, hour, day of the month, month, day of the week) as in `30 9 * * mon-fri`",
             "/document/colour: `colour` is not supported in `document`; supported are dsl, namespace, name, version, title, summary, tags, metadata",
             "/document/dsl: DSL version `2.0.0` is not supported; it is 1.0.3 here",
             "/document/namespace: `a_b` must have 1 to 63 letters, digits and hyphens, and neither begin nor end with a hyphen",
@@ -83,8 +83,8 @@ fn unknown_and_unsupported_tasks_are_refused() {
         - [e]
         ",
         &[
-            "/do/0/a/listen: `listen` tasks are not supported; supported are for, do, set, switch, fork, try, raise, wait, call",
-            "/do/1/b: this is no known type of task (its keys are: dance); supported are for, do, set, switch, fork, try, raise, wait, call",
+            "/do/0/a/listen/to: one of `one`, `any` and `all` is missing: the events to listen to",
+            "/do/1/b: this is no known type of task (its keys are: dance); supported are for, do, set, switch, fork, try, raise, wait, call, run, listen, emit",
             "/do/2/c/colour: `colour` is not supported in a `set` task; supported are set, if, input, output, export, timeout, then, metadata",
             "/do/3/d: a task must be a map, not the number 5",
             "/do/4: must be a map from one task's name to the task, not a list of 1",
@@ -205,7 +205,7 @@ fn reusable_parts_that_are_not_supported_are_refused() {
     check_text(
         "document: {dsl: 1.0.3, namespace: a, name: b, version: 1.0.0}\nuse: {gadgets: {}, secrets: [x], errors: {e: {status: 500}}}\ndo: []",
         &[
-            "/use/gadgets: `gadgets` is not supported in `use`; supported are authentications, errors, retries, secrets, timeouts",
+            "/use/gadgets: `gadgets` is not supported in `use`; supported are authentications, catalogs, errors, extensions, functions, retries, secrets, timeouts",
             "/use/errors/e/type: `type` is missing in the error",
         ],
     );
@@ -215,7 +215,7 @@ fn reusable_parts_that_are_not_supported_are_refused() {
 fn schemas_are_checked() {
     let problems = Definition::parse(&document(
         "
-        - a: {input: {schema: {resource: {endpoint: 'https://example.com'}}}, set: {x: 1}}
+        - a: {input: {schema: {resource: {endpoint: 'file:///etc/x'}}}, set: {x: 1}}
         - b: {input: {schema: {format: xml, document: {}}}, set: {x: 1}}
         - c: {input: {schema: {document: {type: nothing}}}, set: {x: 1}}
         - d: {input: {schema: {document: {$ref: 'https://example.com/schema.json'}}}, set: {x: 1}}
@@ -226,7 +226,7 @@ fn schemas_are_checked() {
     assert_eq!(
         pointers,
         [
-            "/do/0/a/input/schema/resource",
+            "/do/0/a/input/schema/resource/endpoint",
             "/do/1/b/input/schema/format",
             "/do/2/c/input/schema/document",
             "/do/3/d/input/schema/document"

@@ -55,6 +55,9 @@ impl Parser<'_> {
             "openapi" => return self.openapi(task, pointer),
             _ => {}
         }
+        if let Some(kind) = self.call_function(task, name, pointer) {
+            return kind;
+        }
         let Some(signature) = SIGNATURES.iter().find(|known| known.function.name() == name) else {
             let known = SIGNATURES.each_ref().map(|signature| signature.function.name());
             let known = format!("http, openapi, {}", known.join(", "));

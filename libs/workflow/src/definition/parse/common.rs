@@ -36,12 +36,7 @@ impl<'d> Parser<'d> {
 
     fn schema(&mut self, value: &Value, pointer: &str) -> Option<Schema> {
         let map = self.object(value, pointer, "`schema`")?;
-        if map.contains_key("resource") {
-            let message = "`schema.resource` is not supported; write the schema as `document`";
-            self.problem(at(pointer, "resource"), message);
-            return None;
-        }
-        self.only(map, pointer, "`schema`", &["format", "document"]);
+        self.only(map, pointer, "`schema`", &["format", "document", "resource"]);
         match map.get("format") {
             None => {}
             Some(Value::String(format)) if format == "json" || format.starts_with("json:") => {}
@@ -51,8 +46,15 @@ impl<'d> Parser<'d> {
                 self.problem(at(pointer, "format"), message);
             }
         }
+        if let (Some(resource), None) = (map.get("resource"), map.get("document")) {
+            self.external_schema(resource, pointer);
+            // Until it is there, nothing matches it.
+            return Schema::parse(&Value::Bool(false)).ok();
+        }
         let Some(document) = map.get("document") else {
-            self.problem(pointer, "`document` is missing: the JSON Schema itself");
+            let message =
+                "`document` is missing: the JSON Schema itself, or `resource`: where it is";
+            self.problem(pointer, message);
             return None;
         };
         match Schema::parse(document) {

@@ -14,10 +14,19 @@ const OUTPUT_VARIABLES: [&str; 6] =
     ["$context", "$input", "$output", "$workflow", "$runtime", "$secrets"];
 
 /// What `use` may have.
-const USE: [&str; 5] = ["authentications", "errors", "retries", "secrets", "timeouts"];
+const USE: [&str; 8] = [
+    "authentications",
+    "catalogs",
+    "errors",
+    "extensions",
+    "functions",
+    "retries",
+    "secrets",
+    "timeouts",
+];
 
-impl Parser<'_> {
-    pub(super) fn workflow(&mut self, root: &Object) -> Model {
+impl<'d> Parser<'d> {
+    pub(super) fn workflow(&mut self, root: &'d Object) -> Model {
         let known = ["document", "input", "use", "do", "timeout", "output", "schedule"];
         self.only(root, "", "a workflow", &known);
         match root.get("document") {
@@ -40,8 +49,10 @@ impl Parser<'_> {
             }
         };
         let schedule = root.get("schedule").and_then(|value| self.schedule(value));
+        self.weave();
         let nodes = std::mem::take(&mut self.nodes);
-        Model { nodes, root: tasks, input, output, timeout, schedule }
+        let extensions = std::mem::take(&mut self.extensions);
+        Model { nodes, root: tasks, input, output, timeout, schedule, extensions }
     }
 
     fn document(&mut self, document: &Value) {
@@ -90,12 +101,13 @@ impl Parser<'_> {
     }
 
     /// Checks the reusable parts, those that nothing uses included.
-    fn reusable(&mut self, reusable: &Value) {
+    fn reusable(&mut self, reusable: &'d Value) {
         let Some(map) = self.object(reusable, "/use", "`use`") else { return };
         self.only(map, "/use", "`use`", &USE);
         if let Some(secrets) = map.get("secrets") {
             self.declared_secrets(secrets, "/use/secrets");
         }
+        self.reusable_tasks(map);
         let known = |section: &&str| map.contains_key(*section);
         for section in
             ["authentications", "errors", "retries", "timeouts"].into_iter().filter(known)
@@ -118,6 +130,25 @@ impl Parser<'_> {
                     )),
                 }
             }
+        }
+    }
+}
+
+impl<'d> Parser<'d> {
+    /// The parts of `use` that have tasks, and the catalogs that these name.
+    fn reusable_tasks(&mut self, map: &'d Object) {
+        if let Some(value) = map.get("catalogs")
+            && let Some(catalogs) = self.object(value, "/use/catalogs", "`catalogs`")
+        {
+            self.catalogs(catalogs);
+        }
+        if let Some(extensions) = map.get("extensions") {
+            self.extensions(extensions);
+        }
+        if let Some(value) = map.get("functions")
+            && let Some(functions) = self.object(value, "/use/functions", "`functions`")
+        {
+            self.functions(functions);
         }
     }
 }

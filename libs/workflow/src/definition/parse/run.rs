@@ -21,6 +21,11 @@ impl Parser<'_> {
             self.problem(at(&pointer, "container"), message);
             return None;
         }
+        if let Some(process) = ["script", "shell"].iter().find(|key| map.contains_key(**key)) {
+            let message = format!("`run: {process}` is not supported; supported is workflow");
+            self.problem(at(&pointer, process), message);
+            return None;
+        }
         self.only(map, &pointer, "`run`", &KEYS);
         let Some(workflow) = map.get("workflow") else {
             self.problem(at(&pointer, "workflow"), "`workflow` is missing: what to run");
@@ -77,7 +82,7 @@ impl Parser<'_> {
             let task = pointer.strip_suffix("/run/workflow").unwrap_or(pointer).to_owned();
             self.references.workflows.entry(reference).or_insert(task);
         }
-        Some(Kind::Child(Child { namespace, name, version, input, wait, output }))
+        Some(Kind::Child(Child { namespace, name, version, input, wait, is_called: false, output }))
     }
 
     /// A part of a workflow's name: itself, or an expression that gives it.

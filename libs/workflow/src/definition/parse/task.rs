@@ -57,10 +57,16 @@ impl Parser<'_> {
         nodes
     }
 
-    fn task(&mut self, value: &Value, place: &Place<'_>) -> Option<NodeId> {
+    pub(super) fn task(&mut self, value: &Value, place: &Place<'_>) -> Option<NodeId> {
         let pointer = place.pointer.as_str();
-        if place.name.is_empty() || place.name.len() > NAME_BYTES {
-            let message = format!("a task's name must have 1 to {NAME_BYTES} bytes");
+        // A function may be named by its address.
+        let longest = if place.owner.is_empty() && pointer.starts_with("/use/") {
+            10 * NAME_BYTES
+        } else {
+            NAME_BYTES
+        };
+        if place.name.is_empty() || place.name.len() > longest {
+            let message = format!("a task's name must have 1 to {longest} bytes");
             self.problem(pointer, message);
             return None;
         }
@@ -103,6 +109,9 @@ impl Parser<'_> {
             timeout,
             then: then.unwrap_or(Then::Continue),
             kind: Kind::Do(Vec::new()),
+            extendable: !self.extending,
+            extensions: Vec::new(),
+            is_extension: false,
         }
     }
 
@@ -322,14 +331,14 @@ impl Parser<'_> {
 }
 
 /// Where a task stands.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     /// Pointer of the task around it; empty for the workflow.
-    owner: &'a str,
-    pointer: String,
-    name: &'a str,
-    position: usize,
+    pub(super) owner: &'a str,
+    pub(super) pointer: String,
+    pub(super) name: &'a str,
+    pub(super) position: usize,
     /// Names of all tasks of its list.
-    names: &'a [&'a str],
+    pub(super) names: &'a [&'a str],
 }
 
 impl Place<'_> {
@@ -340,7 +349,7 @@ impl Place<'_> {
 }
 
 /// The entry of a map that has exactly one.
-fn single(item: &Value) -> Option<(&str, &Value)> {
+pub(super) fn single(item: &Value) -> Option<(&str, &Value)> {
     let map = item.as_object().filter(|map| map.len() == 1)?;
     map.iter().next().map(|(name, value)| (name.as_str(), value))
 }

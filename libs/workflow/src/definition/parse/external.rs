@@ -1,0 +1,123 @@
+//! What a document needs from outside: functions of catalogs and schemas at an address.
+
+use serde_json::Value;
+
+use super::{Object, Parser, at, is};
+use crate::external::{External, Need, raw_address};
+
+/// Whether a function's name says where it is: an address, or `name:version@catalog`.
+pub(super) fn is_external(name: &str) -> bool {
+    name.contains("://") || name.contains('@')
+}
+
+impl Parser<'_> {
+    /// Checks the catalogs of `use`.
+    pub(super) fn catalogs(&mut self, catalogs: &Object) {
+        for (name, catalog) in catalogs {
+            let pointer = at("/use/catalogs", name);
+            let Some(map) = self.object(catalog, &pointer, "a catalog") else { continue };
+            self.only(map, &pointer, "a catalog", &["endpoint"]);
+            self.place_of(map, &pointer);
+        }
+    }
+
+    /// Notes that a function must be fetched.
+    pub(super) fn external_function(&mut self, name: &str, pointer: &str) {
+        if name.contains("://") {
+            let need = Need::Function { name: name.to_owned() };
+            return self.need(need, pointer, raw_address(name), None);
+        }
+        let parts = name.rsplit_once('@');
+        let parts =
+            parts.and_then(|(function, catalog)| Some((function.split_once(':')?, catalog)));
+        let Some(((function, version), catalog)) = parts else {
+            let message = format!(
+                "`{name}` is no function of a catalog: write name:version@catalog, such as \
+                 log:1.0.0@global"
+            );
+            return self.problem(pointer, message);
+        };
+        let right = |part: &str| {
+            !part.is_empty()
+                && !part.contains("..")
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c))
+        };
+        if !right(function) || !right(version) {
+            let message = format!(
+                "`{function}` and `{version}` in `{name}` may have letters, digits, and - _ . +"
+            );
+            return self.problem(pointer, message);
+        }
+        let Some(found) = self.reuse("catalogs", catalog, pointer) else { return };
+        // What is wrong with the catalog is told where it stands.
+        let Some((root, authentication)) = found.get("endpoint").and_then(parts_of) else { return };
+        let root = root.trim_end_matches('/');
+        let address = format!("{root}/functions/{function}/{version}/function.yaml");
+        let authentication = authentication.cloned();
+        let authentication = self.named_policy(authentication, pointer);
+        let need = Need::Function { name: name.to_owned() };
+        self.need(need, pointer, raw_address(&address), authentication);
+    }
+
+    /// Notes that a schema must be fetched.
+    pub(super) fn external_schema(&mut self, resource: &Value, pointer: &str) {
+        let at_resource = at(pointer, "resource");
+        let Some(map) = self.object(resource, &at_resource, "`resource`") else { return };
+        self.only(map, &at_resource, "`resource`", &["name", "endpoint"]);
+        let Some((uri, authentication)) = self.place_of(map, &at_resource) else { return };
+        self.need(Need::Schema, pointer, raw_address(&uri), authentication);
+    }
+
+    /// The endpoint of something that is fetched when the workflow is registered.
+    fn place_of(&mut self, map: &Object, pointer: &str) -> Option<(String, Option<Value>)> {
+        let pointer = at(pointer, "endpoint");
+        let Some(endpoint) = map.get("endpoint") else {
+            self.problem(pointer, "`endpoint` is missing: where it is");
+            return None;
+        };
+        if let Some(map) = endpoint.as_object() {
+            self.only(map, &pointer, "an endpoint", &["uri", "authentication"]);
+        }
+        let Some((uri, authentication)) = parts_of(endpoint) else {
+            let message = format!(
+                "`endpoint` must be a URI or a map with `uri`, not {}",
+                is(endpoint.get("uri").unwrap_or(endpoint))
+            );
+            self.problem(pointer, message);
+            return None;
+        };
+        let authentication = authentication.cloned();
+        if !uri.starts_with("http://") && !uri.starts_with("https://") || uri.contains(['{', '}']) {
+            let message = format!(
+                "`{uri}` must be an http or https address without expressions or variables: it is \
+                 fetched when the workflow is registered"
+            );
+            self.problem(pointer, message);
+            return None;
+        }
+        let authentication = self.named_policy(authentication, &pointer);
+        Some((uri.to_owned(), authentication))
+    }
+
+    /// The authentication policy itself, where only its name is given.
+    fn named_policy(&mut self, policy: Option<Value>, pointer: &str) -> Option<Value> {
+        match policy.as_ref().and_then(|policy| policy.get("use")).and_then(Value::as_str) {
+            Some(name) => self.reuse("authentications", name, pointer).cloned(),
+            None => policy,
+        }
+    }
+
+    fn need(&mut self, need: Need, pointer: &str, uri: String, authentication: Option<Value>) {
+        let pointer = pointer.to_owned();
+        self.externals.push(External { pointer, need, uri, authentication });
+    }
+}
+
+/// The address of an endpoint and its authentication.
+fn parts_of(endpoint: &Value) -> Option<(&str, Option<&Value>)> {
+    match endpoint {
+        Value::String(uri) => Some((uri, None)),
+        Value::Object(map) => Some((map.get("uri")?.as_str()?, map.get("authentication"))),
+        _ => None,
+    }
+}
