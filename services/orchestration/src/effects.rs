@@ -1,21 +1,21 @@
 //! What the outside must do because of a journal entry, under ids that follow from it.
 
+mod lifecycle;
+
 use chrono::{DateTime, Utc};
-use muster_bus::{Bus, MessageId};
-use muster_contracts::workflow::v1::{
-    ExecutionCompleted, ExecutionFailed, ExecutionStarted, TimerFired,
-};
-use muster_contracts::{Fault, Json, JsonObject, now, subject};
-use muster_workflow::{Effect, Execution, Fact, Status, effects};
-use serde_json::json;
+use muster_bus::MessageId;
+use muster_contracts::workflow::v1::{CallCancelled, TimerFired};
+use muster_contracts::{now, subject};
+use muster_workflow::{Effect, Execution, Fact, effects};
 
 use crate::Error;
+use crate::domain::child::Wanted;
 use crate::domain::command::{Command, command};
-use crate::domain::state::{error_object, word};
+use crate::executions::Executions;
 
 /// Publishes the effects of the entry at `sequence`. A second time publishes nothing new.
 pub(crate) async fn publish(
-    bus: &Bus,
+    executions: &Executions,
     execution: &Execution,
     sequence: u64,
     facts: &[Fact],
@@ -23,7 +23,7 @@ pub(crate) async fn publish(
     let effects = effects(facts);
     let publishing = effects.iter().enumerate().map(|(index, effect)| {
         let id = MessageId::derived([execution.id(), &sequence.to_string(), &index.to_string()]);
-        one(bus, execution, effect, id)
+        one(executions, (execution, sequence), effect, id)
     });
     for result in futures::future::join_all(publishing).await {
         result?;
@@ -32,90 +32,65 @@ pub(crate) async fn publish(
 }
 
 async fn one(
-    bus: &Bus,
-    execution: &Execution,
+    executions: &Executions,
+    (execution, sequence): (&Execution, u64),
     effect: &Effect,
     id: MessageId,
-) -> Result<(), Fault> {
-    match effect {
+) -> Result<(), Error> {
+    let bus = executions.bus();
+    let published = match effect {
         Effect::Call { task, function, arguments } => {
-            match command(execution.id(), task, *function, arguments) {
+            let secrets = &execution.definition().references().secrets;
+            match command(execution.id(), task, *function, arguments, secrets) {
                 Command::Agent(command) => bus.publish(&command, &id).await.map(drop),
                 Command::Tool(command) => bus.publish(&command, &id).await.map(drop),
                 Command::Call(command) => bus.publish(&command, &id).await.map(drop),
             }
         }
+        Effect::StartChild { task, namespace, name, version, input, wait } => {
+            let wanted = Wanted { task, namespace, name, version, input, wait: *wait };
+            return executions.start_child(execution, wanted, &id).await;
+        }
+        Effect::CancelChild { task } => {
+            return executions.cancel_child(execution.id(), task).await;
+        }
+        Effect::Listen { task, interests } => {
+            return executions.listen(execution, sequence, task, interests).await;
+        }
+        Effect::StopListening { task, interests } => {
+            return executions.stop_listening(execution.id(), task, interests).await;
+        }
+        Effect::Emit { task, event } => return executions.tell(execution, task, event).await,
         Effect::SetTimer { timer, at } => {
             bus.schedule(&timer_message(execution, timer, Some(*at)), *at, &id).await
         }
         Effect::CancelTimer { timer } => bus.cancel(&timer_message(execution, timer, None)).await,
-        // The result of a call that goes on is ignored when it comes.
-        Effect::CancelCall { .. } => Ok(()),
+        // The result of a call that ends before it hears this is ignored when it comes.
+        Effect::CancelCall { task } => {
+            let cancelled = CallCancelled {
+                execution_id: execution.id().to_owned(),
+                task: task.clone(),
+                timestamp: now(Utc::now()),
+            };
+            bus.publish(&cancelled, &id).await.map(drop)
+        }
         Effect::Started
+        | Effect::Forked { .. }
         | Effect::Completed { .. }
         | Effect::Faulted { .. }
-        | Effect::Cancelled { .. } => lifecycle(bus, execution, effect, &id).await,
+        | Effect::Cancelled { .. }
+        | Effect::Suspended { .. }
+        | Effect::Resumed
+        | Effect::Retried
+        | Effect::Waiting { .. } => lifecycle::tell(bus, execution, effect, &id).await,
+    };
+    published?;
+    match effect {
+        Effect::Completed { .. } | Effect::Faulted { .. } | Effect::Cancelled { .. } => {
+            executions.schedules().ended(execution).await
+        }
+        _ => Ok(()),
     }
-}
-
-async fn lifecycle(
-    bus: &Bus,
-    execution: &Execution,
-    effect: &Effect,
-    id: &MessageId,
-) -> Result<(), Fault> {
-    let definition = execution.definition();
-    let (execution_id, workflow, version) =
-        (execution.id().to_owned(), definition.name().to_owned(), definition.version().to_owned());
-    let timestamp = now(Utc::now());
-    let failed = |status: Status, error: JsonObject| ExecutionFailed {
-        execution_id: execution_id.clone(),
-        workflow: workflow.clone(),
-        version: version.clone(),
-        status: word(&status),
-        error: Some(error),
-        timestamp,
-    };
-    let published = match effect {
-        Effect::Completed { output } => {
-            let event = ExecutionCompleted {
-                execution_id,
-                workflow,
-                version,
-                status: word(&Status::Completed),
-                output: Some(Json(output.clone())),
-                timestamp,
-            };
-            bus.publish(&event, id).await
-        }
-        Effect::Faulted { error } => {
-            bus.publish(&failed(Status::Faulted, error_object(error)), id).await
-        }
-        Effect::Cancelled { reason } => {
-            bus.publish(
-                &failed(
-                    Status::Cancelled,
-                    JsonObject::wrap(json!({ "title": "Cancelled", "detail": reason })),
-                ),
-                id,
-            )
-            .await
-        }
-        _ => {
-            bus.publish(
-                &ExecutionStarted {
-                    execution_id,
-                    workflow,
-                    version,
-                    status: word(&Status::Running),
-                    timestamp,
-                },
-                id,
-            )
-            .await
-        }
-    };
-    published.map(drop)
 }
 
 fn timer_message(execution: &Execution, timer: &str, at: Option<DateTime<Utc>>) -> TimerFired {

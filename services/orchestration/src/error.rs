@@ -20,6 +20,16 @@ pub enum Error {
         /// The task's pointer in the document.
         pointer: String,
     },
+    /// A task runs a workflow that is not registered.
+    #[error(
+        "{pointer} runs the workflow {workflow}, which is not registered: PUT /v1/workflows first"
+    )]
+    UnknownChild {
+        /// The workflow: namespace, name and version.
+        workflow: String,
+        /// The task's pointer in the document.
+        pointer: String,
+    },
     /// This version is registered with other contents.
     #[error(
         "workflow {name:?} version {version:?} is registered with other contents: raise document.version"
@@ -56,6 +66,46 @@ pub enum Error {
     /// No such execution.
     #[error("execution {0:?} is not there")]
     UnknownExecution(String),
+    /// The execution's status does not allow it.
+    #[error("{0}")]
+    WrongState(String),
+    /// A command that no version knows.
+    #[error("the action is {0:?}, but it must be cancel, suspend, resume or retry")]
+    UnknownAction(String),
+    /// An execution has fewer transitions.
+    #[error(
+        "execution {execution:?} has {there} transitions, so that there is no position {position}"
+    )]
+    Position {
+        /// The execution.
+        execution: String,
+        /// The position that was wanted.
+        position: u64,
+        /// How many transitions there are.
+        there: usize,
+    },
+    /// An execution cannot go on as another one from there.
+    #[error("it cannot be forked: {0}")]
+    Fork(muster_workflow::ForkError),
+    /// What a fork is to change makes no sense.
+    #[error("{0}")]
+    Changes(String),
+    /// The id of a new execution belongs to another one.
+    #[error("execution {0:?} is there with other contents: choose another id")]
+    ExecutionTaken(String),
+    /// A file that is no exported execution.
+    #[error("the file is no execution: {0}")]
+    File(String),
+    /// A schedule waits for so many events that they cannot be kept.
+    #[error(
+        "the events that are to start the workflow {workflow:?} have {bytes} bytes so far, but may have 524288 and be 1000: let it start with fewer"
+    )]
+    TooManyEvents {
+        /// The workflow.
+        workflow: String,
+        /// How large they are.
+        bytes: usize,
+    },
     /// Another replica kept winning.
     #[error("execution {0:?} is busy")]
     Busy(String),
@@ -74,8 +124,19 @@ fn version_text(version: &str) -> String {
 impl HasCode for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Problems(_) | Self::UnknownAgent { .. } => Code::Invalid,
-            Self::VersionTaken { .. } | Self::NameTaken { .. } => Code::Conflict,
+            Self::Problems(_) | Self::UnknownAgent { .. } | Self::UnknownChild { .. } => {
+                Code::Invalid
+            }
+            Self::VersionTaken { .. } | Self::NameTaken { .. } | Self::WrongState(_) => {
+                Code::Conflict
+            }
+            Self::UnknownAction(_)
+            | Self::Position { .. }
+            | Self::Fork(_)
+            | Self::TooManyEvents { .. }
+            | Self::Changes(_)
+            | Self::File(_) => Code::Invalid,
+            Self::ExecutionTaken(_) => Code::Conflict,
             Self::UnknownWorkflow { .. } | Self::UnknownDigest(_) | Self::UnknownExecution(_) => {
                 Code::NotFound
             }
@@ -96,6 +157,9 @@ impl HasCode for Error {
         match self {
             Self::Problems(problems) => json!({ "problems": problems }),
             Self::UnknownAgent { agent, pointer } => json!({ "agent": agent, "pointer": pointer }),
+            Self::UnknownChild { workflow, pointer } => {
+                json!({ "workflow": workflow, "pointer": pointer })
+            }
             Self::Fault(fault) => fault.details.clone(),
             _ => Value::Null,
         }

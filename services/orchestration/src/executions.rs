@@ -1,5 +1,6 @@
 //! Executions: read the journal, decide, append, publish. The only place that changes one.
 
+mod aside;
 mod children;
 mod control;
 pub(crate) mod entry;
@@ -16,10 +17,10 @@ use muster_bus::{AppendError, Bus, Journal, MessageId};
 use muster_contracts::Code;
 use muster_contracts::workflow::v1::{ExecutionState, JournalEntry, StartExecution};
 use muster_workflow::{Error as Failure, ErrorType, Execution, Fact, Input, Status};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
 use tracing::debug;
 
+use self::aside::{Aside, aside};
 use self::entry::{entry, facts};
 use self::hot::Hot;
 use crate::config::Config;
@@ -183,7 +184,7 @@ impl Executions {
                 return self.publish_again(hot, &task.journal, sequence).await;
             }
             let facts = match &refused {
-                None => hot.execution.advance(task.input, Utc::now()),
+                None => hot.execution.advance_with(task.input, Utc::now(), &Aside),
                 Some(failure) => hot.execution.abort(failure, Utc::now()),
             };
             if facts.is_empty() {
@@ -310,12 +311,4 @@ fn apply_all(
         hot.apply(sequence, &input_id, &facts(entry)?);
     }
     Ok(())
-}
-
-/// Runs work that may take long so that other tasks of this thread go on meanwhile.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
-    }
 }

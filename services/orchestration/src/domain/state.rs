@@ -1,10 +1,12 @@
 //! The state of an execution as the contract shows it.
 
-use muster_contracts::workflow::v1::{ExecutionState, TaskState};
+use muster_contracts::workflow::v1::{ExecutionState, ForkOrigin, TaskState};
 use muster_contracts::{Json, JsonObject, now};
 use muster_workflow::Execution;
 use serde::Serialize;
 use serde_json::Value;
+
+use super::child::{child_id, link};
 
 pub(crate) fn state(execution: &Execution) -> ExecutionState {
     let definition = execution.definition();
@@ -27,10 +29,21 @@ pub(crate) fn state(execution: &Execution) -> ExecutionState {
                 attempt: task.attempt,
                 started_at: now(task.started_at),
                 ended_at: task.ended_at.and_then(now),
+                child_execution_id: match execution.runs_workflow(task.task) {
+                    true => child_id(execution.id(), task.task),
+                    false => String::new(),
+                },
             })
             .collect(),
+        reason: execution.reason().to_owned(),
         started_at: execution.started_at().and_then(now),
         ended_at: execution.ended_at().and_then(now),
+        parent: execution.parent().map(link),
+        fork: execution.origin().map(|origin| ForkOrigin {
+            execution_id: origin.execution.clone(),
+            position: origin.position,
+            set: None,
+        }),
     }
 }
 

@@ -20,7 +20,9 @@ pub(crate) async fn put(
     let definition = Definition::parse(&request.source).map_err(Error::Problems)?;
     agents_are_there(&app, &definition).await?;
     workflows_are_there(&app, &definition).await?;
+    let before = app.definitions.find(definition.name(), "").await?;
     let (entry, created) = app.definitions.register(&definition, Utc::now()).await?;
+    app.schedules.registered(&definition, &entry, before.as_ref()).await?;
     Ok(WorkflowDefinition {
         created,
         document: Some(Json(definition.document().clone())),

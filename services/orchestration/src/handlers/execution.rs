@@ -8,7 +8,11 @@ use crate::app::App;
 
 /// Starts an execution, once.
 pub(crate) async fn start(app: App, command: Delivery<StartExecution>) -> Result<(), Error> {
-    app.executions.start(&command.message, &command.id).await
+    app.executions.start(&command.message, &command.id).await?;
+    match &command.parent {
+        Some(parent) => app.executions.cancel_unless_awaited(parent).await,
+        None => Ok(()),
+    }
 }
 
 /// The present state of an execution.

@@ -1,6 +1,10 @@
 //! Orchestration alone on a real nats-server; its peers are played by routes of the test.
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
+mod children;
+mod events;
+mod time_travel;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -161,6 +165,7 @@ impl World {
             version: definition.version.clone(),
             digest: definition.digest.clone(),
             input: Some(Json(input)),
+            ..Default::default()
         };
         self.bus.publish(&command, &MessageId::derived(["start", id])).await.unwrap();
     }
