@@ -23,8 +23,10 @@ pub(super) fn clean(input: &Input) -> Cow<'_, Input> {
                 *text = marks::unmark_text(text).into_owned();
             }
         }
-        Input::Cancel { reason } => *reason = marks::unmark_text(reason).into_owned(),
-        Input::TimerFired { .. } => {}
+        Input::Cancel { reason } | Input::Suspend { reason } => {
+            *reason = marks::unmark_text(reason).into_owned();
+        }
+        Input::TimerFired { .. } | Input::Resume | Input::Retry => {}
     }
     Cow::Owned(input)
 }
@@ -39,7 +41,7 @@ fn is_marked(input: &Input) -> bool {
             let texts = [&error.r#type, &error.title, &error.detail, &error.instance];
             texts.into_iter().any(|text| marks::is_text_marked(text))
         }
-        Input::Cancel { reason } => marks::is_text_marked(reason),
-        Input::TimerFired { .. } => false,
+        Input::Cancel { reason } | Input::Suspend { reason } => marks::is_text_marked(reason),
+        Input::TimerFired { .. } | Input::Resume | Input::Retry => false,
     }
 }

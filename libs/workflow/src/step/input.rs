@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::arguments::{Outset, Scope};
 use super::begin::length;
+use super::bounds::check_incoming;
 use super::{Machine, Move};
 use crate::execution::{Detail, Phase, Timer};
 use crate::model::{Kind, Node, Then};
@@ -63,10 +64,22 @@ pub enum Input {
         /// Who wants it and why.
         reason: String,
     },
+    /// The execution is to stand still.
+    Suspend {
+        /// Who wants it and why.
+        reason: String,
+    },
+    /// The suspended execution is to go on.
+    Resume,
+    /// The faulted execution is to go on from the task that failed.
+    Retry,
 }
 
 impl Machine<'_> {
     pub(super) fn take(&mut self, input: &Input) {
+        if self.held(input) {
+            return;
+        }
         match input {
             Input::Start { input } => self.start(input, None),
             Input::StartChild { input, parent } => self.start(input, Some(parent)),
@@ -83,6 +96,9 @@ impl Machine<'_> {
                 self.cancel_inside(0);
                 self.emit(Fact::ExecutionCancelled { reason: reason.clone(), at: self.now });
             }
+            Input::Suspend { reason } => self.suspend(reason),
+            Input::Resume => self.resume(),
+            Input::Retry => self.retry_fallen(),
         }
     }
 
@@ -92,7 +108,7 @@ impl Machine<'_> {
         }
         let definition = self.state.definition.clone();
         let model = definition.model();
-        let checked = self.check_size(input, "the input").and_then(|()| {
+        let checked = check_incoming(input, "the input").and_then(|()| {
             self.check_schema(model.input.schema.as_ref(), input, "the workflow's input")
         });
         let transformed = checked.and_then(|()| match &model.input.template {
@@ -127,7 +143,7 @@ impl Machine<'_> {
 
     fn answered(&mut self, task: &str, output: &Value) {
         let Some(run) = self.waiting_call(task) else { return };
-        match self.check_size(output, "the result of the call") {
+        match check_incoming(output, "the result of the call") {
             Ok(()) => {
                 let then = self.with_node(run, |node| node.then.clone()).unwrap_or(Then::Continue);
                 let unwanted = |node: &Node| matches!(&node.kind, Kind::Child(c) if !c.output);
@@ -179,15 +195,5 @@ impl Machine<'_> {
         if let Some(node) = first.flatten() {
             self.later(Move::Enter { parent: run, node });
         }
-    }
-
-    fn check_size(&self, value: &Value, what: &str) -> Result<(), Error> {
-        let size = size(value);
-        if size > limits::VALUE_SIZE {
-            let limit = limits::VALUE_SIZE;
-            let detail = format!("{what} has about {size} bytes, {limit} at most");
-            return Err(Error::new(ErrorType::Runtime, detail));
-        }
-        Ok(())
     }
 }

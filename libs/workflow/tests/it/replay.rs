@@ -230,5 +230,5 @@ fn a_journal_with_everything_in_it_is_replayed() {
         .iter()
         .map(|fact| serde_json::to_value(fact).unwrap()["type"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(kinds.len(), 17, "{kinds:?}");
+    assert_eq!(kinds.len(), 18, "{kinds:?}");
 }
