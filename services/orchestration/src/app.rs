@@ -1,10 +1,11 @@
 //! What the handlers share.
 
-use muster_bus::Bus;
+use muster_bus::{Bus, OpenCalls};
 
 use crate::config::Config;
 use crate::definitions::Definitions;
 use crate::executions::Executions;
+use crate::schedules::Schedules;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -12,12 +13,17 @@ pub(crate) struct App {
     pub(crate) bus: Bus,
     pub(crate) definitions: Definitions,
     pub(crate) executions: Executions,
+    pub(crate) schedules: Schedules,
+    /// What this process asks for tasks itself.
+    pub(crate) calls: OpenCalls,
 }
 
 impl App {
     pub(crate) fn new(bus: Bus, config: &Config) -> Self {
         let definitions = Definitions::new(&bus);
-        let executions = Executions::new(bus.clone(), definitions.clone(), config.hot);
-        Self { bus, definitions, executions }
+        let schedules = Schedules::new(bus.clone(), definitions.clone());
+        let executions = Executions::new(bus.clone(), definitions.clone(), config);
+        let calls = OpenCalls::new(&bus);
+        Self { bus, definitions, executions, schedules, calls }
     }
 }
