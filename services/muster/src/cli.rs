@@ -47,7 +47,7 @@ pub(crate) enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Write what is made from the contract
+    /// Write what is made from the contract, or check it
     Contracts(Contracts),
     /// Set up and show the streams on the server that NATS_URL names, as the user `operator`
     #[command(subcommand)]
@@ -85,6 +85,11 @@ pub(crate) enum Made {
     Events(Docs),
     /// All of these
     Write(Docs),
+    /// Check names and subjects, who sends and who reads. Exit code 1 where something is wrong
+    Lint {
+        /// Check these subjects that are to be added, such as billing.invoice.paid; without them the whole contract
+        subjects: Vec<String>,
+    },
     /// The users of nats-server with their permissions
     NatsAcl {
         /// Write it here (may be given several times); without it to standard output

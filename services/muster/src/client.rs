@@ -59,7 +59,17 @@ impl Client {
     /// The answer's body. A platform that is not ready yet is asked again, so the request must bear being repeated.
     pub(crate) async fn json(&self, request: RequestBuilder) -> Result<Value> {
         let response = self.send(request.timeout(REQUEST)).await?;
-        response.json().await.context("the answer is not JSON; is this a Muster gateway?")
+        let told = about(&response);
+        let wrong = |_| anyhow!(self.is_another(&format!("{told}, and no JSON")));
+        response.json().await.map_err(wrong)
+    }
+
+    /// What to say where something else than a gateway answers.
+    pub(crate) fn is_another(&self, what: &str) -> String {
+        format!(
+            "what answers at {} is no Muster gateway: {what}. Name the gateway with --server or MUSTER_SERVER",
+            self.base
+        )
     }
 
     /// A good answer; see [`Client::json`].
@@ -71,9 +81,9 @@ impl Client {
             let error = match again.send().await {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
-                    refused(response).await
+                    self.refused(response).await
                 }
-                Ok(response) => return Err(refused(response).await),
+                Ok(response) => return Err(self.refused(response).await),
                 Err(error) => self.unreachable(error),
             };
             if Instant::now() > over {
@@ -97,10 +107,27 @@ impl Client {
         }
     }
 
+    /// The error that an answer tells.
+    async fn refused(&self, response: Response) -> anyhow::Error {
+        let (status, path) = (response.status(), response.url().path().to_owned());
+        let about = about(&response);
+        let text = response.text().await.unwrap_or_default();
+        match serde_json::from_str::<Problem>(&text) {
+            Ok(problem) => told(&path, status, &problem),
+            Err(_other) => {
+                let start: String = text.chars().take(300).collect();
+                anyhow!(self.is_another(&format!("{path}: {about}: {start:?}")))
+            }
+        }
+    }
+
     fn unreachable(&self, error: reqwest::Error) -> anyhow::Error {
         let mut cause: &dyn std::error::Error = &error;
         while let Some(deeper) = cause.source() {
             cause = deeper;
+        }
+        if !error.is_connect() && !error.is_timeout() {
+            return anyhow!(self.is_another(&format!("it does not speak HTTP ({cause})")));
         }
         anyhow!(
             "cannot reach Muster at {}: {cause}. Start it with `make up` or `muster up`, or name another with --server",
@@ -109,13 +136,16 @@ impl Client {
     }
 }
 
-/// The error that an answer tells.
-async fn refused(response: Response) -> anyhow::Error {
-    let (status, path) = (response.status(), response.url().path().to_owned());
-    let text = response.text().await.unwrap_or_default();
-    let Ok(problem) = serde_json::from_str::<Problem>(&text) else {
-        return anyhow!("{path}: {status}: {}", text.chars().take(300).collect::<String>());
-    };
+/// What kind of answer it is, where it is none of ours.
+fn about(response: &Response) -> String {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let kind = header(header::CONTENT_TYPE).unwrap_or("no content type");
+    let server = header(header::SERVER).map(|name| format!(" by {name:?}")).unwrap_or_default();
+    format!("{} with {kind}{server}", response.status())
+}
+
+/// The error of an answer that has a problem document.
+fn told(path: &str, status: StatusCode, problem: &Problem) -> anyhow::Error {
     let mut message = format!("{path}: {status}: {}", problem.detail);
     for part in problem.details.as_array().into_iter().flatten() {
         if let (Some(pointer), Some(text)) = (

@@ -25,6 +25,26 @@ fn compose_kubernetes_and_nats_files_are_valid() {
     assert!(checked.status.success(), "{said}");
 }
 
+#[test]
+fn make_up_tells_which_model_answers_and_never_its_key() {
+    let check = |settings: &str, expected: &str| {
+        let script = format!(
+            "import sys; sys.path.insert(0, 'deploy/local'); import muster; print(muster.models({settings}))"
+        );
+        let mut python = Command::new("python3");
+        let told = python.args(["-c", &script]).current_dir(repository()).output().unwrap();
+        let told = String::from_utf8_lossy(&told.stdout).into_owned()
+            + &String::from_utf8_lossy(&told.stderr);
+        assert!(told.starts_with(expected) && !told.contains("hush"), "{told}");
+    };
+    check("{}", "models: the built-in offline model answers");
+    check("{'OPENAI_API_KEY': 'hush'}", "models: https://api.openai.com/v1\n");
+    check(
+        "{'OPENAI_BASE_URL': 'http://me:hush@localhost:9/v1', 'MUSTER_OPENAI_MODEL': 'small'}",
+        "models: http://localhost:9/v1, small where an agent names none\n",
+    );
+}
+
 #[tokio::test]
 async fn the_compose_topology_runs_as_separate_processes() {
     let compose = Compose::read();

@@ -25,7 +25,7 @@ pub(crate) struct Reading {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Part {
     /// Since: 30s, 15m, 12h or 30d ago, a time such as 2026-01-31T12:00:00Z, or a sequence
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
     /// Only these subjects, with NATS's wildcards; may be repeated
     #[arg(long = "subject", visible_alias = "filter", value_name = "PATTERN")]

@@ -11,9 +11,9 @@ pub(crate) enum Dlq {
     Ls {
         #[command(flatten)]
         chosen: Chosen,
-        /// How many at most
-        #[arg(long, default_value_t = 100, value_name = "N")]
-        limit: usize,
+        /// How many at most, 1 to 1000
+        #[arg(long, default_value_t = 100, value_name = "N", allow_negative_numbers = true, value_parser = up_to_1000)]
+        limit: u16,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -23,6 +23,7 @@ pub(crate) enum Dlq {
     /// Show one with the headers and the body of its message
     Show {
         /// Its sequence, as `dlq ls` lists it
+        #[arg(allow_negative_numbers = true, value_parser = sequence)]
         sequence: u64,
         /// As JSON
         #[arg(long)]
@@ -34,9 +35,9 @@ pub(crate) enum Dlq {
     Replay {
         #[command(flatten)]
         which: Which,
-        /// How many begin within a second
-        #[arg(long, default_value_t = 50, value_name = "N")]
-        rate: u32,
+        /// How many begin within a second, 1 to 1000
+        #[arg(long, default_value_t = 50, value_name = "N", allow_negative_numbers = true, value_parser = up_to_1000)]
+        rate: u16,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -59,7 +60,7 @@ pub(crate) enum Dlq {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Which {
     /// Their sequences, as `dlq ls` lists them
-    #[arg(conflicts_with_all = ["all", "stream", "consumer", "code", "message_type", "execution", "since", "until"])]
+    #[arg(allow_negative_numbers = true, value_parser = sequence, conflicts_with_all = ["all", "stream", "consumer", "code", "message_type", "execution", "since", "until"])]
     pub(crate) sequences: Vec<u64>,
     /// Every letter
     #[arg(long, conflicts_with_all = ["stream", "consumer", "code", "message_type", "execution", "since", "until"])]
@@ -87,9 +88,19 @@ pub(crate) struct Chosen {
     #[arg(long, value_name = "ID")]
     pub(crate) execution: Option<String>,
     /// Written since: 30s, 15m, 12h or 30d ago, or a time such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
     /// Written before that
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) until: Option<String>,
+}
+
+fn sequence(text: &str) -> Result<u64, String> {
+    let good = text.parse().ok().filter(|sequence| *sequence > 0);
+    good.ok_or_else(|| "it must be a number from 1 on, as `muster dlq ls` lists it".to_owned())
+}
+
+fn up_to_1000(text: &str) -> Result<u16, String> {
+    let good = text.parse().ok().filter(|number| (1..=1000).contains(number));
+    good.ok_or_else(|| "it must be a number from 1 to 1000".to_owned())
 }

@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, ffi::OsStr, fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 
+use muster_contracts::CATALOGUE;
+
 use crate::{
     cli::{Docs, Made},
     contracts::{self, Document},
@@ -19,11 +21,29 @@ pub(crate) fn contracts(what: &Made, output: &Output) -> Result<ExitCode> {
             let all = [contracts::asyncapi()?, contracts::schemas()?, contracts::events()?];
             write(docs, &all.concat(), output)?;
         }
+        Made::Lint { subjects } => return Ok(lint(subjects, output)),
         Made::NatsAcl { files, nkeys, check } => {
             return super::nats_acl::nats_acl(files, *nkeys, *check, output);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn lint(subjects: &[String], output: &Output) -> ExitCode {
+    let flaws = if subjects.is_empty() {
+        contracts::lint::contract()
+    } else {
+        subjects.iter().flat_map(|subject| contracts::lint::planned(subject)).collect()
+    };
+    for flaw in &flaws {
+        output.line(flaw);
+    }
+    if !flaws.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    let count = if subjects.is_empty() { CATALOGUE.len() } else { subjects.len() };
+    output.line(&format!("{count} subjects, nothing is wrong"));
+    ExitCode::SUCCESS
 }
 
 /// Writes what differs, and removes the schemas of messages that are gone.

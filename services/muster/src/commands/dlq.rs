@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use chrono::{SecondsFormat, Utc};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub(crate) async fn dlq(what: &Dlq, output: &Output) -> Result<ExitCode> {
     let client = |server: &crate::cli::Server| Client::new(&server.server, Duration::ZERO);
     match what {
         Dlq::Ls { chosen, limit, json, server } => {
-            ls(&client(server)?, chosen, *limit, *json, output).await
+            ls(&client(server)?, chosen, usize::from(*limit), *json, output).await
         }
         Dlq::Show { sequence, json, server } => {
             show(&client(server)?, *sequence, *json, output).await
@@ -31,7 +31,7 @@ pub(crate) async fn dlq(what: &Dlq, output: &Output) -> Result<ExitCode> {
         Dlq::Replay { which, rate, json, server } => {
             let client = client(server)?;
             if which.sequences.is_empty() {
-                replay_many(&client, which, *rate, *json, output).await
+                replay_many(&client, which, u32::from(*rate), *json, output).await
             } else {
                 replay_each(&client, &which.sequences, *json, output).await
             }
@@ -49,9 +49,15 @@ async fn ls(
 ) -> Result<ExitCode> {
     let mut query = filter(chosen)?;
     query.push(("limit", limit.to_string()));
-    let page = client.json(client.request(Method::GET, &path(&query)?)).await?;
+    let page = page(client, &query).await?;
     if as_json {
         output.line(&serde_json::to_string_pretty(&page)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let letters = page.get("dead_letters").and_then(Value::as_array).into_iter().flatten();
+    let mut letters = letters.peekable();
+    if letters.peek().is_none() {
+        output.line("no dead letters");
         return Ok(ExitCode::SUCCESS);
     }
     let head = format!(
@@ -59,7 +65,7 @@ async fn ls(
         "SEQUENCE", "LAST TRY", "CODE", "TRIES", "CONSUMER"
     );
     output.line(&output.paint(Colour::Bold, &head));
-    for letter in page.get("dead_letters").and_then(Value::as_array).into_iter().flatten() {
+    for letter in letters {
         let mut reason = text(letter, "/reason").replace('\n', " ");
         if let Some((end, _)) = reason.char_indices().nth(WIDTH) {
             reason.truncate(end);
@@ -230,7 +236,7 @@ async fn purge(client: &Client, which: &Which, yes: bool, output: &Output) -> Re
     let mut query = filter(&which.chosen)?;
     if !yes {
         query.push(("limit", "1000".to_owned()));
-        let page = client.json(client.request(Method::GET, &path(&query)?)).await?;
+        let page = page(client, &query).await?;
         let count = page.get("dead_letters").and_then(Value::as_array).map_or(0, Vec::len);
         let more = if page.get("next").is_some() { "more than " } else { "" };
         bail!(
@@ -256,8 +262,10 @@ fn named(which: &Which, verb: &str) -> Result<()> {
 }
 
 fn filter(chosen: &Chosen) -> Result<Vec<(&'static str, String)>> {
-    let time = |text: &Option<String>| {
-        let time = text.as_ref().map(|text| moment(text, Utc::now())).transpose()?;
+    let now = Utc::now();
+    let time = |name: &str, text: &Option<String>| {
+        let time = text.as_ref().map(|text| moment(text, now)).transpose();
+        let time = time.map_err(|error| anyhow!("{name}: {error}"))?;
         anyhow::Ok(time.map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)))
     };
     let fields = [
@@ -266,10 +274,19 @@ fn filter(chosen: &Chosen) -> Result<Vec<(&'static str, String)>> {
         ("code", chosen.code.clone()),
         ("type", chosen.message_type.clone()),
         ("execution_id", chosen.execution.clone()),
-        ("since", time(&chosen.since)?),
-        ("until", time(&chosen.until)?),
+        ("since", time("--since", &chosen.since)?),
+        ("until", time("--until", &chosen.until)?),
     ];
     Ok(fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+}
+
+/// A list of letters.
+async fn page(client: &Client, query: &[(&str, String)]) -> Result<Value> {
+    let page = client.json(client.request(Method::GET, &path(query)?)).await?;
+    if page.get("dead_letters").is_none_or(|letters| !letters.is_array()) {
+        bail!("{}", client.is_another("its answer has no list `dead_letters`"));
+    }
+    Ok(page)
 }
 
 /// The path of the list with these parameters.

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use chrono::{SecondsFormat, Utc};
 use futures::StreamExt as _;
 use muster_bus::{Bus, Recorded, Start};
@@ -85,8 +85,8 @@ fn since(text: Option<&str>, usual: Start) -> Result<Start> {
     if let Ok(sequence) = text.parse() {
         return Ok(Start::Sequence(sequence));
     }
-    let time = moment(text, Utc::now()).with_context(|| format!("--since {text}"));
-    Ok(Start::Time(time.context("--since may also be a sequence, such as 1200")?))
+    let time = moment(text, Utc::now());
+    Ok(Start::Time(time.map_err(|error| anyhow!("--since: {error}, or a sequence such as 1200"))?))
 }
 
 fn show(stream: Stream, message: &Recorded, as_json: bool, output: &Output) {
@@ -134,6 +134,10 @@ mod tests {
         assert_eq!(since(Some("1200"), Start::Now).unwrap(), Start::Sequence(1200));
         assert!(matches!(since(Some("1h"), Start::Now).unwrap(), Start::Time(_)));
         let error = format!("{:#}", since(Some("soon"), Start::Now).unwrap_err());
-        assert!(error.contains("may also be a sequence") && error.contains("\"soon\""), "{error}");
+        let start = "--since: \"soon\" is no time: write 30s, 15m, 12h or 30d for so long ago";
+        assert!(
+            error.starts_with(start) && error.ends_with("or a sequence such as 1200"),
+            "{error}"
+        );
     }
 }

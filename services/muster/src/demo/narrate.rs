@@ -117,6 +117,7 @@ impl Narrator {
                     .insert((text(data, "provider").to_owned(), text(data, "model").to_owned()));
                 asked_for(data)
             }
+            "model_delayed" => Some(format!("! the model does not answer: {}", text(data, "error"))),
             "tool_returned" => Some(returned(data)),
             "answer_refused" => Some(format!("! must mend its answer: {}", text(data, "flaw"))),
             "run_completed" => {
@@ -283,6 +284,10 @@ mod tests {
                 ),
                 (
                     "step",
+                    json!({"source": "agent", "type": "model_delayed", "agent": "critic", "error": "cannot connect"}),
+                ),
+                (
+                    "step",
                     json!({"source": "agent", "type": "answer_refused", "agent": "critic", "flaw": "it is no JSON"}),
                 ),
                 (
@@ -294,6 +299,7 @@ mod tests {
                 "workflow: rounds: round 1",
                 "critic/rounds: > asks for search",
                 "critic: < search: 2 hits (4 ms)",
+                "critic: ! the model does not answer: cannot connect",
                 "critic: ! must mend its answer: it is no JSON",
                 "workflow: failed: Timeout: no answer",
             ],

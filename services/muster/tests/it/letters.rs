@@ -12,6 +12,7 @@ use muster_contracts::workflow::v1::StartExecution;
 use muster_testkit::{NatsServer, Process, eventually, free_port};
 use muster_workflow::Definition;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     PATIENCE, WORKFLOW,
@@ -53,6 +54,7 @@ impl Running {
                 version: "1.0.0".to_owned(),
                 digest: digest.to_owned(),
                 input: Some(Json(json!({}))),
+                ..Default::default()
             };
             bus.publish(&command, &MessageId::derived(["start", id])).await.unwrap();
         }
@@ -94,7 +96,16 @@ async fn an_execution_that_could_not_start_completes_when_its_letter_is_replayed
         "orchestration-start-execution",
         &digest[..20],
     ]);
-    running.dlq(&["ls", "--code", "INVALID"]).await.succeeded(&["SEQUENCE"]);
+    let none = running.dlq(&["ls", "--code", "INVALID"]).await;
+    none.succeeded(&["no dead letters"]);
+    assert!(!none.log.contains("SEQUENCE"), "{}", none.log);
+    let refused = async |arguments: &[&str], words: &[&str]| {
+        running.dlq(&[&["ls"], arguments].concat()).await.failed(1, words);
+    };
+    refused(&["--code", "WRONG"], &["no code \"WRONG\"", "NOT_FOUND", "MAX_DELIVERIES"]).await;
+    refused(&["--stream", "EVENTS"], &["no stream \"EVENTS\"", "EXECUTIONS, "]).await;
+    refused(&["--type", "Start"], &["no message type \"Start\"", "StartExecution"]).await;
+    refused(&["--since", "1h", "--until", "2h"], &["since is ", "must be before until"]).await;
     running.dlq(&["show", &sequence]).await.succeeded(&[
         "workflow.command.start",
         "muster.workflow.v1.StartExecution",
@@ -165,14 +176,74 @@ async fn commands_that_cannot_work_say_what_would_be_right() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let away = Muster::run(&["dlq", "ls", "--server", &nobody]).await;
     away.failed(1, &["cannot reach Muster", &nobody, "--server"]);
-    Muster::run(&["dlq", "ls", "--since", "soon"]).await.failed(1, &["\"soon\"", "30d"]);
+    let words = ["--since: \"soon\" is no time: write 30s,", "30d"];
+    Muster::run(&["dlq", "ls", "--since", "soon"]).await.failed(1, &words);
+    Muster::run(&["dlq", "ls", "--until", "-1h"]).await.failed(1, &["--until: \"-1h\" is no time"]);
+    let soon = Muster::run(&["events", "tail", "--since", "soon"]).await;
+    soon.failed(1, &[&words[..], &["or a sequence such as 1200"]].concat());
+    for (arguments, words) in [
+        (["dlq", "ls", "--limit", "-1"], ["'-1'", "'--limit <N>'", "a number from 1 to 1000"]),
+        (["dlq", "ls", "--limit", "0"], ["'0'", "'--limit <N>'", "a number from 1 to 1000"]),
+        (
+            ["dlq", "replay", "--all", "--rate=-5"],
+            ["'-5'", "'--rate <N>'", "a number from 1 to 1000"],
+        ),
+        (["dlq", "purge", "--yes", "-7"], ["'-7'", "a number from 1 on", "muster dlq ls"]),
+    ] {
+        Muster::run(&arguments).await.failed(2, &words);
+    }
+    Muster::run(&["dlq", "show", "x"]).await.failed(2, &["'x'", "a number from 1 on"]);
     Muster::run(&["dlq", "replay", "7", "--all"]).await.failed(2, &["--all"]);
     let stream = Muster::run(&["events", "replay", "--stream", "EVENTS"]).await;
     stream.failed(1, &["there is no stream \"EVENTS\"", "EXECUTIONS", "DLQ"]);
     let pattern = Muster::run(&["events", "tail", "--stream", "DLQ", "--subject", "tool.>"]).await;
     pattern.failed(1, &["DLQ has no subject that fits \"tool.>\""]);
-    let nats =
-        program(&["events", "replay"]).env("NATS_URL", format!("nats://127.0.0.1:{}", free_port()));
-    let nats = Muster::run_for(nats, PATIENCE).await;
-    nats.failed(1, &["NATS_PASSWORD_OPERATOR"]);
+    let replay = async |url: &str| {
+        Muster::run_for(program(&["events", "replay"]).env("NATS_URL", url), PATIENCE).await
+    };
+    let nobody = format!("nats://127.0.0.1:{}", free_port());
+    let (nobody, garbage) = futures::join!(replay(&nobody), replay("muster.invalid"));
+    nobody.failed(1, &["NATS_PASSWORD_OPERATOR"]);
+    let example = "an address like nats://127.0.0.1:4222";
+    garbage.failed(1, &["the name \"muster.invalid\" cannot be looked up", example]);
+    replay("nats://").await.failed(1, &["NATS_URL has \"nats://\"", example]);
+}
+
+/// Answers each connection with this text.
+async fn answering(text: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Like nats-server, who speaks first is no HTTP server.
+            if text.starts_with("HTTP") {
+                stream.read_buf(&mut Vec::new()).await.unwrap_or_default();
+            }
+            stream.write_all(text.as_bytes()).await.unwrap();
+            // The end of what the client sends: a connection that is closed before could lose the answer.
+            stream.read_to_end(&mut Vec::new()).await.unwrap_or_default();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_gateway_is_told_with_what_it_answers() {
+    let check = async |answer: &'static str, words: &[&str]| {
+        let server = answering(answer).await;
+        let ls = Muster::run(&["dlq", "ls", "--server", &server]).await;
+        ls.failed(1, &[&[&server, "is no Muster gateway", "--server"], words].concat());
+    };
+    check("INFO {\"server_name\":\"n\"}\r\n", &["does not speak HTTP"]).await;
+    check(
+        "HTTP/1.1 404 Not Found\r\nServer: other\r\nContent-Length: 4\r\n\r\nnope",
+        &["404 Not Found", "\"other\"", "nope"],
+    )
+    .await;
+    check(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+        &["200 OK with text/html", "no JSON"],
+    )
+    .await;
+    check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", &["no list `dead_letters`"]).await;
 }
