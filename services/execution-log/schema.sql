@@ -22,3 +22,7 @@ CREATE TABLE IF NOT EXISTS events (
 );
 
 CREATE INDEX IF NOT EXISTS events_of_execution ON events (execution_id, sequence);
+
+-- Which executions of a workflow run.
+CREATE INDEX IF NOT EXISTS events_of_beginnings ON events ((body ->> 'workflow'), sequence)
+    WHERE type IN ('muster.workflow.v1.ExecutionStarted', 'muster.workflow.v1.ExecutionForked');

@@ -197,8 +197,7 @@ impl<'d> Comparison<'d> {
             self.inserted(&list);
         }
         self.reused();
-        self.found
-            .sort_by(|one, other| (one.position, one.change).cmp(&(other.position, other.change)));
+        self.found.sort_by_key(|found| (found.position, found.change));
         self.found
     }
 

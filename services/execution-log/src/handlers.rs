@@ -2,4 +2,5 @@
 
 pub(crate) mod get_timeline;
 pub(crate) mod get_usage;
+pub(crate) mod list_running;
 pub(crate) mod record;

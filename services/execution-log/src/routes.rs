@@ -6,6 +6,7 @@ use muster_contracts::{CATALOGUE, Stream, subject};
 use crate::app::App;
 use crate::handlers::get_timeline::get_timeline;
 use crate::handlers::get_usage::get_usage;
+use crate::handlers::list_running::list_running;
 use crate::handlers::record::record;
 
 /// A day of tries: Postgres may be away for long, and no event shall be given up for that.
@@ -22,7 +23,7 @@ pub(crate) fn routes(app: App) -> Routes<App> {
             idempotency: Idempotency::Handler("the table has each event id once"),
         },
     };
-    Routes::new(app).feed(events, record).rpc(get_timeline).rpc(get_usage)
+    Routes::new(app).feed(events, record).rpc(get_timeline).rpc(get_usage).rpc(list_running)
 }
 
 /// What the contract says that this service reads of the executions.

@@ -79,6 +79,37 @@ impl Store {
         .await?)
     }
 
+    /// The executions of a workflow that began behind a sequence and have not ended, with the sequences of their beginnings.
+    pub(crate) async fn running(
+        &self,
+        workflow: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<(String, u64)>, Error> {
+        // The types stand in the statement as in the index, which is not used otherwise.
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT execution_id, sequence FROM events AS begun
+             WHERE type IN ('muster.workflow.v1.ExecutionStarted', 'muster.workflow.v1.ExecutionForked')
+               AND body ->> 'workflow' = $1 AND sequence > $2
+               AND NOT EXISTS (
+                   SELECT FROM events AS ended WHERE ended.execution_id = begun.execution_id
+                   AND ended.type IN ('muster.workflow.v1.ExecutionCompleted', 'muster.workflow.v1.ExecutionFailed',
+                                      'muster.workflow.v1.ExecutionCancelled')
+                   -- A retry lets one that has failed go on.
+                   AND NOT EXISTS (
+                       SELECT FROM events AS retried WHERE retried.execution_id = ended.execution_id
+                       AND retried.type = 'muster.workflow.v1.ExecutionRetried' AND retried.sequence > ended.sequence))
+             ORDER BY sequence LIMIT $3",
+        )
+        .bind(workflow)
+        .bind(integer(after))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        let row = |(id, sequence)| (id, u64::try_from(sequence).unwrap_or_default());
+        Ok(rows.into_iter().map(row).collect())
+    }
+
     /// The events of an execution in numbers; nothing where none is recorded.
     pub(crate) async fn summary(&self, execution_id: &str) -> Result<Option<Summary>, Error> {
         let (events, first, last): (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>) =

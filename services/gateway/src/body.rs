@@ -119,6 +119,25 @@ pub(crate) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Err
     Payload::read(request, &[Media::Json], LIMIT).await?.parse()
 }
 
+/// Reads a body of any type.
+pub(crate) async fn bytes(request: Request) -> Result<(HeaderMap, Bytes), Error> {
+    let (parts, body) = request.into_parts();
+    let bytes = bounded(&parts.headers, body, LIMIT).await?;
+    Ok((parts.headers, bytes))
+}
+
+/// Reads a body that may be left out; one that is there must be JSON.
+pub(crate) async fn json_or_default<T: DeserializeOwned + Default>(
+    request: Request,
+) -> Result<T, Error> {
+    let (parts, body) = request.into_parts();
+    let bytes = bounded(&parts.headers, body, LIMIT).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    Payload { media: media(&parts.headers, &[Media::Json])?, bytes }.parse()
+}
+
 fn media(headers: &HeaderMap, accepted: &[Media]) -> Result<Media, Error> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     given.and_then(Media::of).filter(|media| accepted.contains(media)).ok_or_else(|| {

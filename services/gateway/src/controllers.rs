@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod collections;
 pub(crate) mod dead_letters;
 pub(crate) mod deliverables;
+pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod health;
 pub(crate) mod tools;

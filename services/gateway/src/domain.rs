@@ -1,5 +1,6 @@
 //! Pure decisions: what a header, an id or a recorded message means.
 
+pub(crate) mod cloud_event;
 pub(crate) mod idempotency;
 pub(crate) mod letters;
 pub(crate) mod name;

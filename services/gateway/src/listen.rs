@@ -6,7 +6,7 @@ use futures::StreamExt;
 use muster_contracts::{
     Event,
     vector::v1::{UpsertCompleted, UpsertFailed},
-    workflow::v1::{ExecutionCompleted, ExecutionFailed},
+    workflow::v1::{ExecutionCancelled, ExecutionCompleted, ExecutionFailed},
 };
 use tracing::warn;
 
@@ -19,6 +19,7 @@ pub(crate) async fn listen(app: App) {
     tokio::join!(
         hear::<ExecutionCompleted>(&app, |app, event| app.ends.tell(&event.execution_id, &())),
         hear::<ExecutionFailed>(&app, |app, event| app.ends.tell(&event.execution_id, &())),
+        hear::<ExecutionCancelled>(&app, |app, event| app.ends.tell(&event.execution_id, &())),
         hear::<UpsertCompleted>(&app, |app, event| {
             let key = event.request_id.clone();
             app.uploads.tell(&key, &Upload::Completed(event));

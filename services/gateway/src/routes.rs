@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     controllers::{
-        agents, collections, dead_letters, deliverables, executions, health, tools, workflows,
+        agents, collections, dead_letters, deliverables, events, executions, health, tools, workflows,
     },
     problem::{self, Problem},
     trace,
@@ -30,11 +30,23 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(agents::list::list))
         .routes(routes!(workflows::put::put, workflows::list::list))
         .routes(routes!(workflows::get::get))
+        .routes(routes!(workflows::check::check))
         .routes(routes!(tools::list::list))
         .routes(routes!(tools::put::put, tools::get::get, tools::call::call, tools::delete::delete))
         .routes(routes!(executions::start::start))
         .routes(routes!(executions::get::get))
+        .routes(routes!(executions::control::cancel))
+        .routes(routes!(executions::control::suspend))
+        .routes(routes!(executions::control::resume))
+        .routes(routes!(executions::control::retry))
+        .routes(routes!(executions::time_travel::replay))
+        .routes(routes!(executions::time_travel::fork))
+        .routes(routes!(executions::time_travel::diff))
+        .routes(routes!(executions::time_travel::export))
+        .routes(routes!(executions::time_travel::import))
         .routes(routes!(executions::events::events))
+        .routes(routes!(executions::signal::signal))
+        .routes(routes!(events::publish::publish))
         .routes(routes!(executions::usage::usage))
         .routes(routes!(deliverables::get))
         .routes(routes!(collections::ingest::ingest))

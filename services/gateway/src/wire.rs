@@ -1,18 +1,25 @@
 //! What stands in the bodies of requests and responses.
 
 mod agent;
+mod cloud_event;
 mod collection;
 mod dead_letter;
 mod event;
 mod execution;
+mod time_travel;
 mod tool;
 mod workflow;
 
 pub use agent::{Agent, Agents, Limits, Model};
+pub use cloud_event::{PublishedEvent, PublishedEvents, Signal, Signalled};
 pub use collection::{Document, Hit, Hits, NewDocument, PendingDocument, Search};
 pub use dead_letter::{DeadLetter, DeadLetters, Message, Purged, Replay, ReplayError, Replays};
 pub use event::{AgentUsage, Deliverable, Event, Events, ExecutionUsage, Usage};
-pub use execution::{Execution, Start, Started, Task};
+pub use execution::{Execution, Reason, Start, Started, Task};
+pub use time_travel::{
+    DiffSide, ExecutionCheck, ExecutionDiff, ExecutionReplay, Fork, Origin, TaskDifference,
+    VersionDifference, WorkflowCheck,
+};
 pub use tool::{Call, Called, Tool, Tools};
 pub use workflow::{Workflow, Workflows};
 

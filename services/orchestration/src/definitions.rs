@@ -85,6 +85,12 @@ impl Definitions {
         Ok((entry, created))
     }
 
+    /// Keeps a definition for executions that stay on it, without registering it.
+    pub(crate) async fn keep(&self, definition: &Definition) -> Result<(), Error> {
+        self.documents.put(&document_key(definition.digest()), definition.document()).await?;
+        Ok(())
+    }
+
     /// The entry of a version; of the one that was registered last where `version` is empty.
     pub(crate) async fn find(&self, name: &str, version: &str) -> Result<Option<Entry>, Error> {
         if !is_name(name)

@@ -2,5 +2,8 @@
 
 pub(crate) mod call;
 pub(crate) mod completion;
+pub(crate) mod control;
 pub(crate) mod definition;
+pub(crate) mod event;
 pub(crate) mod execution;
+pub(crate) mod time_travel;

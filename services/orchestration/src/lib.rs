@@ -7,8 +7,12 @@ mod domain;
 mod effects;
 mod error;
 mod executions;
+mod externals;
 mod handlers;
+mod listeners;
 mod routes;
+mod schedules;
+mod time_travel;
 
 pub use error::Error;
 use muster_runtime::{Context, Service};
@@ -20,5 +24,8 @@ pub fn service() -> Service {
 }
 
 async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
-    cx.serve(routes::routes(app::App::new(cx.bus.clone(), &config), &config)).await
+    let app = app::App::new(cx.bus.clone(), &config);
+    cx.spawn(app.calls.clone().listen());
+    cx.spawn(app.schedules.clone().set_all());
+    cx.serve(routes::routes(app, &config)).await
 }

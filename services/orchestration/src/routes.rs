@@ -4,7 +4,7 @@ use muster_bus::{Consume, Idempotency, Routes};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::handlers::{call, completion, definition, execution};
+use crate::handlers::{call, completion, control, definition, event, execution, time_travel};
 
 pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
     let inputs = Consume {
@@ -19,13 +19,31 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         .rpc(definition::get)
         .rpc(definition::list)
         .rpc(execution::get)
+        .rpc(time_travel::replay)
+        .rpc(time_travel::fork)
+        .rpc(time_travel::diff)
+        .rpc(time_travel::export)
+        .rpc(time_travel::import)
+        .rpc(time_travel::check)
+        .rpc(control::cancel)
+        .rpc(control::suspend)
+        .rpc(control::resume)
+        .rpc(control::retry)
+        .rpc(control::wanted)
         .on_with(inputs.clone(), execution::start)
+        .on_with(inputs.clone(), control::controlled)
         .on_with(inputs.clone(), completion::agent_completed)
         .on_with(inputs.clone(), completion::agent_failed)
+        .on_with(inputs.clone(), completion::agent_cancelled)
         .on_with(inputs.clone(), completion::tool_completed)
         .on_with(inputs.clone(), completion::tool_failed)
+        .on_with(inputs.clone(), completion::tool_cancelled)
         .on_with(inputs.clone(), completion::call_completed)
         .on_with(inputs.clone(), completion::timer_fired)
+        .on_with(inputs.clone(), event::published)
+        .on_with(inputs.clone(), event::delivered)
+        .on_with(inputs.clone(), event::signalled)
+        .on_with(inputs.clone(), event::due)
         .on_with(inputs, completion::dead_letter)
         .on(call::requested)
 }

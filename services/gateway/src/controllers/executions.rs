@@ -1,8 +1,11 @@
 //! `/v1/executions`.
 
+pub(crate) mod control;
 pub(crate) mod events;
 pub(crate) mod get;
+pub(crate) mod signal;
 pub(crate) mod start;
+pub(crate) mod time_travel;
 pub(crate) mod usage;
 
 use muster_bus::Bucket;

@@ -1,5 +1,6 @@
 //! `/v1/workflows`.
 
+pub(crate) mod check;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod put;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{some, when};
+use super::{Origin, some, when};
 
 /// Starts a workflow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -33,6 +33,15 @@ pub struct Started {
     pub execution_id: String,
     /// `pending`, or how far it is when a wait was over.
     pub status: String,
+}
+
+/// Who wants something of an execution, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// For those who read of it later; at most 1000 characters.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// The present state of an execution.
@@ -67,6 +76,9 @@ pub struct Execution {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<DateTime<Utc>>,
+    /// Where it comes from; only of a fork.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<Origin>,
 }
 
 /// The present state of a task.
@@ -115,6 +127,7 @@ impl From<contract::ExecutionState> for Execution {
             tasks: state.tasks.into_iter().map(Task::from).collect(),
             started_at: when(state.started_at.as_ref()),
             ended_at: when(state.ended_at.as_ref()),
+            fork: state.fork.map(Origin::from),
         }
     }
 }

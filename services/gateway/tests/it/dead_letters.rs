@@ -35,6 +35,7 @@ async fn broken_tool(platform: &Platform, count: usize) -> (Mended, DropGuard) {
             tool: "query".to_owned(),
             arguments: None,
             idempotency_key: format!("k{n}"),
+            secrets: Vec::new(),
         };
         sender.publish(&command, &MessageId::derived([&format!("m{n}")])).await.unwrap();
     }

@@ -1,5 +1,7 @@
 //! Calls of the engine as commands of the contract.
 
+use std::collections::BTreeMap;
+
 use muster_contracts::agent::v1::AgentExecutionRequested;
 use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_contracts::workflow::v1::CallRequested;
@@ -14,12 +16,13 @@ pub(crate) enum Command {
     Call(CallRequested),
 }
 
-/// The command of a `call` task.
+/// The command of a `call` task. `secrets` are those that the workflow declares, by their names.
 pub(crate) fn command(
     execution_id: &str,
     task: &str,
     function: Function,
     arguments: &Value,
+    secrets: &BTreeMap<String, String>,
 ) -> Command {
     let (execution_id, task) = (execution_id.to_owned(), task.to_owned());
     match function {
@@ -35,6 +38,15 @@ pub(crate) fn command(
             idempotency_key: idempotency_key(&execution_id, &task),
             execution_id,
             task,
+            secrets: Vec::new(),
+        }),
+        Function::Http | Function::Openapi => Command::Tool(ToolExecutionRequested {
+            tool: format!("call:{}", function.name()),
+            arguments: Some(JsonObject::wrap(arguments.clone())),
+            idempotency_key: idempotency_key(&execution_id, &task),
+            execution_id,
+            task,
+            secrets: secrets.keys().cloned().collect(),
         }),
         Function::Model | Function::Search => Command::Call(CallRequested {
             function: function.name().to_owned(),

@@ -12,7 +12,7 @@ use muster_workflow::Execution;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
-use super::aside;
+use super::aside::aside;
 use super::hot::Hot;
 use crate::definitions::Definitions;
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::app::App;
-use crate::domain::answer;
+use crate::domain::answer as output;
 use crate::domain::command::idempotency_key;
 use crate::domain::fault::standard_error;
 use crate::domain::state::error_object;
@@ -24,11 +24,21 @@ const TRIES: u32 = 5;
 const MODEL_DEADLINE: Duration = Duration::from_secs(300);
 
 pub(crate) async fn requested(app: App, command: Delivery<CallRequested>) -> Result<(), Error> {
+    let call = app.calls.begin_delivered(&command, &command.execution_id, &command.task).await?;
+    tokio::select! {
+        biased;
+        // Nobody waits for the answer any more: no event.
+        () = call.cancelled() => Ok(()),
+        answered = answer(&app, &command) => answered,
+    }
+}
+
+async fn answer(app: &App, command: &Delivery<CallRequested>) -> Result<(), Error> {
     let arguments = command.arguments.clone().unwrap_or_default();
     let answer = if command.function == Function::Search.name() {
-        search(&app, &command, &arguments).await
+        search(app, command, &arguments).await
     } else {
-        model(&app, &command, &arguments).await
+        model(app, command, &arguments).await
     };
     let (output, error) = match answer {
         Ok(output) => (Some(Json(output)), None),
@@ -59,12 +69,12 @@ async fn search(
         filter: object(arguments, "filter")?,
         execution_id: command.execution_id.clone(),
     };
-    Ok(answer::found(app.bus.request(&request).await?))
+    Ok(output::found(app.bus.request(&request).await?))
 }
 
 async fn model(app: &App, command: &CallRequested, arguments: &JsonObject) -> Result<Value, Fault> {
     let request = question(command, arguments)?;
-    Ok(answer::said(app.bus.request_within(&request, MODEL_DEADLINE).await?))
+    Ok(output::said(app.bus.request_within(&request, MODEL_DEADLINE).await?))
 }
 
 fn question(command: &CallRequested, arguments: &JsonObject) -> Result<CompleteRequest, Fault> {

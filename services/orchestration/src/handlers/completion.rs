@@ -2,11 +2,11 @@
 
 use muster_bus::Delivery;
 use muster_contracts::agent::v1::{
-    AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
+    AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
 };
 use muster_contracts::dead_letter::v1::DeadLetter;
 use muster_contracts::tool::v1::{
-    ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
+    ToolExecutionCancelled, ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
 };
 use muster_contracts::workflow::v1::{CallCompleted, CallRequested, TimerFired};
 use muster_contracts::{Addressed, Code, Json};
@@ -34,6 +34,15 @@ pub(crate) async fn agent_failed(
     app.executions.give(&event.execution_id, &event.id, &input).await
 }
 
+/// Nobody waits for a run that orchestration has cancelled; one that ended so by itself fails its task.
+pub(crate) async fn agent_cancelled(
+    app: App,
+    event: Delivery<AgentExecutionCancelled>,
+) -> Result<(), Error> {
+    let input = failed(&event.task, Code::Conflict.name(), &event.reason);
+    app.executions.give(&event.execution_id, &event.id, &input).await
+}
+
 /// Agents call tools too, for the same task: only the task's own call ends it.
 pub(crate) async fn tool_completed(
     app: App,
@@ -54,6 +63,18 @@ pub(crate) async fn tool_failed(
         return Ok(());
     }
     let input = failed(&event.task, &event.code, &event.error);
+    app.executions.give(&event.execution_id, &event.id, &input).await
+}
+
+/// As with runs of agents.
+pub(crate) async fn tool_cancelled(
+    app: App,
+    event: Delivery<ToolExecutionCancelled>,
+) -> Result<(), Error> {
+    if event.idempotency_key != idempotency_key(&event.execution_id, &event.task) {
+        return Ok(());
+    }
+    let input = failed(&event.task, Code::Conflict.name(), &event.reason);
     app.executions.give(&event.execution_id, &event.id, &input).await
 }
 

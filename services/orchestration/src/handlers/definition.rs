@@ -11,6 +11,7 @@ use muster_workflow::Definition;
 use crate::Error;
 use crate::app::App;
 use crate::definitions::Entry;
+use crate::externals;
 
 /// Registers a definition whose agents are all there.
 pub(crate) async fn put(
@@ -18,6 +19,7 @@ pub(crate) async fn put(
     request: PutWorkflowRequest,
 ) -> Result<WorkflowDefinition, Error> {
     let definition = Definition::parse(&request.source).map_err(Error::Problems)?;
+    let definition = externals::pinned(&app.bus, definition).await?;
     agents_are_there(&app, &definition).await?;
     workflows_are_there(&app, &definition).await?;
     let before = app.definitions.find(definition.name(), "").await?;
@@ -72,14 +74,16 @@ async fn agents_are_there(app: &App, definition: &Definition) -> Result<(), Erro
 async fn workflows_are_there(app: &App, definition: &Definition) -> Result<(), Error> {
     for (workflow, pointer) in &definition.references().workflows {
         let own_version = ["latest", definition.version()].contains(&workflow.version.as_str());
+        let namespaces = ["", definition.namespace()];
         let own =
-            workflow.namespace == definition.namespace() && workflow.name == definition.name();
+            namespaces.contains(&workflow.namespace.as_str()) && workflow.name == definition.name();
         if own && own_version {
             continue;
         }
         let version = if workflow.version == "latest" { "" } else { &workflow.version };
         let entry = app.definitions.find(&workflow.name, version).await?;
-        if entry.is_none_or(|entry| entry.namespace != workflow.namespace) {
+        if entry.is_none_or(|entry| !["", &entry.namespace].contains(&workflow.namespace.as_str()))
+        {
             return Err(Error::UnknownChild {
                 workflow: workflow.to_string(),
                 pointer: pointer.clone(),

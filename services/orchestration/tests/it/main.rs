@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 mod children;
+mod control;
 mod events;
+mod long;
 mod time_travel;
 
 use std::collections::BTreeMap;
@@ -60,7 +62,8 @@ async fn agent(peers: Peers, command: Delivery<AgentExecutionRequested>) -> Resu
     if input == json!("silent") {
         return Ok(());
     }
-    if input == json!("fail") {
+    let is_first = !command.task.ends_with("@2");
+    if input == json!("fail") || (input == json!("fail first") && is_first) {
         let event = AgentExecutionFailed {
             execution_id,
             task,

@@ -86,7 +86,7 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
     Ok(Some(Key::parse(&String::from_utf8_lossy(header.as_bytes()))?))
 }
 
-fn location(execution_id: &str) -> String {
+pub(super) fn location(execution_id: &str) -> String {
     format!("/v1/executions/{execution_id}")
 }
 

@@ -26,6 +26,15 @@ pub(crate) async fn put(
     State(app): State<App>,
     request: Request,
 ) -> Result<impl IntoResponse, Error> {
+    let source = source(request).await?;
+    let definition = app.bus.request(&PutWorkflowRequest { source }).await?;
+    let status = if definition.created { StatusCode::CREATED } else { StatusCode::OK };
+    let location = format!("/v1/workflows/{}", definition.name);
+    Ok((status, [(header::LOCATION, location)], Json(Workflow::from(definition))))
+}
+
+/// The document in a body.
+pub(super) async fn source(request: Request) -> Result<String, Error> {
     let payload = Payload::read(request, &[Media::Yaml, Media::Json], LIMIT).await?;
     let source = payload.text()?;
     if source.trim().is_empty() {
@@ -33,8 +42,5 @@ pub(crate) async fn put(
             "the body is empty, but it should be a Serverless Workflow document, YAML or JSON",
         ));
     }
-    let definition = app.bus.request(&PutWorkflowRequest { source: source.to_owned() }).await?;
-    let status = if definition.created { StatusCode::CREATED } else { StatusCode::OK };
-    let location = format!("/v1/workflows/{}", definition.name);
-    Ok((status, [(header::LOCATION, location)], Json(Workflow::from(definition))))
+    Ok(source.to_owned())
 }

@@ -1,0 +1,55 @@
+//! What people want of an execution: whether it may be, and doing it.
+
+use muster_contracts::workflow::v1::{ControlExecution, StartExecution};
+
+use super::Executions;
+use crate::Error;
+use crate::domain::control::Action;
+
+impl Executions {
+    /// Whether this may be done now.
+    ///
+    /// # Errors
+    /// [`Error::UnknownExecution`], or [`Error::WrongState`] with the status that it has.
+    pub(crate) async fn check(
+        &self,
+        action: Action,
+        command: &ControlExecution,
+    ) -> Result<(), Error> {
+        let refusal = |execution: Option<&_>| execution.map(|it| action.refusal(it));
+        match self.look(&command.execution_id, refusal).await? {
+            None if begins(action, command) => Ok(()),
+            None => Err(Error::UnknownExecution(command.execution_id.clone())),
+            Some(None) => Ok(()),
+            Some(Some(refusal)) => Err(Error::WrongState(refusal)),
+        }
+    }
+
+    /// Does it, once for each id of a command. What does not fit any more changes nothing.
+    pub(crate) async fn control(
+        &self,
+        command: &ControlExecution,
+        input_id: &str,
+    ) -> Result<(), Error> {
+        let action = Action::parse(command)?;
+        // Of one that has not begun the command says what it would be.
+        let start = StartExecution {
+            execution_id: command.execution_id.clone(),
+            digest: command.digest.clone(),
+            ..Default::default()
+        };
+        let start = begins(action, command).then_some(&start);
+        self.advance(&command.execution_id, input_id, &action.input(&command.reason), start).await
+    }
+
+    /// Whether the answer of a task's call is still waited for. Nobody has cancelled what is not there.
+    pub(crate) async fn wants(&self, execution_id: &str, task: &str) -> Result<bool, Error> {
+        self.look(execution_id, |execution| execution.is_none_or(|it| it.is_waiting_for(task)))
+            .await
+    }
+}
+
+/// Whether a command may be the first that an execution hears of.
+fn begins(action: Action, command: &ControlExecution) -> bool {
+    action.may_come_first() && !command.digest.is_empty()
+}

@@ -1,0 +1,73 @@
+//! Cancelling, suspending, resuming and retrying executions.
+
+use muster_bus::{Delivery, MessageId};
+use muster_contracts::workflow::v1::{
+    CallState, CancelExecutionRequest, ControlExecution, ExecutionState, GetCallRequest,
+    ResumeExecutionRequest, RetryExecutionRequest, SuspendExecutionRequest,
+};
+
+use crate::Error;
+use crate::app::App;
+use crate::domain::control::Action;
+
+/// Ends an execution.
+pub(crate) async fn cancel(
+    app: App,
+    request: CancelExecutionRequest,
+) -> Result<ExecutionState, Error> {
+    let CancelExecutionRequest { execution_id, reason, digest } = request;
+    let command = ControlExecution { execution_id, reason, digest, ..Default::default() };
+    control(&app, Action::Cancel, command).await
+}
+
+/// Lets an execution stand still.
+pub(crate) async fn suspend(
+    app: App,
+    request: SuspendExecutionRequest,
+) -> Result<ExecutionState, Error> {
+    let SuspendExecutionRequest { execution_id, reason } = request;
+    let command = ControlExecution { execution_id, reason, ..Default::default() };
+    control(&app, Action::Suspend, command).await
+}
+
+/// Lets a suspended execution go on.
+pub(crate) async fn resume(
+    app: App,
+    request: ResumeExecutionRequest,
+) -> Result<ExecutionState, Error> {
+    let command = ControlExecution { execution_id: request.execution_id, ..Default::default() };
+    control(&app, Action::Resume, command).await
+}
+
+/// Lets a faulted execution go on from the task that failed.
+pub(crate) async fn retry(
+    app: App,
+    request: RetryExecutionRequest,
+) -> Result<ExecutionState, Error> {
+    let command = ControlExecution { execution_id: request.execution_id, ..Default::default() };
+    control(&app, Action::Retry, command).await
+}
+
+/// Does what was written down, where the process that wrote it has not.
+pub(crate) async fn controlled(app: App, command: Delivery<ControlExecution>) -> Result<(), Error> {
+    app.executions.control(&command.message, &command.id).await
+}
+
+/// Whether the answer of a call is still wanted.
+pub(crate) async fn wanted(app: App, request: GetCallRequest) -> Result<CallState, Error> {
+    Ok(CallState { wanted: app.executions.wants(&request.execution_id, &request.task).await? })
+}
+
+async fn control(
+    app: &App,
+    action: Action,
+    command: ControlExecution,
+) -> Result<ExecutionState, Error> {
+    let command = ControlExecution { action: action.name().to_owned(), ..command };
+    app.executions.check(action, &command).await?;
+    let id = MessageId::random();
+    // First the command: where this process ends between the journal and its effects, another one goes on.
+    app.bus.publish(&command, &id).await?;
+    app.executions.control(&command, id.as_str()).await?;
+    app.executions.state(&command.execution_id).await
+}
