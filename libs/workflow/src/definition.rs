@@ -49,7 +49,7 @@ pub struct References {
 /// A workflow that another one runs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct WorkflowReference {
-    /// Its namespace.
+    /// Its namespace; empty where a call names it, as a function of the default catalog.
     pub namespace: String,
     /// Its name.
     pub name: String,
@@ -59,7 +59,10 @@ pub struct WorkflowReference {
 
 impl fmt::Display for WorkflowReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}:{}", self.namespace, self.name, self.version)
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        write!(f, "{}:{}", self.name, self.version)
     }
 }
 

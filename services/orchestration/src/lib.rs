@@ -12,6 +12,7 @@ mod handlers;
 mod listeners;
 mod routes;
 mod schedules;
+mod secrets;
 mod time_travel;
 
 pub use error::Error;

@@ -81,6 +81,8 @@ struct Parser<'d> {
     /// Whether the current task belongs to an extension.
     extending: bool,
     externals: Vec<External>,
+    /// The catalogs of `use`: address and authentication; `None` where these have problems.
+    catalogs: BTreeMap<String, Option<(String, Option<Value>)>>,
 }
 
 impl<'d> Parser<'d> {
@@ -97,6 +99,7 @@ impl<'d> Parser<'d> {
             extensions: Vec::new(),
             extending: false,
             externals: Vec::new(),
+            catalogs: BTreeMap::new(),
         }
     }
 

@@ -121,6 +121,21 @@ fn functions_of_catalogs_are_fetched_once_and_pinned() {
 }
 
 #[test]
+fn the_authentication_of_a_catalog_may_have_secrets_and_nothing_else() {
+    let text = |token: &str| {
+        format!(
+            "{}use: {{secrets: [key], catalogs: {{c: {{endpoint: {{uri: 'https://example.com', authentication: {{bearer: {{token: '${{ {token} }}'}}}}}}}}}}}}",
+            document("- a: {call: 'log:1.0.0@c'}")
+        )
+    };
+    let definition = definition(&text("$secrets.key"));
+    let token = &definition.externals()[0].authentication.as_ref().unwrap()["bearer"]["token"];
+    assert!(token.as_str().unwrap().starts_with('\u{fdd0}'), "a mark: {token}");
+    let told = problems(&text(".user.token"));
+    assert!(told.contains("/use/catalogs/c/endpoint/authentication: it is used when"), "{told}");
+}
+
+#[test]
 fn a_function_that_was_not_fetched_faults() {
     let text = document("- a: {call: 'https://example.com/f.yaml'}");
     let driver = Driver::start_document(&text, Value::Null);

@@ -11,7 +11,7 @@ use muster_workflow::Definition;
 use crate::Error;
 use crate::app::App;
 use crate::definitions::Entry;
-use crate::externals;
+use crate::{externals, secrets};
 
 /// Registers a definition whose agents are all there.
 pub(crate) async fn put(
@@ -21,6 +21,7 @@ pub(crate) async fn put(
     let definition = Definition::parse(&request.source).map_err(Error::Problems)?;
     let definition = externals::pinned(&app.bus, definition).await?;
     agents_are_there(&app, &definition).await?;
+    secrets::are_there(&app.bus, &definition).await?;
     workflows_are_there(&app, &definition).await?;
     let before = app.definitions.find(definition.name(), "").await?;
     let (entry, created) = app.definitions.register(&definition, Utc::now()).await?;

@@ -4,6 +4,7 @@
 mod children;
 mod control;
 mod events;
+mod externals;
 mod long;
 mod time_travel;
 
@@ -138,7 +139,8 @@ impl World {
             .on(agent)
             .on(tool)
             .rpc(known_agent)
-            .rpc(search);
+            .rpc(search)
+            .rpc(externals::resource);
         tokio::spawn({
             let (bus, stop) = (bus.clone(), peers.clone());
             async move { routes.serve(&bus, stop).await }

@@ -1,9 +1,13 @@
 //! What a document needs from outside: functions of catalogs and schemas at an address.
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
 use super::{Object, Parser, at, is};
+use crate::expression::{Surroundings, strip};
 use crate::external::{External, Need, raw_address};
+use crate::limits;
 
 /// Whether a function's name says where it is: an address, or `name:version@catalog`.
 pub(super) fn is_external(name: &str) -> bool {
@@ -17,7 +21,8 @@ impl Parser<'_> {
             let pointer = at("/use/catalogs", name);
             let Some(map) = self.object(catalog, &pointer, "a catalog") else { continue };
             self.only(map, &pointer, "a catalog", &["endpoint"]);
-            self.place_of(map, &pointer);
+            let place = self.place_of(map, &pointer);
+            self.catalogs.insert(name.clone(), place);
         }
     }
 
@@ -48,13 +53,15 @@ impl Parser<'_> {
             );
             return self.problem(pointer, message);
         }
-        let Some(found) = self.reuse("catalogs", catalog, pointer) else { return };
+        if self.reuse("catalogs", catalog, pointer).is_none() {
+            return;
+        }
         // What is wrong with the catalog is told where it stands.
-        let Some((root, authentication)) = found.get("endpoint").and_then(parts_of) else { return };
+        let Some(Some((root, authentication))) = self.catalogs.get(catalog).cloned() else {
+            return;
+        };
         let root = root.trim_end_matches('/');
         let address = format!("{root}/functions/{function}/{version}/function.yaml");
-        let authentication = authentication.cloned();
-        let authentication = self.named_policy(authentication, pointer);
         let need = Need::Function { name: name.to_owned() };
         self.need(need, pointer, raw_address(&address), authentication);
     }
@@ -86,7 +93,6 @@ impl Parser<'_> {
             self.problem(pointer, message);
             return None;
         };
-        let authentication = authentication.cloned();
         if !uri.starts_with("http://") && !uri.starts_with("https://") || uri.contains(['{', '}']) {
             let message = format!(
                 "`{uri}` must be an http or https address without expressions or variables: it is \
@@ -95,21 +101,63 @@ impl Parser<'_> {
             self.problem(pointer, message);
             return None;
         }
-        let authentication = self.named_policy(authentication, &pointer);
-        Some((uri.to_owned(), authentication))
+        let at_policy = at(&pointer, "authentication");
+        let policy = authentication.and_then(|policy| self.fixed_policy(policy, &at_policy));
+        Some((uri.to_owned(), policy))
     }
 
-    /// The authentication policy itself, where only its name is given.
-    fn named_policy(&mut self, policy: Option<Value>, pointer: &str) -> Option<Value> {
-        match policy.as_ref().and_then(|policy| policy.get("use")).and_then(Value::as_str) {
-            Some(name) => self.reuse("authentications", name, pointer).cloned(),
-            None => policy,
+    /// A policy that depends on nothing but secrets.
+    fn fixed_policy(&mut self, value: &Value, pointer: &str) -> Option<Value> {
+        let policy = self.authentication(value, pointer)?;
+        let found = value.get("use").and_then(Value::as_str);
+        let found = found.and_then(|name| self.reuse("authentications", name, pointer));
+        if !is_fixed(found.unwrap_or(value)) {
+            let message = "it is used when the workflow is registered: nothing but $secrets.name \
+                           can be in its expressions";
+            self.problem(pointer, message);
+            return None;
+        }
+        match policy.template.evaluate(&Value::Null, &Registration::default()) {
+            Ok(policy) => Some(policy),
+            Err(error) => {
+                self.problem(pointer, error.detail);
+                None
+            }
         }
     }
 
     fn need(&mut self, need: Need, pointer: &str, uri: String, authentication: Option<Value>) {
         let pointer = pointer.to_owned();
         self.externals.push(External { pointer, need, uri, authentication });
+    }
+}
+
+/// Whether no expression in a policy reads anything but a secret.
+fn is_fixed(value: &Value) -> bool {
+    match value {
+        Value::String(text) => strip(text).is_none_or(|inside| inside.starts_with("$secrets")),
+        Value::Array(values) => values.iter().all(is_fixed),
+        Value::Object(map) => map.values().all(is_fixed),
+        _ => true,
+    }
+}
+
+/// The place of what is evaluated when a workflow is registered.
+struct Registration(Cell<u64>);
+
+impl Default for Registration {
+    fn default() -> Self {
+        Registration(Cell::new(limits::TRANSITION_STEPS))
+    }
+}
+
+impl Surroundings for Registration {
+    fn variable(&self, _name: &str) -> Value {
+        Value::Null
+    }
+
+    fn steps(&self) -> &Cell<u64> {
+        &self.0
     }
 }
 
