@@ -16,7 +16,9 @@ impl Bus {
         while let Some(message) = self.next_message(stream, &pattern, from).await? {
             match self.read(Some(&message.headers), message.payload.clone()).await {
                 Ok(event) => return Ok(Some((message.sequence, event))),
-                Err(fault) if matches!(fault.code, Code::Unavailable | Code::Deadline) => return Err(fault),
+                Err(fault) if matches!(fault.code, Code::Unavailable | Code::Deadline) => {
+                    return Err(fault);
+                }
                 Err(fault) => {
                     warn!(sequence = message.sequence, %fault, "event cannot be read, passed over");
                 }

@@ -13,7 +13,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     controllers::{
-        agents, collections, dead_letters, deliverables, events, executions, health, tools, workflows,
+        agents, collections, dead_letters, deliverables, events, executions, health, tools,
+        workflows,
     },
     problem::{self, Problem},
     trace,

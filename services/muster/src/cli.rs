@@ -1,14 +1,20 @@
 //! The command line.
 
 mod events;
+mod executions;
 mod letters;
+mod publish;
+mod time_travel;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::events::{Events, Part};
+pub(crate) use self::executions::Executions;
 pub(crate) use self::letters::{Chosen, Dlq, Which};
+pub(crate) use self::publish::Publish;
+pub(crate) use self::time_travel::{Diff, Export, Fork, Import, Replay, Timeline, Workflows};
 
 /// Runs multi-agent workflows as durable events.
 #[derive(Debug, Parser)]
@@ -46,7 +52,16 @@ pub(crate) enum Command {
         /// Serverless Workflow documents, YAML or JSON
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// As JSON: a list of `file`, `workflow` or `problems` with `pointer`, `message`, `line`, `column`
+        #[arg(long)]
+        json: bool,
     },
+    /// Executions: their states of the past, copies that go on otherwise, files
+    #[command(subcommand)]
+    Executions(Executions),
+    /// Workflows: what a new version would change
+    #[command(subcommand)]
+    Workflows(Workflows),
     /// Write what is made from the contract, or check it
     Contracts(Contracts),
     /// Set up and show the streams on the server that NATS_URL names, as the user `operator`

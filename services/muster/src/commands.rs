@@ -5,9 +5,12 @@ mod contracts;
 mod demo;
 mod dlq;
 mod events;
+mod executions;
 mod health;
 mod nats_acl;
+mod publish;
 mod streams;
+mod time_travel;
 mod up;
 mod validate;
 
@@ -26,7 +29,9 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Demo(demo) => demo::demo(demo, output).await,
         Command::Health { url } => health::health(&url, output).await,
         Command::Apply { folder, server } => apply::apply(&folder, &server.server, output).await,
-        Command::Validate { files } => validate::validate(&files, output),
+        Command::Validate { files, json } => validate::validate(&files, json, output),
+        Command::Executions(what) => executions::executions(&what, output).await,
+        Command::Workflows(what) => time_travel::workflows(&what, output).await,
         Command::Contracts(contracts) => contracts::contracts(&contracts.what, output),
         Command::Streams(what) => streams::streams(&what, output).await,
         Command::Dlq(what) => dlq::dlq(&what, output).await,

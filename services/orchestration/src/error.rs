@@ -20,6 +20,16 @@ pub enum Error {
         /// The task's pointer in the document.
         pointer: String,
     },
+    /// A secret that the workflow declares is not there.
+    #[error(
+        "{pointer} declares the secret {secret:?}, which is not there: the operator has to put it, as a file of that name, into the folder MUSTER_SECRETS_DIR of the tool service"
+    )]
+    UnknownSecret {
+        /// The secret.
+        secret: String,
+        /// The pointer of its name in the document.
+        pointer: String,
+    },
     /// A task runs a workflow that is not registered.
     #[error(
         "{pointer} runs the workflow {workflow}, which is not registered: PUT /v1/workflows first"
@@ -106,6 +116,9 @@ pub enum Error {
         /// How large they are.
         bytes: usize,
     },
+    /// The execution's start is still on its way, or there is none.
+    #[error("execution {0:?} has not begun")]
+    NotBegun(String),
     /// Another replica kept winning.
     #[error("execution {0:?} is busy")]
     Busy(String),
@@ -124,9 +137,10 @@ fn version_text(version: &str) -> String {
 impl HasCode for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Problems(_) | Self::UnknownAgent { .. } | Self::UnknownChild { .. } => {
-                Code::Invalid
-            }
+            Self::Problems(_)
+            | Self::UnknownAgent { .. }
+            | Self::UnknownSecret { .. }
+            | Self::UnknownChild { .. } => Code::Invalid,
             Self::VersionTaken { .. } | Self::NameTaken { .. } | Self::WrongState(_) => {
                 Code::Conflict
             }
@@ -140,7 +154,7 @@ impl HasCode for Error {
             Self::UnknownWorkflow { .. } | Self::UnknownDigest(_) | Self::UnknownExecution(_) => {
                 Code::NotFound
             }
-            Self::Busy(_) => Code::Unavailable,
+            Self::Busy(_) | Self::NotBegun(_) => Code::Unavailable,
             Self::Fault(fault) => fault.code,
             Self::Damaged(_) => Code::Internal,
         }
@@ -157,6 +171,9 @@ impl HasCode for Error {
         match self {
             Self::Problems(problems) => json!({ "problems": problems }),
             Self::UnknownAgent { agent, pointer } => json!({ "agent": agent, "pointer": pointer }),
+            Self::UnknownSecret { secret, pointer } => {
+                json!({ "secret": secret, "pointer": pointer })
+            }
             Self::UnknownChild { workflow, pointer } => {
                 json!({ "workflow": workflow, "pointer": pointer })
             }

@@ -26,7 +26,9 @@ pub(crate) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<CloudEvent>, 
     match media.as_str() {
         BATCH => {
             let Value::Array(events) = json(body)? else {
-                return Err(Error::invalid(format!("the body of {BATCH} must be a list of events")));
+                return Err(Error::invalid(format!(
+                    "the body of {BATCH} must be a list of events"
+                )));
             };
             if events.len() > MOST {
                 let count = events.len();
@@ -59,10 +61,8 @@ fn media(headers: &HeaderMap) -> String {
 }
 
 fn text(body: &[u8]) -> Result<&str, Error> {
-    std::str::from_utf8(body).map_err(|error| Error::Malformed {
-        format: "UTF-8",
-        reason: format!("{error}"),
-    })
+    std::str::from_utf8(body)
+        .map_err(|error| Error::Malformed { format: "UTF-8", reason: format!("{error}") })
 }
 
 fn json(body: &[u8]) -> Result<Value, Error> {
@@ -123,7 +123,8 @@ fn decoded(name: &HeaderName, value: &HeaderValue) -> Result<String, Error> {
     let (mut bytes, mut rest) = (Vec::with_capacity(value.len()), value.as_bytes());
     while let Some((first, others)) = rest.split_first() {
         let escaped = others.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = escaped.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let escaped =
+            escaped.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
         match escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) if *first == b'%' => {
                 bytes.push(byte);
@@ -136,7 +137,9 @@ fn decoded(name: &HeaderName, value: &HeaderValue) -> Result<String, Error> {
         }
     }
     String::from_utf8(bytes).map_err(|_not_utf8| {
-        Error::invalid(format!("the header `{name}` is not UTF-8, percent-encoded where it is not ASCII"))
+        Error::invalid(format!(
+            "the header `{name}` is not UTF-8, percent-encoded where it is not ASCII"
+        ))
     })
 }
 
@@ -172,7 +175,8 @@ fn attributes(mut all: Map<String, Value>, place: &str) -> Result<CloudEvent, Er
         ("type", &event.r#type),
     ];
     if let Some((name, _)) = required.iter().find(|(_, value)| value.is_empty()) {
-        let text = format!("{place}`{name}` is missing: an event has specversion, id, source and type");
+        let text =
+            format!("{place}`{name}` is missing: an event has specversion, id, source and type");
         return Err(Error::invalid(text));
     }
     let extensions = (!all.is_empty()).then_some(JsonObject(all));
@@ -239,7 +243,8 @@ mod tests {
             extensions: Some(JsonObject::wrap(json!({"roomid": 7}))),
             ..CloudEvent::default()
         };
-        let structured = request(&[("content-type", "application/cloudevents+json; charset=utf-8")], ONE);
+        let structured =
+            request(&[("content-type", "application/cloudevents+json; charset=utf-8")], ONE);
         assert_eq!(structured, Ok(vec![event.clone()]));
         let batch = format!("[{ONE}, {ONE}]");
         let batch = request(&[("content-type", "application/cloudevents-batch+json")], &batch);
@@ -282,13 +287,22 @@ mod tests {
             event
         };
         check(json!([1]), "an event must be an object, not [1]");
-        check(with("id", Value::Null), "`id` is missing: an event has specversion, id, source and type");
+        check(
+            with("id", Value::Null),
+            "`id` is missing: an event has specversion, id, source and type",
+        );
         check(with("id", json!("")), "`id` is \"\", but it must be a text that is not empty");
         check(with("type", json!(7)), "`type` is 7, but it must be a text");
-        check(with("specversion", json!("0.3")), "`specversion` is \"0.3\", but it must be \"1.0\"");
+        check(
+            with("specversion", json!("0.3")),
+            "`specversion` is \"0.3\", but it must be \"1.0\"",
+        );
         check(with("source", json!("a b")), "`source` is \"a b\", but it must be a URI such as");
         check(with("time", json!("noon")), "`time` is \"noon\", but it must be a time such as");
-        check(with("roomId", json!("x")), "`roomId` is \"x\", but it must be named with lower-case letters");
+        check(
+            with("roomId", json!("x")),
+            "`roomId` is \"x\", but it must be named with lower-case letters",
+        );
         check(with("room", json!({})), "`room` is {}, but it must be a text, a number");
         check(with("data_base64", json!("AQI=")), "only one of `data` and `data_base64`");
         let told = request(&[("content-type", "application/json")], ONE).unwrap_err();

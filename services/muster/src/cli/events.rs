@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::Publish;
+
 /// How to read a stream.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Events {
@@ -9,6 +11,8 @@ pub(crate) enum Events {
     Tail(Reading),
     /// Show what the stream has, from its beginning (or since a time or a sequence) to the end that it has now
     Replay(Reading),
+    /// Publish an event for every workflow that listens for one like it, through the gateway
+    Publish(Publish),
 }
 
 /// Which messages, and how they are shown.

@@ -57,6 +57,10 @@ pub(crate) async fn delivered(app: App, command: Delivery<DeliverEvent>) -> Resu
 /// An event for one execution.
 pub(crate) async fn signalled(app: App, command: Delivery<SignalExecution>) -> Result<(), Error> {
     let SignalExecution { execution_id, signal: name, payload } = &command.message;
+    // Its start may be handled by another process just now.
+    if !app.executions.look(execution_id, |found| found.is_some()).await? {
+        return Err(Error::NotBegun(execution_id.clone()));
+    }
     let event = signal(execution_id, name, &command.id, payload.clone());
     let input = Input::Event { task: None, position: command.sequence, event };
     app.executions.give(execution_id, &command.id, &input).await
