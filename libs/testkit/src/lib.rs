@@ -5,6 +5,7 @@ mod cluster;
 mod database;
 mod dev;
 mod eventually;
+mod kept;
 mod model;
 mod nats;
 mod process;

@@ -81,6 +81,21 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
+    /// The type whose URI ends with this name.
+    pub fn from_name(name: &str) -> Option<ErrorType> {
+        let all = [
+            ErrorType::Configuration,
+            ErrorType::Validation,
+            ErrorType::Expression,
+            ErrorType::Authentication,
+            ErrorType::Authorization,
+            ErrorType::Timeout,
+            ErrorType::Communication,
+            ErrorType::Runtime,
+        ];
+        all.into_iter().find(|known| known.name() == name)
+    }
+
     /// The URI that stands in an error's `type`.
     pub fn uri(self) -> String {
         format!("{BASE}{}", self.name())

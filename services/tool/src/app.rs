@@ -4,6 +4,7 @@ use muster_bus::{Bus, OpenCalls, RecordedCalls};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::calls::{Resources, Secrets};
 use crate::config::Config;
 use crate::tools::Registry;
 
@@ -12,6 +13,8 @@ use crate::tools::Registry;
 pub(crate) struct App {
     pub(crate) bus: Bus,
     pub(crate) registry: Registry,
+    pub(crate) secrets: Secrets,
+    pub(crate) resources: Resources,
     /// Results by their idempotency key.
     pub(crate) results: RecordedCalls<Recorded>,
     /// What is done for tasks: a cancelled one needs no result.
@@ -32,6 +35,8 @@ impl App {
     pub(crate) fn new(bus: Bus, config: &Config) -> anyhow::Result<Self> {
         Ok(Self {
             registry: Registry::new(&bus, config)?,
+            secrets: config.secrets.clone(),
+            resources: Resources::new(config)?,
             results: RecordedCalls::new(&bus),
             calls: OpenCalls::new(&bus),
             bus,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use muster_runtime::Env;
 
+use crate::calls::Secrets;
 use crate::domain::egress::Egress;
 
 /// The settings of the service.
@@ -13,6 +14,7 @@ pub(crate) struct Config {
     pub(crate) egress: Egress,
     /// How long a call may take.
     pub(crate) timeout: Duration,
+    pub(crate) secrets: Secrets,
     /// Calls of one tool at the same time.
     pub(crate) concurrency: usize,
 }
@@ -23,7 +25,8 @@ impl Config {
             .map_err(|problem| anyhow!(problem))?;
         let seconds = env.within("MUSTER_TOOL_TIMEOUT_SECONDS", 30, 1..=600)?;
         let concurrency = env.within("MUSTER_TOOL_CONCURRENCY", 64, 1..=4_096)?;
-        Ok(Self { egress, timeout: Duration::from_secs(seconds), concurrency })
+        let secrets = Secrets::new(env.get("MUSTER_SECRETS_DIR").unwrap_or_default());
+        Ok(Self { egress, timeout: Duration::from_secs(seconds), secrets, concurrency })
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use muster_contracts::{Code, Fault, HasCode};
 
+use crate::calls;
+
 /// An error of the tool service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -26,6 +28,9 @@ pub(crate) enum Error {
         "the task is cancelled, so that the tool {0} was stopped: nobody knows how far it came"
     )]
     Cancelled(String),
+    /// What a call of the workflow language raises: a standard type, by its name, and a status.
+    #[error("{detail}")]
+    Raised { kind: &'static str, status: u16, detail: String },
     #[error("the tool {tool} did not answer within {} ms", limit.as_millis())]
     Deadline { tool: String, limit: Duration },
     #[error(transparent)]
@@ -53,6 +58,11 @@ impl HasCode for Error {
             Self::Denied(_) => Code::Denied,
             Self::Unavailable(_) | Self::Unserved(_) => Code::Unavailable,
             Self::Conflict(_) | Self::Interrupted(_) | Self::Cancelled(_) => Code::Conflict,
+            Self::Raised { kind: "authentication", .. } => Code::Unauthenticated,
+            Self::Raised { kind: "configuration", .. } => Code::NotFound,
+            Self::Raised { kind: "validation", .. } => Code::Invalid,
+            // Not a code that is tried again: the server has answered, and the workflow decides.
+            Self::Raised { .. } => Code::Conflict,
             Self::Deadline { .. } => Code::Deadline,
             Self::Bus(fault) => fault.code,
             Self::Internal(_) => Code::Internal,
@@ -70,6 +80,9 @@ impl HasCode for Error {
         match self {
             Self::Interrupted(_) => serde_json::json!({ "interrupted": true }),
             Self::Cancelled(_) => serde_json::json!({ "cancelled": true }),
+            Self::Raised { kind, status, detail } => {
+                serde_json::json!({ "problem": calls::problem(kind, *status, detail) })
+            }
             Self::Unserved(_) => serde_json::json!({ "unserved": true }),
             Self::Bus(fault) => fault.details.clone(),
             _ => serde_json::Value::Null,

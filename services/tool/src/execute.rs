@@ -42,8 +42,17 @@ fn is_unserved(error: &Error) -> bool {
 
 async fn execute_with(app: &App, tool: &Registered, call: &Call) -> Result<Outcome, Error> {
     tool.check(&call.arguments)?;
-    let effect = tool.tool.effect(&call.arguments);
     let open = app.calls.begin(&call.execution_id, &call.task);
+    let effect = tokio::select! {
+        biased;
+        () = open.cancelled() => return Err(Error::Cancelled(call.name.clone())),
+        prepared = timeout(tool.timeout, tool.tool.prepare(call)) => match prepared {
+            Ok(effect) => effect?,
+            Err(_elapsed) => {
+                return Err(Error::Deadline { tool: call.name.clone(), limit: tool.timeout });
+            }
+        },
+    };
     let run = || async {
         let done = tokio::select! {
             biased;

@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod app;
+mod calls;
 mod config;
 mod domain;
 mod error;
 mod execute;
 mod handlers;
+mod outbound;
 mod routes;
 mod tools;
 

@@ -6,6 +6,8 @@ use muster_contracts::tool::v1::CallToolRequest;
 
 use crate::app::App;
 use crate::handlers::call_tool::{call_tool, execute_tool};
+use crate::handlers::fetch_resource::fetch_resource;
+use crate::handlers::list_secrets::list_secrets;
 use crate::handlers::list_tools::list_tools;
 use crate::handlers::register_tool::{register_tool, unregister_tool};
 use crate::handlers::requested::requested;
@@ -27,6 +29,8 @@ pub(crate) fn routes(app: App) -> Result<Routes<App>, Fault> {
         .rpc(execute_tool)
         .rpc_for(&ours, call_tool)?
         .rpc(list_tools)
+        .rpc(list_secrets)
+        .rpc(fetch_resource)
         .rpc(register_tool)
         .rpc(unregister_tool)
         .on_with(commands, requested))

@@ -23,9 +23,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
+use crate::calls;
 use crate::config::Config;
 use crate::domain::call::{Call, Definition, Effect};
 use crate::error::Error;
+use crate::outbound::Outbound;
 use crate::tools::workers::Workers;
 
 /// What is done with a call.
@@ -39,6 +41,12 @@ pub(crate) trait Tool: Send + Sync {
     /// What a second call with these arguments does.
     fn effect(&self, _arguments: &Map<String, Value>) -> Effect {
         self.definition().effect
+    }
+
+    /// The same, where it takes a look outside to know it. Nothing has happened yet.
+    fn prepare<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Effect, Error>> {
+        let effect = self.effect(&call.arguments);
+        Box::pin(async move { Ok(effect) })
     }
 
     /// Does it. The arguments fit the schema.
@@ -70,16 +78,19 @@ pub(crate) enum Kind {
 #[derive(Clone)]
 pub(crate) struct Registry {
     built_in: Arc<BTreeMap<String, Arc<Registered>>>,
+    /// What workflows call by itself: no tools that anybody could list.
+    calls: Arc<BTreeMap<String, Arc<Registered>>>,
     workers: Workers,
 }
 
 impl Registry {
     pub(crate) fn new(bus: &Bus, config: &Config) -> anyhow::Result<Self> {
+        let outbound = Outbound::new(config)?;
         let tools: Vec<Box<dyn Tool>> = vec![
             Box::new(calculate::Calculate),
             Box::new(deliverable::FetchDeliverable { bus: bus.clone() }),
             Box::new(echo::Echo),
-            Box::new(http::HttpRequest::new(config)?),
+            Box::new(http::HttpRequest { outbound: outbound.clone() }),
             Box::new(search::Search { bus: bus.clone() }),
             Box::new(text::TextCoverage { bus: bus.clone() }),
             Box::new(text::TextStats { bus: bus.clone() }),
@@ -89,11 +100,20 @@ impl Registry {
             Ok((tool.definition.name.to_string(), Arc::new(tool)))
         };
         let built_in = tools.into_iter().map(register).collect::<Result<_, Error>>()?;
-        Ok(Self { built_in: Arc::new(built_in), workers: Workers::new(bus, config) })
+        let calls = calls::tools(&outbound, &config.secrets).into_iter().map(register);
+        let calls = calls.collect::<Result<_, Error>>()?;
+        Ok(Self {
+            built_in: Arc::new(built_in),
+            calls: Arc::new(calls),
+            workers: Workers::new(bus, config),
+        })
     }
 
     /// The tool of this name. One that is not registered may be served all the same, so it is asked with the greatest care.
     pub(crate) async fn find(&self, name: &str) -> Result<Arc<Registered>, Error> {
+        if let Some(call) = self.calls.get(name) {
+            return Ok(call.clone());
+        }
         match self.known(name).await? {
             Some(tool) => Ok(tool),
             None => self.workers.unregistered(name).map(Arc::new),

@@ -46,6 +46,7 @@ async fn a_service_starts_before_its_server_tells_what_it_does_and_ends_with_cod
         tool: "echo".into(),
         arguments: None,
         idempotency_key: "k".into(),
+        secrets: Vec::new(),
     };
     publisher.publish(&command, &MessageId::random()).await.unwrap();
     let metrics = format!("http://{address}/metrics");

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::app::App;
 use crate::domain::command::idempotency_key;
-use crate::domain::fault::standard_error;
+use crate::domain::fault::{raised, standard_error};
 
 pub(crate) async fn agent_completed(
     app: App,
@@ -62,7 +62,10 @@ pub(crate) async fn tool_failed(
     if event.idempotency_key != idempotency_key(&event.execution_id, &event.task) {
         return Ok(());
     }
-    let input = failed(&event.task, &event.code, &event.error);
+    let input = match event.problem.as_ref().and_then(raised) {
+        Some(error) => Input::Failed { task: event.task.clone(), error },
+        None => failed(&event.task, &event.code, &event.error),
+    };
     app.executions.give(&event.execution_id, &event.id, &input).await
 }
 

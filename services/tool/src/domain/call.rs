@@ -61,6 +61,8 @@ pub(crate) struct Call {
     pub(crate) idempotency_key: String,
     pub(crate) execution_id: String,
     pub(crate) task: String,
+    /// The names of the secrets that its workflow declares.
+    pub(crate) secrets: Vec<String>,
 }
 
 /// How a call went.

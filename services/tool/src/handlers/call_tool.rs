@@ -4,6 +4,7 @@ use muster_contracts::Json;
 use muster_contracts::tool::v1::{CallToolRequest, ExecuteToolRequest, ToolResult};
 
 use crate::app::App;
+use crate::calls;
 use crate::domain::call::Call;
 use crate::error::Error;
 use crate::execute;
@@ -13,12 +14,19 @@ pub(crate) async fn execute_tool(
     app: App,
     request: ExecuteToolRequest,
 ) -> Result<ToolResult, Error> {
+    if calls::is_reserved(&request.tool) {
+        let name = request.tool;
+        return Err(Error::NotFound(format!(
+            "{name:?} is no tool: it is what workflows call themselves; use the tool http_request"
+        )));
+    }
     let call = Call {
         name: request.tool,
         arguments: request.arguments.unwrap_or_default().0,
         idempotency_key: request.idempotency_key,
         execution_id: request.execution_id,
         task: request.task,
+        secrets: Vec::new(),
     };
     let outcome = execute::execute(&app, &call).await?;
     Ok(ToolResult {

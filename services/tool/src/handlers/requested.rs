@@ -8,10 +8,11 @@ use muster_contracts::tool::v1::{
     ToolExecutionCancelled, ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
     ToolExecutionStarted,
 };
-use muster_contracts::{Code, Fault, HasCode, Json, now};
+use muster_contracts::{Code, Fault, HasCode, Json, JsonObject, now};
 use tracing::warn;
 
 use crate::app::App;
+use crate::calls;
 use crate::domain::call::{Call, Outcome};
 use crate::error::Error;
 use crate::execute::execute;
@@ -35,6 +36,7 @@ pub(crate) async fn requested(
         idempotency_key: request.idempotency_key.clone(),
         execution_id: request.execution_id.clone(),
         task: request.task.clone(),
+        secrets: request.secrets.clone(),
     };
     // The start is told while the tool works: what comes first on the connection is first in the stream.
     let (started, ended) = join(started(&app, &request), async {
@@ -101,6 +103,7 @@ async fn failed(app: &App, request: &ToolExecutionRequested, error: &Error) -> R
         error: if internal { "internal error".to_owned() } else { error.to_string() },
         idempotency_key: request.idempotency_key.clone(),
         timestamp: now(Utc::now()),
+        problem: problem(request, error),
     };
     app.bus.publish(&event, &id).await?;
     Ok(())
@@ -128,4 +131,14 @@ fn id(request: &ToolExecutionRequested, what: &str) -> MessageId {
         &request.idempotency_key,
         what,
     ])
+}
+
+/// What a call of the workflow language raises, where that says more than the code.
+fn problem(request: &ToolExecutionRequested, error: &Error) -> Option<JsonObject> {
+    let details = error.details();
+    if let Some(problem) = details.get("problem") {
+        return Some(JsonObject::wrap(problem.clone()));
+    }
+    let outward = calls::is_reserved(&request.tool) && details.get("interrupted").is_some();
+    outward.then(|| JsonObject::wrap(calls::problem("communication", 500, &error.to_string())))
 }

@@ -6,7 +6,11 @@ mod cancelled;
 mod commands;
 mod http;
 mod interrupted;
+mod openapi;
 mod orchestration;
+mod outward;
+mod resources;
+mod secrets;
 mod server;
 mod workers;
 
@@ -33,6 +37,8 @@ struct World {
     bus: Bus,
     service: Option<Running>,
     allow: String,
+    /// The folder of secrets; empty: none.
+    secrets: String,
     unwanted: Unwanted,
     _orchestration: DropGuard,
 }
@@ -44,6 +50,11 @@ impl World {
 
     /// The service with these hosts allowed.
     async fn allowing(allow: &str) -> Self {
+        Self::with(allow, "").await
+    }
+
+    /// The service with these hosts allowed and this folder of secrets.
+    async fn with(allow: &str, secrets: &str) -> Self {
         let nats = NatsServer::start().await;
         let bus = connect(&nats, "test").await;
         let unwanted = Unwanted::default();
@@ -53,6 +64,7 @@ impl World {
             bus,
             service: None,
             allow: allow.to_owned(),
+            secrets: secrets.to_owned(),
             unwanted,
             _orchestration: orchestration,
         };
@@ -61,8 +73,11 @@ impl World {
     }
 
     async fn serve(&mut self) {
-        let settings =
-            [("MUSTER_HTTP_ALLOW", self.allow.as_str()), ("MUSTER_TOOL_TIMEOUT_SECONDS", "20")];
+        let settings = [
+            ("MUSTER_HTTP_ALLOW", self.allow.as_str()),
+            ("MUSTER_SECRETS_DIR", self.secrets.as_str()),
+            ("MUSTER_TOOL_TIMEOUT_SECONDS", "20"),
+        ];
         self.service = Some(start([muster_tool::service()], &self.nats.env(&settings)));
         eventually(DEADLINE, "the service serves", || {
             self.bus.request_within(&NO_NAMES, Duration::from_millis(500))
@@ -89,6 +104,7 @@ impl World {
             tool: tool.into(),
             arguments: Some(JsonObject::wrap(arguments)),
             idempotency_key: key.into(),
+            secrets: Vec::new(),
         };
         self.bus.publish(&command, &MessageId::random()).await.unwrap();
     }

@@ -195,6 +195,7 @@ async fn publish(worker: Worker) {
             tool: "echo".into(),
             arguments: None,
             idempotency_key: key.clone(),
+            secrets: Vec::new(),
         };
         let id = MessageId::derived(["command", &key]);
         let published = worker.until_done(pulse, || worker.bus.publish(&command, &id)).await;

@@ -1,0 +1,154 @@
+//! `call: openapi`: an operation of a document that is somewhere else.
+
+mod document;
+mod operation;
+mod parameters;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use reqwest::{Method, Url};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use self::document::Document;
+use super::answer::Output;
+use super::request::{Ask, effect};
+use super::vault::Vault;
+use super::{Net, http, raised};
+use crate::domain::call::{Call, Definition, Effect};
+use crate::error::Error;
+use crate::tools::{Tool, Work};
+
+/// How long a document is used before it is read again.
+const FRESH: Duration = Duration::from_secs(300);
+/// The most documents that are kept.
+const MAX_KEPT: usize = 64;
+/// The largest document, in bytes.
+const MAX_DOCUMENT: usize = 8 << 20;
+
+/// Documents by their endpoints, each with when it was read.
+type Documents = HashMap<String, (Arc<Document>, Instant)>;
+
+pub(super) struct Openapi {
+    net: Arc<Net>,
+    documents: Mutex<Documents>,
+}
+
+impl Openapi {
+    pub(super) fn new(net: Arc<Net>) -> Self {
+        Self { net, documents: Mutex::default() }
+    }
+
+    async fn vault(&self, call: &Call) -> Result<Vault, Error> {
+        Vault::open(&self.net.secrets, &call.secrets, &call.arguments).await
+    }
+
+    async fn perform(&self, call: &Call, vault: &mut Vault) -> Result<Value, Error> {
+        let arguments = &call.arguments;
+        let document = self.document(arguments, vault).await?;
+        let operation = document.operation(name(arguments))?;
+        let made = operation.fill(http::map(arguments, "parameters")?)?;
+        let ask = Ask {
+            method: operation.method.clone(),
+            uri: made.uri,
+            headers: made.headers,
+            query: made.query,
+            body: made.body,
+            authentication: arguments.get("authentication").cloned(),
+            output: Output::parse(arguments.get("output"))?,
+            redirect: arguments.get("redirect").and_then(Value::as_bool).unwrap_or_default(),
+        };
+        self.net.perform(&ask, &call.idempotency_key, vault).await
+    }
+
+    async fn document(
+        &self,
+        arguments: &Map<String, Value>,
+        vault: &mut Vault,
+    ) -> Result<Arc<Document>, Error> {
+        let endpoint = arguments.get("document").and_then(|document| document.get("endpoint"));
+        let endpoint = endpoint.cloned().unwrap_or_default();
+        let key = endpoint.to_string();
+        let kept = self.kept().get(&key).cloned();
+        if let Some((document, read)) = kept
+            && read.elapsed() < FRESH
+        {
+            return Ok(document);
+        }
+        let document = Arc::new(self.fetch(&endpoint, vault).await?);
+        let mut kept = self.kept();
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(key, (document.clone(), Instant::now()));
+        Ok(document)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Documents> {
+        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch(&self, endpoint: &Value, vault: &mut Vault) -> Result<Document, Error> {
+        let uri = endpoint.get("uri").and_then(Value::as_str).unwrap_or_default();
+        let ask = Ask {
+            method: Method::GET,
+            uri: uri.to_owned(),
+            headers: Map::new(),
+            query: Vec::new(),
+            body: Value::Null,
+            authentication: endpoint.get("authentication").cloned(),
+            output: Output::Raw,
+            redirect: true,
+        };
+        let (asked, answer) = self.net.ask(&ask, "", MAX_DOCUMENT, vault).await?;
+        if !answer.status.is_success() {
+            let status = answer.status.as_u16();
+            let detail = format!("the document {} cannot be had: it answered {status}", asked.url);
+            return Err(raised("communication", status, detail));
+        }
+        let url: Url = asked.url;
+        Document::parse(&answer.body, url.clone()).map_err(|problem| {
+            raised("configuration", 400, format!("the document {url} is no OpenAPI: {problem}"))
+        })
+    }
+}
+
+impl Tool for Openapi {
+    fn definition(&self) -> Definition {
+        Definition {
+            name: "call:openapi".into(),
+            description: "".into(),
+            parameters: json!({ "type": "object" }),
+            effect: Effect::Once,
+        }
+    }
+
+    /// The document says the method.
+    fn prepare<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Effect, Error>> {
+        async move {
+            let mut vault = self.vault(call).await?;
+            let document = self.document(&call.arguments, &mut vault).await;
+            let document = document.map_err(|error| vault.mask_error(error))?;
+            let method = document.operation(name(&call.arguments))?.method;
+            Ok(effect(method.as_str(), call.arguments.get("parameters")))
+        }
+        .boxed()
+    }
+
+    fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
+        async move {
+            let mut vault = self.vault(call).await?;
+            let result = self.perform(call, &mut vault).await;
+            result.map_err(|error| vault.mask_error(error))
+        }
+        .boxed()
+    }
+}
+
+fn name(arguments: &Map<String, Value>) -> &str {
+    arguments.get("operationId").and_then(Value::as_str).unwrap_or_default()
+}

@@ -1,0 +1,227 @@
+//! Requests to servers outside: where they may go, by which redirects, and how much they may answer.
+
+mod guard;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Client, Method, Response, StatusCode, Url};
+
+use self::guard::PublicOnly;
+use crate::config::Config;
+use crate::domain::egress::{Egress, Reach, is_public};
+use crate::error::Error;
+
+/// The most redirects of one request.
+pub(crate) const MAX_REDIRECTS: usize = 5;
+/// The largest answer, in bytes.
+pub(crate) const MAX_BODY: usize = 1 << 20;
+/// Headers that belong to the connection, not to the caller.
+const RESERVED: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "trailer",
+    "expect",
+    "keep-alive",
+];
+
+/// The way to servers outside. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Outbound {
+    egress: Egress,
+    /// Reaches whatever it is asked for: host and port are in the settings.
+    trusted: Client,
+    /// Reaches public addresses only, whatever a name resolves to.
+    public: Client,
+}
+
+/// A request that may be sent again to where a redirect points.
+#[derive(Clone)]
+pub(crate) struct Question {
+    pub(crate) url: Url,
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Vec<u8>>,
+    /// Whether a second sending may do something a second time.
+    pub(crate) once: bool,
+}
+
+/// What a server answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Outbound {
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        // Installed already where another service of this process did so; then this changes nothing.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(Duration::from_secs(10).min(config.timeout))
+                // A proxy would resolve names itself, past the checks.
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        Ok(Self {
+            egress: config.egress.clone(),
+            trusted: builder().build().context("the HTTP client cannot be built")?,
+            public: builder()
+                .dns_resolver(PublicOnly)
+                .build()
+                .context("the HTTP client cannot be built")?,
+        })
+    }
+
+    /// Sends the request, to here and no further.
+    pub(crate) async fn send(&self, question: &Question) -> Result<Response, Error> {
+        let client = self.client(&question.url)?;
+        let mut request = client
+            .request(question.method.clone(), question.url.clone())
+            .headers(question.headers.clone());
+        if let Some(body) = &question.body {
+            request = request.body(body.clone());
+        }
+        request.send().await.map_err(|error| question.lost(&error))
+    }
+
+    /// Sends the request and those that redirects ask for, and reads the answer of the last.
+    pub(crate) async fn follow(&self, mut question: Question) -> Result<(Question, Answer), Error> {
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(&question).await?;
+            match question.redirected(response.status(), response.headers())? {
+                Some(next) => question = next,
+                None => {
+                    let answer = question.read(response, MAX_BODY).await?;
+                    return Ok((question, answer));
+                }
+            }
+        }
+        Err(Error::Invalid(format!("{} redirects more than {MAX_REDIRECTS} times", question.url)))
+    }
+
+    /// The client that may reach this URL.
+    fn client(&self, url: &Url) -> Result<&Client, Error> {
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+            return Err(Error::Invalid(format!("url is {url}, but must have a host")));
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        match self.egress.check(host, port).map_err(Error::Denied)? {
+            Reach::Any => Ok(&self.trusted),
+            // A literal address is not resolved, so the resolver cannot refuse it.
+            Reach::Public if host.parse().is_ok_and(|address| !is_public(address)) => {
+                Err(Error::Denied(guard::refusal(host, &format!("{host}:{port}"))))
+            }
+            Reach::Public => Ok(&self.public),
+        }
+    }
+}
+
+impl Question {
+    /// A request without a body that may be repeated.
+    pub(crate) fn get(url: Url) -> Self {
+        Self { url, method: Method::GET, headers: HeaderMap::new(), body: None, once: false }
+    }
+
+    /// The request that a redirect asks for.
+    pub(crate) fn redirected(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<Option<Self>, Error> {
+        let again = matches!(
+            status,
+            StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT
+        );
+        let Some(location) = headers.get(LOCATION).filter(|_| again) else {
+            return Ok(None);
+        };
+        let url = location.to_str().ok().and_then(|location| self.url.join(location).ok());
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
+            Error::Invalid(format!(
+                "{} redirects to {location:?}, which is no http address",
+                self.url
+            ))
+        })?;
+        let keeps =
+            matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
+                || matches!(self.method, Method::GET | Method::HEAD);
+        let mut headers = self.headers.clone();
+        if !keeps {
+            headers.remove(CONTENT_TYPE);
+        }
+        // What the caller meant for one server is not for another.
+        if url.origin() != self.url.origin() {
+            headers.clear();
+        }
+        Ok(Some(Self {
+            url,
+            method: if keeps { self.method.clone() } else { Method::GET },
+            headers,
+            body: self.body.clone().filter(|_| keeps),
+            once: self.once,
+        }))
+    }
+
+    /// Reads an answer of at most `limit` bytes.
+    pub(crate) async fn read(&self, mut response: Response, limit: usize) -> Result<Answer, Error> {
+        let mut body = Vec::new();
+        while let Some(bytes) = response.chunk().await.map_err(|error| self.lost(&error))? {
+            if body.len() + bytes.len() > limit {
+                let url = response.url();
+                return Err(Error::Invalid(format!(
+                    "the answer of {url} is larger than {limit} bytes"
+                )));
+            }
+            body.extend_from_slice(&bytes);
+        }
+        Ok(Answer { status: response.status(), headers: response.headers().clone(), body })
+    }
+
+    /// What a broken connection means: nothing where it was never open, else it depends on whether the request may be repeated.
+    fn lost(&self, error: &reqwest::Error) -> Error {
+        let mut text = format!("{} {}", self.method, self.url);
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            if let Some(refused) = inner.downcast_ref::<guard::Refused>() {
+                return Error::Denied(refused.to_string());
+            }
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        if self.once && !error.is_connect() && !error.is_builder() {
+            return Error::Interrupted(format!("the connection broke before the answer: {text}"));
+        }
+        Error::Unavailable(text)
+    }
+}
+
+/// A header that a caller may set.
+pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
+    let lower = name.to_ascii_lowercase();
+    if RESERVED.contains(&lower.as_str()) || lower.starts_with("proxy-") {
+        return Err(Error::Invalid(format!(
+            "the header {name:?} belongs to the connection and cannot be set"
+        )));
+    }
+    // The value may be a secret: the error does not repeat it.
+    HeaderName::from_bytes(lower.as_bytes()).ok().zip(HeaderValue::from_str(value).ok()).ok_or_else(
+        || Error::Invalid(format!("the header {name:?} has characters that a header cannot have")),
+    )
+}
+
+/// A header's value as text; what is not UTF-8 is replaced.
+pub(crate) fn header_text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
