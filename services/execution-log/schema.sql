@@ -23,6 +23,22 @@ CREATE TABLE IF NOT EXISTS events (
 
 CREATE INDEX IF NOT EXISTS events_of_execution ON events (execution_id, sequence);
 
+-- How each execution stands behind the last of its journal's entries that is recorded.
+CREATE TABLE IF NOT EXISTS executions (
+    execution_id text PRIMARY KEY,
+    workflow     text NOT NULL,
+    version      text NOT NULL,
+    status       text NOT NULL,
+    -- Of the entry that says so.
+    sequence     bigint NOT NULL,
+    started_at   timestamptz NOT NULL,
+    updated_at   timestamptz NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS executions_by_time ON executions (started_at, execution_id);
+CREATE INDEX IF NOT EXISTS executions_by_status ON executions (status, started_at, execution_id);
+CREATE INDEX IF NOT EXISTS executions_of_workflow ON executions (workflow, started_at, execution_id);
+
 -- Which executions of a workflow run.
 CREATE INDEX IF NOT EXISTS events_of_beginnings ON events ((body ->> 'workflow'), sequence)
     WHERE type IN ('muster.workflow.v1.ExecutionStarted', 'muster.workflow.v1.ExecutionForked');

@@ -1,9 +1,13 @@
 //! What a recorded event is, and what an execution used. No I/O.
 
+mod listing;
 mod record;
+mod standing;
 mod usage;
 
+pub(crate) use listing::{Cursor, Listing};
 pub(crate) use record::Record;
+pub(crate) use standing::{Standing, standings};
 pub(crate) use usage::{Run, Summary, total};
 
 /// The most entries in one page of a timeline.

@@ -11,6 +11,9 @@ pub(crate) enum Error {
     /// Too large a page.
     #[error("`limit` is {0}, but it is 1 to {MAX_PAGE}, or 0 for {MAX_PAGE}")]
     Limit(u32),
+    /// A question that makes no sense.
+    #[error("{0}")]
+    Invalid(String),
     /// Nothing is recorded of it.
     #[error(
         "no event of an execution {0:?} is recorded: there is none, or it began just now and its first event is on the way"
@@ -45,7 +48,7 @@ impl From<sqlx::Error> for Error {
 impl HasCode for Error {
     fn code(&self) -> Code {
         match self {
-            Self::Limit(_) | Self::Unstorable(_) => Code::Invalid,
+            Self::Limit(_) | Self::Invalid(_) | Self::Unstorable(_) => Code::Invalid,
             Self::UnknownExecution(_) => Code::NotFound,
             Self::DatabaseAway(_) => Code::Unavailable,
             Self::Bus(fault) => fault.code,

@@ -2,5 +2,6 @@
 
 pub(crate) mod get_timeline;
 pub(crate) mod get_usage;
+pub(crate) mod list_executions;
 pub(crate) mod list_running;
 pub(crate) mod record;

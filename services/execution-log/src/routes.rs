@@ -6,6 +6,7 @@ use muster_contracts::{CATALOGUE, Stream, subject};
 use crate::app::App;
 use crate::handlers::get_timeline::get_timeline;
 use crate::handlers::get_usage::get_usage;
+use crate::handlers::list_executions::list_executions;
 use crate::handlers::list_running::list_running;
 use crate::handlers::record::record;
 
@@ -23,7 +24,7 @@ pub(crate) fn routes(app: App) -> Routes<App> {
             idempotency: Idempotency::Handler("the table has each event id once"),
         },
     };
-    Routes::new(app).feed(events, record).rpc(get_timeline).rpc(get_usage).rpc(list_running)
+    Routes::new(app).feed(events, record).rpc(get_timeline).rpc(get_usage).rpc(list_executions).rpc(list_running)
 }
 
 /// What the contract says that this service reads of the executions.

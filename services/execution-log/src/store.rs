@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use muster_contracts::Json;
-use muster_contracts::log::v1::LogEntry;
+use muster_contracts::log::v1::{ExecutionSummary, LogEntry};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
 
-use crate::domain::{MAX_PAGE_BYTES, Record, Run, Summary};
+use crate::domain::{Listing, MAX_PAGE_BYTES, Record, Run, Summary, standings};
 use crate::error::Error;
 use crate::together::Together;
 
@@ -110,6 +110,31 @@ impl Store {
         Ok(rows.into_iter().map(row).collect())
     }
 
+    /// The executions that fit, those that began last first, and whether there are more.
+    pub(crate) async fn executions(
+        &self,
+        listing: &Listing,
+    ) -> Result<Vec<ExecutionSummary>, Error> {
+        let cursor = listing.before.as_ref();
+        let rows: Vec<Summarised> = sqlx::query_as(
+            "SELECT execution_id, workflow, version, status, started_at, updated_at FROM executions
+             WHERE ($1 = '' OR status = $1) AND ($2 = '' OR workflow = $2)
+               AND ($3::timestamptz IS NULL OR started_at >= $3) AND ($4::timestamptz IS NULL OR started_at < $4)
+               AND ($5::timestamptz IS NULL OR (started_at, execution_id) < ($5, $6))
+             ORDER BY started_at DESC, execution_id DESC LIMIT $7",
+        )
+        .bind(&listing.status)
+        .bind(&listing.workflow)
+        .bind(listing.since)
+        .bind(listing.until)
+        .bind(cursor.map(|cursor| cursor.started_at))
+        .bind(cursor.map_or("", |cursor| cursor.execution_id.as_str()))
+        .bind(i64::from(listing.limit) + 1)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
     /// The events of an execution in numbers; nothing where none is recorded.
     pub(crate) async fn summary(&self, execution_id: &str) -> Result<Option<Summary>, Error> {
         let (events, first, last): (i64, Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
@@ -156,23 +181,52 @@ impl FromRow<'_, PgRow> for Entry {
     }
 }
 
+struct Summarised(ExecutionSummary);
+
+impl FromRow<'_, PgRow> for Summarised {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self(ExecutionSummary {
+            execution_id: row.try_get("execution_id")?,
+            workflow: row.try_get("workflow")?,
+            version: row.try_get("version")?,
+            status: row.try_get("status")?,
+            started_at: muster_contracts::now(row.try_get("started_at")?),
+            updated_at: muster_contracts::now(row.try_get("updated_at")?),
+        }))
+    }
+}
+
 /// Inserts what is not there yet, by one statement, and returns the id and the sequence of each that was new.
 pub(crate) async fn insert(
     pool: &PgPool,
     records: impl IntoIterator<Item = &Record>,
 ) -> sqlx::Result<Vec<(String, i64)>> {
     let mut columns = Columns::default();
-    for record in records {
+    let records: Vec<&Record> = records.into_iter().collect();
+    for record in &records {
         columns.push(record);
     }
+    let stand = Stand::of(&records);
+    // What an execution's journal says comes in any order: the entry that stands last counts.
     sqlx::query_as(
-        "INSERT INTO events (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
-         SELECT event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body::json, usage::jsonb
-         FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                     $9::timestamptz[], $10::integer[], $11::text[], $12::text[])
-              AS new (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
-         ON CONFLICT (event_id) DO NOTHING
-         RETURNING event_id, sequence",
+        "WITH new AS (
+             INSERT INTO events (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
+             SELECT event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body::json, usage::jsonb
+             FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                         $9::timestamptz[], $10::integer[], $11::text[], $12::text[])
+                  AS given (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
+             ON CONFLICT (event_id) DO NOTHING
+             RETURNING event_id, sequence
+         ), stand AS (
+             INSERT INTO executions AS known (execution_id, workflow, version, status, sequence, started_at, updated_at)
+             SELECT * FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::timestamptz[], $19::timestamptz[])
+             ON CONFLICT (execution_id) DO UPDATE SET
+                 status = CASE WHEN excluded.sequence > known.sequence THEN excluded.status ELSE known.status END,
+                 sequence = greatest(excluded.sequence, known.sequence),
+                 started_at = least(excluded.started_at, known.started_at),
+                 updated_at = greatest(excluded.updated_at, known.updated_at)
+         )
+         SELECT event_id, sequence FROM new",
     )
     .bind(columns.event_id)
     .bind(columns.sequence)
@@ -186,6 +240,13 @@ pub(crate) async fn insert(
     .bind(columns.bytes)
     .bind(columns.body)
     .bind(columns.usage)
+    .bind(stand.execution_id)
+    .bind(stand.workflow)
+    .bind(stand.version)
+    .bind(stand.status)
+    .bind(stand.sequence)
+    .bind(stand.started_at)
+    .bind(stand.updated_at)
     .fetch_all(pool)
     .await
 }
@@ -222,6 +283,34 @@ impl<'a> Columns<'a> {
         self.body.push(&record.body);
         let usage = record.usage.as_ref();
         self.usage.push(usage.and_then(|usage| serde_json::to_string(usage).ok()));
+    }
+}
+
+/// How executions stand, as arrays, one for each column: each execution once.
+#[derive(Default)]
+struct Stand<'a> {
+    execution_id: Vec<&'a str>,
+    workflow: Vec<&'a str>,
+    version: Vec<&'a str>,
+    status: Vec<&'a str>,
+    sequence: Vec<i64>,
+    started_at: Vec<DateTime<Utc>>,
+    updated_at: Vec<DateTime<Utc>>,
+}
+
+impl<'a> Stand<'a> {
+    fn of(records: &[&'a Record]) -> Self {
+        let mut stand = Self::default();
+        for (execution_id, known) in standings(records) {
+            stand.execution_id.push(execution_id);
+            stand.workflow.push(&known.last.workflow);
+            stand.version.push(&known.last.version);
+            stand.status.push(&known.last.status);
+            stand.sequence.push(integer(known.sequence));
+            stand.started_at.push(known.from);
+            stand.updated_at.push(known.to);
+        }
+        stand
     }
 }
 

@@ -5,10 +5,16 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use muster_bus::Recorded;
 use muster_contracts::Message;
-use muster_contracts::agent::v1::{AgentExecutionCompleted, AgentExecutionFailed, Usage};
-use muster_contracts::tool::v1::{ToolExecutionCompleted, ToolExecutionFailed};
+use muster_contracts::agent::v1::{
+    AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed, Usage,
+};
+use muster_contracts::tool::v1::{
+    ToolExecutionCancelled, ToolExecutionCompleted, ToolExecutionFailed,
+};
 use muster_contracts::workflow::v1::CallCompleted;
 use serde_json::Value;
+
+use super::Standing;
 
 /// An event with what the log is asked by.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +34,8 @@ pub(crate) struct Record {
     pub(crate) body: String,
     /// Set where something ended that uses a model or a tool.
     pub(crate) usage: Option<Usage>,
+    /// Set where it is an entry of an execution's journal.
+    pub(crate) standing: Option<Standing>,
 }
 
 impl Record {
@@ -61,6 +69,7 @@ impl Record {
             at: event.time,
             body,
             usage: usage(&event.message_type, &json),
+            standing: Standing::of(&event.message_type, &json),
         }
     }
 }
@@ -93,11 +102,19 @@ fn only_task(json: &Value) -> Option<&str> {
 /// have no events; they are in the usage of its run.
 fn usage(message_type: &str, json: &Value) -> Option<Usage> {
     let told = |pointer| json.pointer(pointer).cloned().unwrap_or_default();
-    let ended = |names: [&str; 2]| names.contains(&message_type);
-    if ended([AgentExecutionCompleted::NAME, AgentExecutionFailed::NAME]) {
+    let ended = |names: &[&str]| names.contains(&message_type);
+    if ended(&[
+        AgentExecutionCompleted::NAME,
+        AgentExecutionFailed::NAME,
+        AgentExecutionCancelled::NAME,
+    ]) {
         return Some(serde_json::from_value(told("/usage")).unwrap_or_default());
     }
-    if ended([ToolExecutionCompleted::NAME, ToolExecutionFailed::NAME]) {
+    if ended(&[
+        ToolExecutionCompleted::NAME,
+        ToolExecutionFailed::NAME,
+        ToolExecutionCancelled::NAME,
+    ]) {
         return Some(Usage { tool_calls: 1, ..Usage::default() });
     }
     let model = message_type == CallCompleted::NAME && json.pointer("/output/usage").is_some();

@@ -1,6 +1,7 @@
 //! The execution log on a real nats-server and a real Postgres.
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
+mod listing;
 mod recording;
 mod usage;
 
