@@ -80,9 +80,9 @@ impl Definition {
     /// # Errors
     ///
     /// Everything that is wrong with it or that is not supported, each with the pointer of its
-    /// place; for text that cannot be read, with line and column.
+    /// place and with line and column.
     pub fn parse(text: &str) -> Result<Definition, Problems> {
-        Definition::from_json(document::read(text)?)
+        Definition::from_json(document::read(text)?).map_err(|problems| problems.placed(text))
     }
 
     /// Checks a document that is JSON already.

@@ -11,10 +11,11 @@ pub struct Problem {
     pub pointer: String,
     /// What is wrong, with the value, and what would be right.
     pub message: String,
-    /// Line in the text, counted from 1, where the text itself could not be read.
+    /// Line in the text, counted from 1, where there is a text: of the key or the item in question,
+    /// or of the part around it where it is missing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<usize>,
-    /// Column in the text, counted from 1, where the text itself could not be read.
+    /// Column in the text, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<usize>,
 }
@@ -47,6 +48,18 @@ pub struct Problems(pub Vec<Problem>);
 impl Problems {
     pub(crate) fn one(pointer: impl Into<String>, message: impl Into<String>) -> Problems {
         Problems(vec![Problem::new(pointer, message)])
+    }
+
+    /// Adds lines and columns to the problems that have none.
+    pub(crate) fn placed(mut self, text: &str) -> Problems {
+        let pointers: Vec<&str> = self.0.iter().map(|problem| problem.pointer.as_str()).collect();
+        let places = muster_document::places(text, &pointers);
+        for (problem, place) in self.0.iter_mut().zip(places) {
+            if let (None, Some(place)) = (problem.line, place) {
+                (problem.line, problem.column) = (Some(place.line), Some(place.column));
+            }
+        }
+        self
     }
 
     pub(crate) fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {

@@ -1,6 +1,6 @@
 //! Bad documents: each problem names its place, the value and what would be right.
 
-use muster_workflow::Definition;
+use muster_workflow::{Definition, Problem};
 
 use crate::driver::document;
 
@@ -8,11 +8,15 @@ use crate::driver::document;
 fn check_text(text: &str, expected: &[&str]) {
     let problems = Definition::parse(text).map(|_| ()).unwrap_err();
     // The order of keys in a map depends on a feature of serde_json that any crate may turn on.
-    let mut lines: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
+    let mut lines: Vec<String> = problems.0.iter().map(without_place).collect();
     let mut expected = expected.to_vec();
     lines.sort();
     expected.sort_unstable();
     assert_eq!(lines, expected, "{text}");
+}
+
+fn without_place(problem: &Problem) -> String {
+    Problem::new(problem.pointer.as_str(), problem.message.as_str()).to_string()
 }
 
 #[track_caller]
@@ -39,6 +43,41 @@ fn text_that_cannot_be_read_is_located() {
             assert_eq!(problem.line, line, "{text}: {problem}");
         }
     }
+}
+
+#[test]
+fn every_problem_has_its_line_and_column() {
+    let text = "\
+document: {dsl: '1.0.3', namespace: tests, name: example, version: '1.0.0'}
+do:
+# a comment
+- a:
+    set:
+      x: 'Dear ${ .name }'
+    then: nowhere
+- b: {call: agent, with: {agent: poet}}
+- c: {dance: {}}
+";
+    let problems = Definition::parse(text).map(|_| ()).unwrap_err();
+    let mut places: Vec<_> = problems
+        .0
+        .iter()
+        .map(|problem| (problem.pointer.as_str(), problem.line, problem.column))
+        .collect();
+    places.sort_unstable();
+    let at = |line, column| (Some(line), Some(column));
+    let expected = [
+        ("/do/0/a/set/x", at(6, 7)),
+        ("/do/0/a/then", at(7, 5)),
+        // Something is missing: the part around it.
+        ("/do/1/b/with", at(8, 20)),
+        ("/do/2/c", at(9, 3)),
+    ];
+    assert_eq!(places, expected.map(|(pointer, (line, column))| (pointer, line, column)));
+    // As JSON there is no text, and no place in it.
+    let value = serde_json::json!({"do": []});
+    let problems = Definition::from_json(value).map(|_| ()).unwrap_err();
+    assert!(problems.0.iter().all(|problem| problem.line.is_none()));
 }
 
 #[test]
@@ -127,7 +166,7 @@ fn expressions_are_checked_with_their_variables() {
         - b:
             for: {each: pet, in: .pets}
             do: [c: {set: {ok: '${ $pet }', no: '${ $item }'}}]
-        - d: {set: {out: '${ $output }'}, output: {as: $output}}
+        - d: {set: {out: '${ $output }'}, export: {as: $output}}
         ",
         &[
             "/do/0/a/if: syntax error in the jq expression: expected term but found its end: `.x >`",
@@ -189,7 +228,6 @@ fn errors_and_retries_are_checked() {
             "/do/2/c/catch/retry: a retry policy needs `limit.attempt.count` or `limit.duration`: without a limit it may retry for ever",
             "/do/3/d/catch: `catch` is missing: what happens with errors",
             "/do/4/e/catch/retry/jitter: `from` (2s) is longer than `to` (1s)",
-            "/do/4/e/catch/retry/limit/attempt/duration: `limit.attempt.duration` is not supported; give the tasks inside a `timeout`",
             "/do/4/e/catch/retry/limit/attempt/count: `count` must be a whole number of 0 or more, not the number -1",
             "/do/4/e/catch/retry: a retry policy needs `limit.attempt.count` or `limit.duration`: without a limit it may retry for ever",
             "/do/5/f/wait: `years` is no unit of a duration; the units are days, hours, minutes, seconds, milliseconds",

@@ -6,43 +6,73 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use muster_workflow::Definition;
+use muster_workflow::{Definition, Problem};
+use serde_json::{Value, json};
 
 use crate::output::{Colour, Output};
 
-pub(crate) fn validate(files: &[PathBuf], output: &Output) -> Result<ExitCode> {
-    let mut code = ExitCode::SUCCESS;
-    for file in files {
-        let text = match read(file) {
-            Ok(text) => text,
-            Err(error) => {
-                code = ExitCode::FAILURE;
-                output.line(&format!("{} {error:#}", output.paint(Colour::Red, "error")));
-                continue;
-            }
+pub(crate) fn validate(files: &[PathBuf], as_json: bool, output: &Output) -> Result<ExitCode> {
+    let checked: Vec<Checked> = files.iter().map(|file| Checked::new(file)).collect();
+    if as_json {
+        let files: Vec<Value> = checked.iter().map(Checked::json).collect();
+        output.line(&serde_json::to_string_pretty(&files)?);
+    } else {
+        checked.iter().for_each(|checked| checked.tell(output));
+    }
+    let fine = checked.iter().all(|checked| checked.verdict.is_ok());
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A file and what is to be said of it.
+struct Checked {
+    file: String,
+    verdict: Result<Definition, Vec<Problem>>,
+}
+
+impl Checked {
+    fn new(file: &Path) -> Self {
+        let verdict = match read(file) {
+            Ok(text) => Definition::parse(&text).map_err(|problems| problems.0),
+            Err(error) => Err(vec![Problem::new("", format!("{error:#}"))]),
         };
-        match Definition::parse(&text) {
+        Self { file: file.display().to_string(), verdict }
+    }
+
+    fn json(&self) -> Value {
+        match &self.verdict {
+            Ok(definition) => json!({
+                "file": self.file,
+                "workflow": {"name": definition.name(), "version": definition.version(), "digest": definition.digest()},
+            }),
+            Err(problems) => json!({ "file": self.file, "problems": problems }),
+        }
+    }
+
+    /// In the form that editors and build servers know: file, line and column in front.
+    fn tell(&self, output: &Output) {
+        let file = &self.file;
+        match &self.verdict {
             Ok(definition) => {
                 let verdict = output.paint(Colour::Green, "valid");
                 let (name, version) = (definition.name(), definition.version());
-                output.line(&format!(
-                    "{}: {verdict} (workflow {name}, version {version})",
-                    file.display()
-                ));
+                output.line(&format!("{file}: {verdict} (workflow {name}, version {version})"));
             }
             Err(problems) => {
-                code = ExitCode::FAILURE;
-                for problem in problems.0 {
-                    output.line(&format!(
-                        "{}: {} {problem}",
-                        file.display(),
-                        output.paint(Colour::Red, "error")
-                    ));
+                for problem in problems {
+                    let error = output.paint(Colour::Red, "error");
+                    let place = match (problem.line, problem.column) {
+                        (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+                        _ => file.clone(),
+                    };
+                    let pointer = match problem.pointer.as_str() {
+                        "" => String::new(),
+                        pointer => format!("{pointer}: "),
+                    };
+                    output.line(&format!("{place}: {error} {pointer}{}", problem.message));
                 }
             }
         }
     }
-    Ok(code)
 }
 
 /// The text of a file; the error names the file and says what is wrong with it.

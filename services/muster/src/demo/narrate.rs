@@ -117,7 +117,9 @@ impl Narrator {
                     .insert((text(data, "provider").to_owned(), text(data, "model").to_owned()));
                 asked_for(data)
             }
-            "model_delayed" => Some(format!("! the model does not answer: {}", text(data, "error"))),
+            "model_delayed" => {
+                Some(format!("! the model does not answer: {}", text(data, "error")))
+            }
             "tool_returned" => Some(returned(data)),
             "answer_refused" => Some(format!("! must mend its answer: {}", text(data, "flaw"))),
             "run_completed" => {
