@@ -17,13 +17,13 @@ pub const WORKFLOW_DEPTH: u32 = 20;
 /// Branches of one `fork`.
 pub const BRANCHES: usize = 2_000;
 /// Items that one `for` goes over.
-pub const ITERATIONS: usize = 50_000;
+pub const ITERATIONS: usize = 20_000;
 /// Signals that an execution keeps until a task listens; what comes beyond them is not heard.
 pub const KEPT_SIGNALS: usize = 1_000;
 /// Events that a suspended execution keeps until it goes on.
 pub const HELD_INPUTS: usize = 1_000;
 /// Task runs in one execution; it faults when it needs more, so that a `then` cannot loop for ever.
-pub const TASK_RUNS: usize = 100_000;
+pub const TASK_RUNS: usize = 50_000;
 /// Bytes of one expression's source.
 pub const EXPRESSION_BYTES: usize = 8 * 1024;
 /// Depth to which brackets may be nested in an expression's source.

@@ -9,6 +9,7 @@
 mod calls;
 mod cancel;
 mod children;
+mod crashes;
 mod documents;
 mod driver;
 mod errors;
@@ -19,6 +20,7 @@ mod flow;
 mod fork;
 mod functions;
 mod http;
+mod language;
 mod limits;
 mod problems;
 mod replay;

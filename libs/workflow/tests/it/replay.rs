@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use muster_workflow::{Error, ErrorType, Execution, Fact, Input, Status, step};
+use muster_workflow::{Error, ErrorType, Execution, Fact, Input, Status};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::driver::{Driver, definition, document};
 
 /// A task of a random workflow.
 #[derive(Debug, Clone)]
-enum Task {
+pub(crate) enum Task {
     Set(u8),
     Call,
     Wait,
@@ -24,7 +24,7 @@ enum Task {
     Try(Vec<Task>),
 }
 
-fn task() -> impl Strategy<Value = Task> {
+pub(crate) fn task() -> impl Strategy<Value = Task> {
     let leaf = prop_oneof![
         any::<u8>().prop_map(Task::Set),
         Just(Task::Call),
@@ -41,6 +41,13 @@ fn task() -> impl Strategy<Value = Task> {
             list.prop_map(Task::Try),
         ]
     })
+}
+
+/// A document that runs these tasks.
+pub(crate) fn written(tasks: &[Task]) -> String {
+    let mut list = String::new();
+    write_list(tasks, &mut list);
+    document("").replace("do:\n", &format!("do: {list}\n"))
 }
 
 fn write_list(tasks: &[Task], text: &mut String) {
@@ -91,7 +98,7 @@ fn write_task(task: &Task, text: &mut String) {
 }
 
 /// What the world answers to a call: the same for the same call, whenever it comes.
-fn answer(task: &str, arguments: &Value) -> Input {
+pub(crate) fn answer(task: &str, arguments: &Value) -> Input {
     let failures = arguments["arguments"]["failures"].as_u64().unwrap_or(0);
     let attempt = task.rsplit_once('@').and_then(|(_, n)| n.parse::<u64>().ok()).unwrap_or(1);
     let task = task.to_owned();
@@ -102,7 +109,7 @@ fn answer(task: &str, arguments: &Value) -> Input {
 }
 
 /// Runs to the end; `choose` says which waiting effect is answered next and what is repeated.
-fn run(text: &str, mut choose: impl FnMut(usize) -> usize, repeat: bool) -> Driver {
+pub(crate) fn run(text: &str, mut choose: impl FnMut(usize) -> usize, repeat: bool) -> Driver {
     let mut driver = Driver::new(definition(text));
     let mut past = vec![Input::Start { input: json!({"n": 0}) }];
     driver.input(&past[0].clone());
@@ -177,9 +184,7 @@ proptest! {
         tasks in prop::collection::vec(task(), 1..5),
         choices in prop::collection::vec(any::<usize>(), 64),
     ) {
-        let mut list = String::new();
-        write_list(&tasks, &mut list);
-        let text = document("").replace("do:\n", &format!("do: {list}\n"));
+        let text = written(&tasks);
         let sequential = run(&text, |_| 0, false);
         let mut choices = choices.into_iter().cycle();
         let shuffled = run(&text, |_| choices.next().unwrap_or(0), true);
