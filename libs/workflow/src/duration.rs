@@ -37,6 +37,12 @@ pub(crate) fn from_map(map: &Map<String, Value>) -> Result<Duration, String> {
 
 /// A duration written as in ISO 8601, without years and months: `P1DT12H30M5.5S`.
 pub(crate) fn from_iso(text: &str) -> Result<Duration, String> {
+    let date = text.split('T').next().unwrap_or_default();
+    if text.starts_with('P') && date.contains(['Y', 'M']) {
+        return Err(format!(
+            "`{text}` has years or months, whose length is not fixed: write weeks or days"
+        ));
+    }
     let wrong = || format!("`{text}` is not an ISO 8601 duration such as PT30S or P1DT12H");
     let body = text.strip_prefix('P').ok_or_else(wrong)?;
     let (date, time) = body.split_once('T').unwrap_or((body, ""));

@@ -437,6 +437,8 @@ pub enum Purpose {
     Retry,
     /// The time limit of a task or of the workflow.
     Timeout,
+    /// The time limit of one attempt of a `try`.
+    Attempt,
 }
 
 /// What follows a caught error.

@@ -240,6 +240,8 @@ pub(crate) struct Retry {
     pub(crate) count: Option<u32>,
     /// How long after the first attempt began a retry may still be decided.
     pub(crate) duration: Option<Duration>,
+    /// How long one attempt may take.
+    pub(crate) attempt: Option<Duration>,
     pub(crate) jitter: Option<(Duration, Duration)>,
 }
 

@@ -6,6 +6,7 @@ mod catch;
 mod common;
 mod conformance;
 mod emit;
+mod endless;
 mod extension;
 mod external;
 mod function;
@@ -81,6 +82,8 @@ struct Parser<'d> {
     /// Whether the current task belongs to an extension.
     extending: bool,
     externals: Vec<External>,
+    /// Whether `evaluate.mode` is loose.
+    is_loose: bool,
     /// The catalogs of `use`: address and authentication; `None` where these have problems.
     catalogs: BTreeMap<String, Option<(String, Option<Value>)>>,
 }
@@ -99,6 +102,7 @@ impl<'d> Parser<'d> {
             extensions: Vec::new(),
             extending: false,
             externals: Vec::new(),
+            is_loose: false,
             catalogs: BTreeMap::new(),
         }
     }
@@ -138,6 +142,13 @@ impl<'d> Parser<'d> {
         own.chain(self.scope.iter().cloned()).chain(self.secret_variables()).collect()
     }
 
+    /// Variables of the current place but these.
+    fn variables_without(&self, unknown: &[&str]) -> Vec<String> {
+        let mut variables = self.variables(&[]);
+        variables.retain(|name| !unknown.contains(&name.as_str()));
+        variables
+    }
+
     /// The declared secrets, as an expression's variables have them.
     fn secret_variables(&self) -> impl Iterator<Item = String> + '_ {
         self.secrets.iter().map(|name| format!("$secrets.{name}"))
@@ -162,6 +173,9 @@ impl<'d> Parser<'d> {
 
     /// A value whose strings may be expressions in `${ }`.
     fn template(&mut self, value: &Value, pointer: &str, variables: &[String]) -> Template {
+        if self.is_loose {
+            return Template::loose(value, variables);
+        }
         Template::parse(value, pointer, variables, &mut |pointer, message| {
             self.problems.add(pointer, message);
         })

@@ -11,6 +11,8 @@ use crate::{Error, ErrorType, limits};
 pub(crate) enum Template {
     Literal(Value),
     Expression(Expression),
+    /// An expression that stands for its own text where it fails: `evaluate.mode` is loose.
+    Loose(Expression, String),
     /// A text with `{names}` in it.
     Uri(UriTemplate),
     Array(Vec<Template>),
@@ -81,6 +83,27 @@ impl Template {
         literal
     }
 
+    /// The same in the loose mode: each text that can be an expression is one.
+    pub(crate) fn loose(value: &Value, variables: &[String]) -> Template {
+        match value {
+            Value::String(text) => match Expression::parse(text, variables) {
+                Ok(expression) => Template::Loose(expression, text.clone()),
+                Err(_message) => Template::Literal(value.clone()),
+            },
+            Value::Array(values) => Template::Array(
+                values.iter().map(|value| Template::loose(value, variables)).collect(),
+            ),
+            Value::Object(map) => {
+                let entries = map.iter();
+                let entry = |(key, value): (&String, &Value)| {
+                    (key.clone(), Template::loose(value, variables))
+                };
+                Template::Object(entries.map(entry).collect())
+            }
+            literal => Template::Literal(literal.clone()),
+        }
+    }
+
     /// The value, with every expression evaluated for `input`.
     pub(crate) fn evaluate(
         &self,
@@ -100,6 +123,12 @@ impl Template {
     ) -> Result<Value, Error> {
         match self {
             Template::Literal(value) => Ok(value.clone()),
+            Template::Loose(expression, text) => {
+                let value = expression.evaluate(input, around);
+                let value = value.unwrap_or_else(|_error| Value::String(text.clone()));
+                *room = room.checked_sub(crate::size::size(&value)).ok_or_else(too_large)?;
+                Ok(value)
+            }
             Template::Expression(expression) => {
                 let value = expression.evaluate(input, around)?;
                 *room = room.checked_sub(crate::size::size(&value)).ok_or_else(too_large)?;

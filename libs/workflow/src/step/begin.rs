@@ -142,7 +142,11 @@ impl Machine<'_> {
                 self.emit(Fact::LoopStarted { task: self.key(run), items });
                 self.later(Move::Iterate { run });
             }
-            Kind::Do(_) | Kind::Fork { .. } | Kind::Try(_) => self.descend(run, task, definition),
+            Kind::Try(try_) => {
+                self.limit_attempt(run, try_);
+                self.descend(run, task, definition);
+            }
+            Kind::Do(_) | Kind::Fork { .. } => self.descend(run, task, definition),
         }
         Ok(())
     }
@@ -203,6 +207,8 @@ impl Machine<'_> {
             (Purpose::Timeout, _) => format!("{task}#timeout"),
             (Purpose::Retry, Detail::Try { attempt, .. }) => format!("{task}#retry-{attempt}"),
             (Purpose::Retry, _) => format!("{task}#retry"),
+            (Purpose::Attempt, Detail::Try { attempt, .. }) => format!("{task}#attempt-{attempt}"),
+            (Purpose::Attempt, _) => format!("{task}#attempt"),
         };
         let at = self.now + length;
         self.emit(Fact::TimerSet { timer, task, purpose, at });

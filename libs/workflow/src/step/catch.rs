@@ -8,7 +8,7 @@ use super::arguments::Scope;
 use super::{Machine, Move};
 use crate::execution::{Detail, Phase};
 use crate::model::{Backoff, Kind, Retry, Then, Try};
-use crate::{Error, Fact, Handling, Purpose};
+use crate::{Error, ErrorType, Fact, Handling, Purpose};
 
 impl Machine<'_> {
     /// Ends a run with an error, and the runs around it up to one that copes with it.
@@ -45,6 +45,41 @@ impl Machine<'_> {
         }
     }
 
+    /// Sets the time limit of the attempt that begins.
+    pub(super) fn limit_attempt(&mut self, run: usize, try_: &Try) {
+        if let Some(limit) = try_.retry.as_ref().and_then(|retry| retry.attempt) {
+            self.set_timer(run, Purpose::Attempt, limit);
+        }
+    }
+
+    /// An attempt took too long: what it does is stopped, and the `try` decides as about an error
+    /// of its tasks.
+    pub(super) fn attempt_over(&mut self, run: usize) {
+        let Detail::Try { attempt, phase: Phase::Trying } = self.detail(run) else { return };
+        let attempt = *attempt;
+        let Some((name, pointer)) =
+            self.with_node(run, |node| (node.name.clone(), node.pointer.clone()))
+        else {
+            return;
+        };
+        self.cancel_inside(run);
+        let detail = format!("attempt {attempt} of `{name}` took longer than its limit");
+        let error = Error::new(ErrorType::Timeout, detail).or_instance(&pointer);
+        match self.caught(run, attempt, &error) {
+            Ok(true) => {}
+            Ok(false) => self.later(Move::Fault { run, error }),
+            Err(error) => self.later(Move::Fault { run, error }),
+        }
+    }
+
+    /// Cancels the time limit of an attempt that is over.
+    fn cancel_attempt(&mut self, run: usize, attempt: u32) {
+        let timer = format!("{}#attempt-{attempt}", self.key(run));
+        if self.live(run).is_some_and(|live| live.timers.contains(&timer)) {
+            self.emit(Fact::TimerCancelled { timer });
+        }
+    }
+
     /// Whether a competing fork still has a branch that may win.
     fn race_goes_on(&self, fork: usize) -> bool {
         let compete = self
@@ -65,6 +100,7 @@ impl Machine<'_> {
         if !try_.filter.matches(error) || !self.wanted(run, try_, error)? {
             return Ok(false);
         }
+        self.cancel_attempt(run, attempt);
         let task = self.key(run);
         let caught = |handling| Fact::ErrorCaught { task, error: error.clone(), handling };
         if let Some(retry) = &try_.retry

@@ -180,6 +180,7 @@ impl Machine<'_> {
                 self.later(Move::Finish { run, output, then });
             }
             Purpose::Retry => self.retry(run),
+            Purpose::Attempt => self.attempt_over(run),
         }
     }
 
@@ -188,11 +189,11 @@ impl Machine<'_> {
         let Detail::Try { attempt, phase: Phase::Pausing } = self.detail(run) else { return };
         let attempt = attempt + 1;
         self.emit(Fact::TaskRetried { task: self.key(run), attempt });
-        let first = self.with_node(run, |node| match &node.kind {
-            Kind::Try(try_) => try_.body.first().copied(),
-            _ => None,
-        });
-        if let Some(node) = first.flatten() {
+        let definition = self.state.definition.clone();
+        let node = self.get(run).and_then(|run| run.node);
+        let Some(Kind::Try(try_)) = definition.kind(node) else { return };
+        self.limit_attempt(run, try_);
+        if let Some(node) = try_.body.first().copied() {
             self.later(Move::Enter { parent: run, node });
         }
     }

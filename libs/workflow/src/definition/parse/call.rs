@@ -147,7 +147,7 @@ pub(crate) fn naming_argument(function: Function) -> &'static str {
 pub(super) fn may_be_text(template: &Template) -> bool {
     match template {
         Template::Literal(value) => value.is_string(),
-        Template::Expression(_) | Template::Uri(_) => true,
+        Template::Expression(_) | Template::Loose(..) | Template::Uri(_) => true,
         Template::Array(_) | Template::Object(_) => false,
     }
 }

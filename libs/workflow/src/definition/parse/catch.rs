@@ -102,6 +102,7 @@ impl Parser<'_> {
             backoff: backoff.unwrap_or(Backoff::Constant),
             count: None,
             duration: None,
+            attempt: None,
             jitter,
         };
         if let Some(limit) = map.get("limit") {
@@ -172,14 +173,9 @@ impl Parser<'_> {
         let pointer = at(pointer, "attempt");
         let Some(attempt) = map.get("attempt") else { return };
         let Some(attempt) = self.object(attempt, &pointer, "`attempt`") else { return };
-        if attempt.contains_key("duration") {
-            let message = "`limit.attempt.duration` is not supported; give the tasks inside a \
-                           `timeout`";
-            self.problem(at(&pointer, "duration"), message);
-        }
-        for key in attempt.keys().filter(|key| !["count", "duration"].contains(&key.as_str())) {
-            let message = format!("`{key}` is not supported in `attempt`; supported is count");
-            self.problem(at(&pointer, key), message);
+        self.only(attempt, &pointer, "`attempt`", &["count", "duration"]);
+        if let Some(duration) = attempt.get("duration") {
+            retry.attempt = self.duration(duration, &at(&pointer, "duration"));
         }
         if let Some(count) = attempt.get("count") {
             let parsed = count.as_u64().and_then(|count| u32::try_from(count).ok());

@@ -10,8 +10,7 @@ const INPUT_VARIABLES: [&str; 3] = ["$workflow", "$runtime", "$secrets"];
 /// Variables of the workflow's own `timeout`, which is known when the input is.
 const TIMEOUT_VARIABLES: [&str; 4] = ["$input", "$workflow", "$runtime", "$secrets"];
 /// Variables of the workflow's own `output.as`.
-const OUTPUT_VARIABLES: [&str; 6] =
-    ["$context", "$input", "$output", "$workflow", "$runtime", "$secrets"];
+const OUTPUT_VARIABLES: [&str; 4] = ["$context", "$workflow", "$runtime", "$secrets"];
 
 /// What `use` may have.
 const USE: [&str; 8] = [
@@ -27,11 +26,14 @@ const USE: [&str; 8] = [
 
 impl<'d> Parser<'d> {
     pub(super) fn workflow(&mut self, root: &'d Object) -> Model {
-        let known = ["document", "input", "use", "do", "timeout", "output", "schedule"];
+        let known = ["document", "input", "use", "do", "timeout", "output", "schedule", "evaluate"];
         self.only(root, "", "a workflow", &known);
         match root.get("document") {
             Some(document) => self.document(document),
             None => self.problem("/document", "`document` is missing: it names the workflow"),
+        }
+        if let Some(evaluate) = root.get("evaluate") {
+            self.evaluate(evaluate);
         }
         if let Some(reusable) = root.get("use") {
             self.reusable(reusable);
@@ -53,6 +55,27 @@ impl<'d> Parser<'d> {
         let nodes = std::mem::take(&mut self.nodes);
         let extensions = std::mem::take(&mut self.extensions);
         Model { nodes, root: tasks, input, output, timeout, schedule, extensions }
+    }
+
+    /// How expressions are evaluated.
+    fn evaluate(&mut self, value: &Value) {
+        let Some(map) = self.object(value, "/evaluate", "`evaluate`") else { return };
+        self.only(map, "/evaluate", "`evaluate`", &["language", "mode"]);
+        let language = map.get("language").map_or(Some("jq"), Value::as_str);
+        if language != Some("jq") {
+            let language = is(map.get("language").unwrap_or(&Value::Null));
+            let message = format!("{language} is not supported; expressions are in jq");
+            self.problem("/evaluate/language", message);
+        }
+        match map.get("mode").map_or(Some("strict"), Value::as_str) {
+            Some("strict") => {}
+            Some("loose") => self.is_loose = true,
+            _ => {
+                let mode = is(map.get("mode").unwrap_or(&Value::Null));
+                let message = format!("`mode` is {mode}, but must be strict or loose");
+                self.problem("/evaluate/mode", message);
+            }
+        }
     }
 
     fn document(&mut self, document: &Value) {

@@ -54,6 +54,9 @@ impl Parser<'_> {
             nodes.extend(self.task(task, &place));
         }
         self.depth -= 1;
+        if nodes.len() == items.len() && !pointer.ends_with("/branches") {
+            self.not_endless(&nodes);
+        }
         nodes
     }
 
@@ -91,8 +94,11 @@ impl Parser<'_> {
     fn base(&mut self, task: &Object, place: &Place<'_>) -> Node {
         let pointer = place.pointer.as_str();
         let (variables, with_output) = (self.variables(&[]), self.variables(&["$output"]));
+        // There is no authorization before a call is made, and no input before `input.from`.
+        let before = self.variables_without(&["$authorization"]);
+        let before_input = self.variables_without(&["$authorization", "$input"]);
         let condition =
-            task.get("if").and_then(|value| self.expression(value, &at(pointer, "if"), &variables));
+            task.get("if").and_then(|value| self.expression(value, &at(pointer, "if"), &before));
         let timeout = task
             .get("timeout")
             .and_then(|value| self.timeout(value, &at(pointer, "timeout"), &variables));
@@ -103,8 +109,8 @@ impl Parser<'_> {
             name: place.name.to_owned(),
             position: place.position,
             condition,
-            input: self.transform(task, pointer, "input", &variables),
-            output: self.transform(task, pointer, "output", &with_output),
+            input: self.transform(task, pointer, "input", &before_input),
+            output: self.transform(task, pointer, "output", &variables),
             export: self.transform(task, pointer, "export", &with_output),
             timeout,
             then: then.unwrap_or(Then::Continue),
