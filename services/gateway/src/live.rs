@@ -86,8 +86,13 @@ pub(crate) async fn events(
         .boxed();
     let position = Position { token: behind, ..position };
     let merge = Merge::new((before, journal_end), (behind, tokens_end));
-    let live =
-        Live { bus: app.bus.clone(), execution_id: execution_id.to_owned(), position, merge };
+    let live = Live {
+        bus: app.bus.clone(),
+        execution_id: execution_id.to_owned(),
+        position,
+        journal_end,
+        merge,
+    };
     let told = live.told(journal, tokens).boxed();
     let stop = app.stop.clone();
     Ok(Some(told.take_until(stop.cancelled_owned()).map(move |told| {
@@ -111,6 +116,8 @@ struct Live {
     bus: Bus,
     execution_id: String,
     position: Position,
+    /// The sequence of the workflow's last entry when the stream was opened.
+    journal_end: u64,
     merge: Merge,
 }
 
@@ -147,8 +154,13 @@ impl Live {
         }
     }
 
+    /// Behind a fault an execution may have been retried: then that was not its end.
+    fn may_end_with(&self, recorded: &Recorded) -> bool {
+        recorded.sequence >= self.journal_end
+    }
+
     async fn journal(&mut self, recorded: Recorded) {
-        if steps(&recorded).iter().any(|step| step.end.is_some()) {
+        if self.may_end_with(&recorded) && steps(&recorded).iter().any(|step| step.end.is_some()) {
             // The last tokens come before the end.
             let until = newest_token(&self.bus, &self.execution_id).await.unwrap_or_default();
             self.merge.last_journal(until);
@@ -162,7 +174,7 @@ impl Live {
         let mut over = false;
         for (index, step) in steps(recorded).into_iter().enumerate() {
             events.extend(self.tell("step", recorded.sequence, index, step.data));
-            if let Some(end) = step.end {
+            if let Some(end) = step.end.filter(|_| self.may_end_with(recorded)) {
                 // The end takes the place behind its fact, so that a client can have the fact without the end.
                 events.extend(self.tell("done", recorded.sequence, index + 1, end));
                 over = true;

@@ -34,7 +34,7 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(workflows::check::check))
         .routes(routes!(tools::list::list))
         .routes(routes!(tools::put::put, tools::get::get, tools::call::call, tools::delete::delete))
-        .routes(routes!(executions::start::start))
+        .routes(routes!(executions::start::start, executions::list::list))
         .routes(routes!(executions::get::get))
         .routes(routes!(executions::control::cancel))
         .routes(routes!(executions::control::suspend))

@@ -1,7 +1,7 @@
 //! Executions.
 
 use chrono::{DateTime, Utc};
-use muster_contracts::workflow::v1 as contract;
+use muster_contracts::{log::v1 as log, workflow::v1 as contract};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -55,7 +55,7 @@ pub struct Execution {
     pub version: String,
     /// SHA-256 of the definition on which it stays.
     pub digest: String,
-    /// pending, running, waiting, completed, faulted or cancelled.
+    /// pending, running, waiting, suspended, completed, faulted or cancelled.
     pub status: String,
     /// What it works on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +67,9 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub error: Option<Value>,
+    /// Why it was cancelled or suspended, as whoever wanted it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Its tasks, in the order in which they began.
     #[serde(default)]
     pub tasks: Vec<Task>,
@@ -79,6 +82,35 @@ pub struct Execution {
     /// Where it comes from; only of a fork.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork: Option<Origin>,
+}
+
+/// Executions, those that began last first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Executions {
+    /// The executions.
+    pub executions: Vec<ExecutionSummary>,
+    /// What to ask for as `cursor` to get more; absent: there is no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// How an execution stands, without its data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExecutionSummary {
+    /// Its id.
+    pub execution_id: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The workflow's version.
+    pub version: String,
+    /// running, waiting, suspended, completed, faulted or cancelled.
+    pub status: String,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When something happened in it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<DateTime<Utc>>,
 }
 
 /// The present state of a task.
@@ -124,10 +156,33 @@ impl From<contract::ExecutionState> for Execution {
             // On the wire a null output is no output.
             output: output.or_else(|| completed.then_some(Value::Null)),
             error: state.error.map(|error| error.into_value()),
+            reason: some(state.reason),
             tasks: state.tasks.into_iter().map(Task::from).collect(),
             started_at: when(state.started_at.as_ref()),
             ended_at: when(state.ended_at.as_ref()),
             fork: state.fork.map(Origin::from),
+        }
+    }
+}
+
+impl From<log::ExecutionList> for Executions {
+    fn from(list: log::ExecutionList) -> Self {
+        Self {
+            executions: list.executions.into_iter().map(ExecutionSummary::from).collect(),
+            next: some(list.next),
+        }
+    }
+}
+
+impl From<log::ExecutionSummary> for ExecutionSummary {
+    fn from(summary: log::ExecutionSummary) -> Self {
+        Self {
+            execution_id: summary.execution_id,
+            workflow: summary.workflow,
+            version: summary.version,
+            status: summary.status,
+            started_at: when(summary.started_at.as_ref()),
+            updated_at: when(summary.updated_at.as_ref()),
         }
     }
 }

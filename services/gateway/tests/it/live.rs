@@ -187,6 +187,22 @@ async fn who_comes_late_reads_the_whole_story_in_its_order() {
 }
 
 #[tokio::test]
+async fn a_retried_execution_goes_on_behind_its_fault() {
+    let platform = Platform::start().await;
+    let mut story = Story::begin(&platform);
+    story.journal(&["s0", "execution_faulted"]).await;
+    let first = rest(&mut follow(&platform, None).await).await;
+    assert_eq!(words(&first), "s0 execution_faulted done");
+    story.journal(&["execution_retried", "s1"]).await;
+    story.journal(&["execution_completed"]).await;
+    let whole = "s0 execution_faulted execution_retried s1 execution_completed done";
+    assert_eq!(words(&rest(&mut follow(&platform, None).await).await), whole);
+    // Who had the first end gets what came behind it.
+    let behind = rest(&mut follow(&platform, Some(&first[2].id)).await).await;
+    assert_eq!(words(&behind), "execution_retried s1 execution_completed done");
+}
+
+#[tokio::test]
 async fn every_event_can_be_resumed_from_without_a_gap_or_a_repeat() {
     let platform = Platform::start().await;
     Story::begin(&platform).tell().await;

@@ -7,6 +7,7 @@
 )]
 
 mod collections;
+mod control;
 mod dead_letters;
 mod definitions;
 mod executions;

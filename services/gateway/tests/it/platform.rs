@@ -29,7 +29,7 @@ use muster_testkit::{NatsServer, eventually, free_port};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::tools;
+use crate::{control, tools};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -58,6 +58,10 @@ impl Peers {
 
     pub(crate) fn set(&self, state: ExecutionState) {
         self.0.lock().unwrap().executions.insert(state.execution_id.clone(), state);
+    }
+
+    pub(crate) fn execution(&self, id: &str) -> Option<ExecutionState> {
+        self.0.lock().unwrap().executions.get(id).cloned()
     }
 
     fn bus(&self) -> Bus {
@@ -224,6 +228,11 @@ fn routes(peers: Peers) -> Routes<Peers> {
         .rpc(get_workflow)
         .rpc(list_workflows)
         .rpc(get_execution)
+        .rpc(control::cancel)
+        .rpc(control::suspend)
+        .rpc(control::resume)
+        .rpc(control::retry)
+        .rpc(control::list)
         .rpc(timeline)
         .rpc(usage)
         .rpc(search)
