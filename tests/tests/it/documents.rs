@@ -27,6 +27,12 @@ impl Block {
         self.text.lines().find_map(|line| line.strip_prefix(begin.as_str()))
     }
 
+    /// Every comment line of the block that says this.
+    fn all_say<'b>(&'b self, what: &str) -> impl Iterator<Item = &'b str> {
+        let begin = format!("# {what}: ");
+        self.text.lines().filter_map(move |line| line.strip_prefix(begin.as_str()))
+    }
+
     /// The document; a list of tasks gets the frame that the page leaves out.
     fn document(&self) -> String {
         let first = self.text.lines().find(|line| !line.starts_with('#')).unwrap_or_default();
@@ -55,12 +61,18 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
         .collect()
 }
 
-/// Runs a workflow that calls nothing and waits for nothing.
-fn run(definition: Definition, input: Value) -> Execution {
+/// Runs a workflow that calls nothing and waits for nothing but these events.
+fn run(definition: Definition, input: Value, events: &[Value]) -> Execution {
     let mut execution = Execution::new("page", Arc::new(definition));
     let now = "2026-01-01T12:00:00Z".parse().unwrap();
     for fact in step(&execution, &Input::Start { input }, now) {
         execution.apply(&fact);
+    }
+    for (position, event) in (1..).zip(events) {
+        let heard = Input::Event { task: None, position, event: event.clone() };
+        for fact in step(&execution, &heard, now) {
+            execution.apply(&fact);
+        }
     }
     execution
 }
@@ -85,12 +97,13 @@ fn the_workflows_on_the_page_do_what_it_says() {
         let definition = parsed.unwrap_or_else(|problems| panic!("{}\n{problems}", block.text));
         let input = block.says("input").map_or(Value::Null, |text| json(text, &block.text));
         if let Some(output) = block.says("output") {
-            let execution = run(definition, input);
+            let hears = block.all_say("hears").map(|text| json(text, &block.text));
+            let execution = run(definition, input, &hears.collect::<Vec<_>>());
             assert_eq!(execution.status(), Status::Completed, "{}", block.text);
             assert_eq!(execution.output(), Some(&json(output, &block.text)), "{}", block.text);
             *seen.entry("run").or_default() += 1;
         } else if let Some(error) = block.says("faults") {
-            let execution = run(definition, input);
+            let execution = run(definition, input, &[]);
             let shown = execution.error().map(ToString::to_string);
             assert_eq!(shown.as_deref(), Some(error), "{}", block.text);
             *seen.entry("fault").or_default() += 1;
