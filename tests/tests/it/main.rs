@@ -10,10 +10,13 @@
 
 mod chaos;
 mod cluster;
+mod conformance;
 mod deploy;
 mod documents;
+mod events;
 mod hostile;
 mod journey;
+mod outward;
 mod permissions;
 mod platform;
 mod readme;

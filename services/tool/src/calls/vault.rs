@@ -218,9 +218,12 @@ fn needed(arguments: &Map<String, Value>) -> Vec<String> {
             }
         }
     }
-    for place in
-        ["/authentication", "/endpoint/authentication", "/document/endpoint/authentication"]
-    {
+    for place in [
+        "/authentication",
+        "/endpoint/authentication",
+        "/document/endpoint/authentication",
+        "/policy",
+    ] {
         let policy = arguments.pointer(place).and_then(Value::as_object);
         let policies = policy.into_iter().flat_map(Map::values);
         let uses = policies.filter_map(|policy| policy.get("use").and_then(Value::as_str));
