@@ -1,5 +1,6 @@
 //! The command line.
 
+mod control;
 mod events;
 mod executions;
 mod letters;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::control::{Ls, One, Why};
 pub(crate) use self::events::{Events, Part};
 pub(crate) use self::executions::Executions;
 pub(crate) use self::letters::{Chosen, Dlq, Which};
@@ -56,7 +58,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Executions: their states of the past, copies that go on otherwise, files
+    /// Executions: list, cancel, suspend, resume, retry; their states of the past, copies that go on otherwise, files
     #[command(subcommand)]
     Executions(Executions),
     /// Workflows: what a new version would change

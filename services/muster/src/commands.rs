@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 mod contracts;
+mod control;
 mod demo;
 mod dlq;
 mod events;

@@ -4,11 +4,17 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::time_travel;
+use super::{control, time_travel};
 use crate::{cli::Executions, output::Output};
 
 pub(crate) async fn executions(what: &Executions, output: &Output) -> Result<ExitCode> {
     match what {
+        Executions::Ls(which) => control::ls(which, output).await,
+        Executions::Get(one) => control::get(one, output).await,
+        Executions::Cancel(why) => control::because("cancel", why, output).await,
+        Executions::Suspend(why) => control::because("suspend", why, output).await,
+        Executions::Resume(one) => control::go_on("resume", one, output).await,
+        Executions::Retry(one) => control::go_on("retry", one, output).await,
         Executions::Replay(replay) => time_travel::replay(replay, output).await,
         Executions::Timeline(timeline) => time_travel::timeline(timeline, output).await,
         Executions::Fork(fork) => time_travel::fork(fork, output).await,

@@ -22,7 +22,8 @@ fn client(server: &Server) -> Result<Client> {
     Client::new(&server.server, Duration::ZERO)
 }
 
-fn path(id: &str, what: &str) -> String {
+/// The path of an execution, or of something of it.
+pub(super) fn path(id: &str, what: &str) -> String {
     // Ids of executions need no escapes; whatever else is given must not become another path.
     let id: String = id
         .bytes()

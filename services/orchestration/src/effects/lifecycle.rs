@@ -28,7 +28,7 @@ pub(super) async fn tell(
 
 /// An event with the fields that all of them have.
 macro_rules! event {
-    ($event:ident, $execution:expr, $status:expr, {$($field:ident: $value:expr),*}) => {{
+    ($event:ident, $execution:expr, $status:expr, {$($field:ident),*}) => {{
         let definition = $execution.definition();
         $event {
             execution_id: $execution.id().to_owned(),
@@ -36,7 +36,7 @@ macro_rules! event {
             version: definition.version().to_owned(),
             status: word(&$status),
             timestamp: now(Utc::now()),
-            $($field: $value),*
+            $($field),*
         }
     }};
 }
@@ -52,46 +52,19 @@ async fn stand(
             send(bus, event!(ExecutionStarted, execution, Status::Running, {}), id).await
         }
         Effect::Forked { origin, position } => {
-            let fields = (origin.clone(), *position);
-            let event = event!(ExecutionForked, execution, execution.status(), {
-                origin: fields.0, position: fields.1
-            });
+            let (origin, position) = (origin.clone(), *position);
+            let status = execution.status();
+            let event = event!(ExecutionForked, execution, status, {origin, position});
             send(bus, event, id).await
-        }
-        Effect::Completed { output } => {
-            let output = Some(Json(output.clone()));
-            send(
-                bus,
-                event!(ExecutionCompleted, execution, Status::Completed, {output: output}),
-                id,
-            )
-            .await
-        }
-        Effect::Faulted { error } => {
-            let error = Some(error_object(error));
-            send(bus, event!(ExecutionFailed, execution, Status::Faulted, {error: error}), id).await
-        }
-        Effect::Cancelled { reason } => {
-            let reason = reason.clone();
-            send(
-                bus,
-                event!(ExecutionCancelled, execution, Status::Cancelled, {reason: reason}),
-                id,
-            )
-            .await
         }
         Effect::Suspended { reason } => {
             let reason = reason.clone();
-            send(
-                bus,
-                event!(ExecutionSuspended, execution, Status::Suspended, {reason: reason}),
-                id,
-            )
-            .await
+            send(bus, event!(ExecutionSuspended, execution, Status::Suspended, { reason }), id)
+                .await
         }
         Effect::Waiting { task } => {
             let task = task.clone();
-            send(bus, event!(ExecutionWaiting, execution, Status::Waiting, {task: task}), id).await
+            send(bus, event!(ExecutionWaiting, execution, Status::Waiting, { task }), id).await
         }
         Effect::Resumed => {
             send(bus, event!(ExecutionResumed, execution, Status::Running, {}), id).await
@@ -99,15 +72,32 @@ async fn stand(
         Effect::Retried => {
             send(bus, event!(ExecutionRetried, execution, Status::Running, {}), id).await
         }
-        Effect::Call { .. }
-        | Effect::StartChild { .. }
-        | Effect::CancelChild { .. }
-        | Effect::Listen { .. }
-        | Effect::StopListening { .. }
-        | Effect::Emit { .. }
-        | Effect::SetTimer { .. }
-        | Effect::CancelTimer { .. }
-        | Effect::CancelCall { .. } => Ok(()),
+        _ => end(bus, execution, effect, id).await,
+    }
+}
+
+async fn end(
+    bus: &Bus,
+    execution: &Execution,
+    effect: &Effect,
+    id: &MessageId,
+) -> Result<(), Fault> {
+    match effect {
+        Effect::Completed { output } => {
+            let output = Some(Json(output.clone()));
+            send(bus, event!(ExecutionCompleted, execution, Status::Completed, { output }), id)
+                .await
+        }
+        Effect::Faulted { error } => {
+            let error = Some(error_object(error));
+            send(bus, event!(ExecutionFailed, execution, Status::Faulted, { error }), id).await
+        }
+        Effect::Cancelled { reason } => {
+            let reason = reason.clone();
+            send(bus, event!(ExecutionCancelled, execution, Status::Cancelled, { reason }), id)
+                .await
+        }
+        _ => Ok(()),
     }
 }
 
