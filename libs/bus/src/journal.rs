@@ -77,12 +77,16 @@ impl<J: muster_contracts::Journal> Journal<J> {
         // The end is what the leader says it is; what comes before it may come from anywhere.
         let last = self.bus.last_message(stream, &self.subject).await?;
         let last = last.map_or(0, |message| message.sequence);
-        let mut from = sequence + 1;
+        let (mut from, mut many) = (sequence + 1, true);
         while from <= last {
-            let mut messages = self.bus.some_messages(stream, &self.subject, from).await?;
+            let mut messages = Vec::new();
+            if many {
+                messages = self.bus.some_messages(stream, &self.subject, from).await?;
+                // No replica has more: asking again would take its time again.
+                many = !messages.is_empty();
+            }
             if messages.is_empty() {
-                let next = self.bus.next_message(stream, &self.subject, from).await?;
-                messages.extend(next);
+                messages.extend(self.bus.next_message(stream, &self.subject, from).await?);
             }
             let Some(end) = messages.last() else { break };
             from = end.sequence + 1;

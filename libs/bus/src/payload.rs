@@ -87,6 +87,11 @@ pub(crate) fn write<M: Message>(
 
 /// The most that the body of a message of this type becomes.
 fn largest(message: &str) -> usize {
+    if is_large(message) { LARGEST_ENTRY } else { LARGEST_WRITTEN }
+}
+
+/// Whether a message of this type may be larger than others: what happened at once in an execution, and what tells of all of it.
+pub(crate) fn is_large(message: &str) -> bool {
     let large = [
         workflow::JournalEntry::NAME,
         workflow::ExecutionState::NAME,
@@ -95,7 +100,7 @@ fn largest(message: &str) -> usize {
         workflow::ImportExecutionRequest::NAME,
         workflow::ImportedExecution::NAME,
     ];
-    if large.contains(&message) { LARGEST_ENTRY } else { LARGEST_WRITTEN }
+    large.contains(&message)
 }
 
 /// What opens the sealed fields of one message.

@@ -20,7 +20,7 @@ use muster_workflow::{Error as Failure, ErrorType, Execution, Fact, Input, Statu
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use self::aside::{Aside, aside};
+use self::aside::Aside;
 use self::entry::{entry, facts};
 use self::hot::Hot;
 use crate::config::Config;

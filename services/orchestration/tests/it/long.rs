@@ -1,11 +1,15 @@
 //! Executions that are long, large or many.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use muster_bus::MessageId;
+use futures::StreamExt;
+use muster_bus::{After, MessageId};
 use muster_contracts::agent::v1::AgentExecutionCompleted;
-use muster_contracts::workflow::v1::ExecutionState;
-use muster_contracts::{Code, Json};
+use muster_contracts::workflow::v1::{
+    ExecutionCompleted, ExecutionFailed, ExecutionState, GetExecutionRequest,
+};
+use muster_contracts::{Addressed, Code, Json, Stream};
 use muster_runtime::testing::start;
 use muster_testkit::eventually;
 use serde_json::{Value, json};
@@ -46,8 +50,11 @@ async fn restart(world: &mut World) {
     world.service = Some(serve(&world.nats));
 }
 
+/// A request that the crashed process got is not answered: it is asked again soon.
 async fn state_after_restart(world: &World) -> ExecutionState {
-    eventually(LONG, "the state is told", || world.state("e1")).await
+    let request = GetExecutionRequest { execution_id: "e1".into() };
+    let soon = Duration::from_secs(3);
+    eventually(LONG, "the state is told", || world.bus.request_within(&request, soon)).await
 }
 
 async fn finish(world: &World) -> ExecutionState {
@@ -105,6 +112,16 @@ async fn a_snapshot_that_is_damaged_or_not_there_changes_nothing() {
     assert_eq!(finish(&world).await.status, "completed");
 }
 
+/// Runs a workflow, and asks for its large state only once.
+async fn run_large(world: &World, tasks: &str, input: Value) -> ExecutionState {
+    let definition = world.put(&workflow("w", tasks)).await.unwrap();
+    let ends = vec![ExecutionCompleted::SUBJECT.to_owned(), ExecutionFailed::SUBJECT.to_owned()];
+    let mut told = Box::pin(world.bus.follow(Stream::Executions, ends, After(0)));
+    world.start("e1", &definition, input).await;
+    tokio::time::timeout(LONG, told.next()).await.unwrap().unwrap();
+    world.state("e1").await.unwrap()
+}
+
 #[tokio::test]
 async fn ten_megabytes_go_in_through_tasks_and_calls_and_out() {
     let mut world = World::new().await;
@@ -114,7 +131,7 @@ async fn ten_megabytes_go_in_through_tasks_and_calls_and_out() {
 - told: {call: tool, with: {tool: t, arguments: {text: '${ .text }'}}}
 - kept: {set: {text: '${ .text }'}, export: {as: '${ {bytes: (.text | length)} }'}}
 ";
-    let state = world.run(tasks, json!({ "text": text })).await;
+    let state = run_large(&world, tasks, json!({ "text": text })).await;
     assert_eq!(state.status, "completed", "{:?}", state.error);
     assert!(state.output.as_ref().is_some_and(|output| output.0["text"] == json!(text)));
     restart(&mut world).await;
@@ -128,7 +145,7 @@ async fn what_is_too_large_to_be_told_ends_with_an_error() {
     let tasks = "
 - one: {set: {text: '${ .text }', more: '${ .text }'}}
 ";
-    let state = world.run(tasks, json!({ "text": "x".repeat(6_000_000) })).await;
+    let state = run_large(&world, tasks, json!({ "text": "x".repeat(6_000_000) })).await;
     assert_eq!(state.status, "faulted");
     let error = serde_json::to_string(&state.error).unwrap();
     assert!(error.contains("the workflow's output has more than"), "{error}");
