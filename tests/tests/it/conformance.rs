@@ -1,6 +1,7 @@
 //! The conformance features of the Serverless Workflow specification: its cases in our words (`tests/features`), run through the REST interface on real
 //! servers. What they call outside is a local server that behaves like the public ones.
 
+mod examples;
 mod gherkin;
 mod steps;
 
