@@ -26,6 +26,7 @@ pub(crate) fn command() -> ToolExecutionRequested {
         tool: "text_stats".to_owned(),
         arguments: None,
         idempotency_key: "x".repeat(80),
+        ..Default::default()
     }
 }
 

@@ -18,6 +18,9 @@ use crate::routes::{Work, complete};
 use crate::scheduler;
 use crate::tasks::Tasks;
 
+/// The most messages that are taken between two looks at whether to stop and whether to ask for more.
+const AT_ONCE: usize = 32;
+
 /// How a consumer works.
 #[derive(Clone, Debug)]
 pub struct Consume {
@@ -142,5 +145,10 @@ async fn pull_until_broken(
             pulled = puller.next() => pulled?,
         };
         tasks.spawn(line.clone().take(message, slot));
+        // What came with it needs no look at the other branches.
+        for _ in 0..AT_ONCE {
+            let Some((message, slot)) = puller.ready()? else { break };
+            tasks.spawn(line.clone().take(message, slot));
+        }
     }
 }

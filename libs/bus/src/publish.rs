@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::context::{PublishError, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::{HeaderMap, Subject};
+use async_nats::{HeaderMap, Request, RequestErrorKind, Subject};
 use bytes::Bytes;
 use muster_contracts::{Code, Durable, Fault, Token};
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::{Bus, MessageId, headers, payload};
@@ -15,10 +14,14 @@ use crate::{Bus, MessageId, headers, payload};
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);
 /// How long one try waits for the acknowledgement.
 const ACK_WAIT: Duration = Duration::from_secs(3);
-/// The error code where another append to the subject is in flight; clusters only.
-const IN_FLIGHT: u32 = 10164;
+/// The error code where the subject's last sequence is another than the expected one.
+pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10071;
+/// The same where another append to the subject is in flight; clusters only.
+pub(crate) const IN_FLIGHT: u64 = 10164;
 /// Error codes of what passes: the system is temporarily unavailable, the servers have no leader, a message with this id is in process, or one with this subject.
-const PASSING: [u32; 4] = [10008, 10009, 10158, IN_FLIGHT];
+const PASSING: [u64; 5] = [10008, 10009, 10158, IN_FLIGHT, UNANSWERED];
+/// What stands where the stream has said nothing: the next try will tell.
+const UNANSWERED: u64 = 1;
 
 /// Where a message was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,9 +147,7 @@ impl Bus {
                 ),
             )));
         }
-        let operation =
-            async { Ok(self.try_until_acknowledged(subject, headers, body, expected).await) };
-        self.unless_down(operation).await.map_err(Refused::Fault)?
+        self.try_until_acknowledged(subject, headers, body, expected).await
     }
 
     /// Tries again with the same id: where the acknowledgement was lost, the stream answers «duplicate».
@@ -162,49 +163,95 @@ impl Bus {
         let mut pause = Duration::from_millis(50);
         let mut first = true;
         loop {
-            let mut message = PublishMessage::build().headers(headers()).payload(body.clone());
+            let mut headers = headers();
             if let Some(sequence) = expected {
-                message = message.expected_last_subject_sequence(sequence);
+                let name = async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+                headers.insert(name, sequence.to_string());
             }
-            let error = match self.jetstream().send_publish(subject.clone(), message).await {
-                Ok(ack) => match tokio::time::timeout(ACK_WAIT, ack).await {
-                    Ok(Ok(ack)) => {
-                        return Ok(Published { sequence: ack.sequence, duplicate: ack.duplicate });
-                    }
-                    Ok(Err(error)) => error,
-                    Err(_elapsed) => PublishErrorKind::TimedOut.into(),
-                },
-                Err(error) => error,
-            };
-            match error.kind() {
-                PublishErrorKind::WrongLastSequence => return Err(Refused::WrongLastSequence),
-                // A cluster also refuses while another append to the subject is in flight (10164), without a kind of its own.
-                // After a try that was not acknowledged it may be that very one, which is still to be stored or not.
-                PublishErrorKind::Other
-                    if first && expected.is_some() && says(&error, IN_FLIGHT) =>
-                {
-                    return Err(Refused::WrongLastSequence);
+            let fault = match self.store(subject.clone(), headers, body.clone()).await? {
+                Stored { error: None, seq, duplicate } => {
+                    return Ok(Published { sequence: seq, duplicate });
                 }
-                // The same message is in flight, or nobody leads: the next try will tell.
-                PublishErrorKind::Other
-                    if PASSING.iter().any(|code| says(&error, *code))
-                        && started.elapsed() < PUBLISH_DEADLINE => {}
-                PublishErrorKind::TimedOut
-                | PublishErrorKind::StreamNotFound
-                | PublishErrorKind::BrokenPipe
-                | PublishErrorKind::MaxAckPending
-                    if started.elapsed() < PUBLISH_DEADLINE => {}
-                _ => return Err(Refused::Fault(unavailable(&error))),
+                Stored { error: Some(error), .. } => match error.err_code {
+                    WRONG_LAST_SEQUENCE => return Err(Refused::WrongLastSequence),
+                    // A cluster also refuses while another append to the subject is in flight.
+                    // After a try that was not acknowledged it may be that very one, which is still to be stored or not.
+                    IN_FLIGHT if first && expected.is_some() => {
+                        return Err(Refused::WrongLastSequence);
+                    }
+                    code if PASSING.contains(&code) => not_taken(&error),
+                    _ => return Err(Refused::Fault(not_taken(&error))),
+                },
+            };
+            if started.elapsed() >= PUBLISH_DEADLINE {
+                return Err(Refused::Fault(fault));
             }
             first = false;
             tokio::time::sleep(pause + Duration::from_millis(rand::random::<u64>() % 50)).await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
+
+    /// One try: what the broker says, or that it says nothing. One timer for both the acknowledgement and the outage budget: a timer costs as much as a header.
+    async fn store(
+        &self,
+        subject: Subject,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Stored, Refused> {
+        let request = Request::new().headers(headers).payload(body).timeout(None);
+        let reply = async { Ok(self.client().send_request(subject, request).await) };
+        let unanswered = |text: String| Ok(Stored::failed(text, UNANSWERED));
+        match self.until(Some(Instant::now() + ACK_WAIT), reply).await {
+            None => unanswered("it did not acknowledge in time".to_owned()),
+            Some(Err(unreachable)) => Err(Refused::Fault(unreachable)),
+            Some(Ok(Ok(reply))) => Ok(Stored::read(&reply.payload)),
+            Some(Ok(Err(error))) => match error.kind() {
+                RequestErrorKind::NoResponders => unanswered("no stream takes it".to_owned()),
+                RequestErrorKind::Other => unanswered(error.to_string()),
+                _ => Ok(Stored::failed(error.to_string(), 0)),
+            },
+        }
+    }
 }
 
-fn says(error: &PublishError, code: u32) -> bool {
-    error.to_string().contains(&format!("error code {code}"))
+/// What a stream says of a message.
+#[derive(Deserialize)]
+pub(crate) struct Stored {
+    #[serde(default)]
+    pub(crate) seq: u64,
+    #[serde(default)]
+    duplicate: bool,
+    pub(crate) error: Option<NotStored>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NotStored {
+    /// 0 where it is not the stream that refuses.
+    #[serde(default)]
+    pub(crate) err_code: u64,
+    #[serde(default)]
+    pub(crate) description: String,
+}
+
+impl Stored {
+    pub(crate) fn read(reply: &[u8]) -> Self {
+        serde_json::from_slice(reply)
+            .unwrap_or_else(|error| Self::failed(format!("not an acknowledgement: {error}"), 0))
+    }
+
+    const fn failed(description: String, err_code: u64) -> Self {
+        Self { seq: 0, duplicate: false, error: Some(NotStored { err_code, description }) }
+    }
+}
+
+impl std::fmt::Display for NotStored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.err_code {
+            0 | UNANSWERED => f.write_str(&self.description),
+            code => write!(f, "{} (error code {code})", self.description),
+        }
+    }
 }
 
 pub(crate) fn subject_of<M: muster_contracts::Addressed>(message: &M) -> Result<String, Fault> {
@@ -231,6 +278,10 @@ pub(crate) fn decode<M: muster_contracts::Message>(body: &[u8]) -> Result<M, Fau
 }
 
 pub(crate) fn unavailable(error: &dyn std::error::Error) -> Fault {
+    not_taken(error)
+}
+
+fn not_taken(error: &(impl std::fmt::Display + ?Sized)) -> Fault {
     Fault::new(Code::Unavailable, format!("NATS did not take the message: {error}"))
         .with_retry_after_ms(1000)
 }

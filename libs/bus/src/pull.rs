@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, AckKind};
 use async_nats::{StatusCode, Subscriber};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -64,27 +64,41 @@ impl Puller {
             let message = tokio::time::timeout(SILENCE, self.replies.next())
                 .await?
                 .ok_or("the subscription has ended")?;
-            match message.status.unwrap_or(StatusCode::OK) {
-                StatusCode::OK => {
-                    let slot = self.take_slots(1).ok_or("a message came that nobody asked for")?;
-                    let context = self.bus.jetstream().clone();
-                    return Ok((jetstream::Message { message, context }, slot));
-                }
-                StatusCode::IDLE_HEARTBEAT => {}
-                StatusCode::TIMEOUT => {
-                    let pending =
-                        crate::headers::get(message.headers.as_ref(), "Nats-Pending-Messages");
-                    drop(self.take_slots(
-                        pending.and_then(|pending| pending.parse().ok()).unwrap_or(open),
-                    ));
-                }
-                status => {
-                    return Err(format!(
-                        "the pull ended with {status} {}",
-                        message.description.unwrap_or_default()
-                    )
-                    .into());
-                }
+            if let Some(pulled) = self.sort(message)? {
+                return Ok(pulled);
+            }
+        }
+    }
+
+    /// A message that is here already; [`Puller::next`] asks for more and looks whether the server is alive.
+    pub(crate) fn ready(&mut self) -> Result<Option<Pulled>, async_nats::Error> {
+        while let Some(Some(message)) = self.replies.next().now_or_never() {
+            if let Some(pulled) = self.sort(message)? {
+                return Ok(Some(pulled));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A message of the stream, or what the server says of the pull.
+    fn sort(&mut self, message: async_nats::Message) -> Result<Option<Pulled>, async_nats::Error> {
+        match message.status.unwrap_or(StatusCode::OK) {
+            StatusCode::OK => {
+                let slot = self.take_slots(1).ok_or("a message came that nobody asked for")?;
+                let context = self.bus.jetstream().clone();
+                Ok(Some((jetstream::Message { message, context }, slot)))
+            }
+            StatusCode::IDLE_HEARTBEAT => Ok(None),
+            StatusCode::TIMEOUT => {
+                let pending =
+                    crate::headers::get(message.headers.as_ref(), "Nats-Pending-Messages");
+                let pending = pending.and_then(|pending| pending.parse().ok());
+                drop(self.take_slots(pending.unwrap_or_else(|| self.open_slots())));
+                Ok(None)
+            }
+            status => {
+                let why = message.description.unwrap_or_default();
+                Err(format!("the pull ended with {status} {why}").into())
             }
         }
     }

@@ -1,4 +1,7 @@
-//! The log of what a process has handled: many ids in one message.
+//! The log of what a process has handled: many ids in one message, and few messages.
+//!
+//! A message is written again with each batch, one subject for it, until it is full: a consumer that handles one event now and then still leaves one message for hundreds of ids to whoever
+//! starts later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +10,20 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::{Bytes, BytesMut};
 use muster_contracts::Fault;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::Key;
-use super::owner::Known;
+use super::known::{Known, now};
 use crate::Bus;
 
-/// The most ids of one message: 16 KiB.
+/// The most ids that are taken at once.
 const MOST: usize = 1024;
+/// A message with so many ids is full: 4 KiB.
+const FULL: usize = 256 * Key::SIZE;
+/// So is one that is so old: its ids would be known for longer with each that is added.
+const OLD: Duration = Duration::from_secs(3600);
 /// How long a finished id waits for others.
 const GATHER: Duration = Duration::from_millis(1);
 /// How long one try waits for the acknowledgement.
@@ -35,6 +43,7 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// `prefix`: what the subjects of its messages begin with.
     pub(super) fn start(bus: &Bus, prefix: String, known: Arc<Known>) -> Self {
         let (entries, received) = mpsc::channel(4 * MOST);
         let writing = tokio::spawn(write(bus.clone(), prefix, known, received));
@@ -53,7 +62,8 @@ impl Log {
 
 async fn write(bus: Bus, prefix: String, known: Arc<Known>, mut received: mpsc::Receiver<Entry>) {
     let mut entries = Vec::with_capacity(MOST);
-    let mut number = 0_u64;
+    let mut ids = BytesMut::new();
+    let (mut number, mut begun) = (0_u64, Instant::now());
     while received.recv_many(&mut entries, MOST).await > 0 {
         // Handlers that finish soon after share the message: nobody but the broker waits for it.
         tokio::time::sleep(GATHER).await;
@@ -62,14 +72,19 @@ async fn write(bus: Bus, prefix: String, known: Arc<Known>, mut received: mpsc::
         {
             entries.push(entry);
         }
-        let mut body = BytesMut::with_capacity(entries.len() * Key::SIZE);
-        entries.iter().for_each(|entry| body.extend_from_slice(&entry.key.0));
-        number += 1;
-        store(&bus, format!("{prefix}.{number}"), body.freeze()).await;
-        for Entry { key, written } in entries.drain(..) {
-            known.done(key);
+        if ids.len() >= FULL || begun.elapsed() >= OLD {
+            ids.clear();
+            number += 1;
+        }
+        if ids.is_empty() {
+            begun = Instant::now();
+        }
+        entries.iter().for_each(|entry| ids.extend_from_slice(&entry.key.0));
+        store(&bus, format!("{prefix}.{number}"), Bytes::copy_from_slice(&ids)).await;
+        known.done(entries.iter().map(|entry| entry.key), now());
+        for entry in entries.drain(..) {
             // Nobody listens where the message's task was cut off.
-            let _told = written.send(());
+            let _told = entry.written.send(());
         }
     }
 }
@@ -88,21 +103,19 @@ async fn store(bus: &Bus, subject: String, body: Bytes) {
     }
 }
 
-/// Whether a log has this id behind a sequence, as the stream's leader knows it.
-pub(super) async fn contains(
+/// Reads the logs of all processes from a sequence on to their end, as the stream's leader has them. Returns the last sequence.
+pub(super) async fn read(
     bus: &Bus,
     stream: &str,
-    prefix: &str,
-    behind: u64,
-    key: Key,
-) -> Result<bool, Fault> {
-    let pattern = format!("{prefix}.*");
-    let mut from = behind + 1;
-    while let Some(message) = bus.next_message(stream, &pattern, from).await? {
-        if message.payload.chunks(Key::SIZE).any(|id| id == key.0) {
-            return Ok(true);
-        }
-        from = message.sequence + 1;
+    pattern: &str,
+    after: u64,
+    known: &Known,
+) -> Result<u64, Fault> {
+    let mut last = after;
+    while let Some(message) = bus.next_message(stream, pattern, last + 1).await? {
+        let at = u64::try_from(message.time.unix_timestamp()).unwrap_or_default();
+        known.done(Key::all_of(&message.payload), at);
+        last = message.sequence;
     }
-    Ok(false)
+    Ok(last)
 }

@@ -51,7 +51,7 @@ async fn every_message_is_handled_once_by_all_replicas_together() {
 }
 
 /// Stores messages of one event that the broker takes for different ones.
-async fn store_duplicates(nats: &NatsServer, event: &str, count: u32) {
+pub(crate) async fn store_duplicates(nats: &NatsServer, event: &str, count: u32) {
     let raw = operator(nats).await;
     let body = serde_json::to_vec(&command(event)).unwrap();
     for n in 0..count {
@@ -64,7 +64,7 @@ async fn store_duplicates(nats: &NatsServer, event: &str, count: u32) {
     raw.flush().await.unwrap();
 }
 
-async fn everything_is_acknowledged(nats: &NatsServer) {
+pub(crate) async fn everything_is_acknowledged(nats: &NatsServer) {
     eventually(Duration::from_secs(30), "nothing waits", || async { pending(nats).await == 0 })
         .await;
 }

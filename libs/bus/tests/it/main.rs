@@ -10,6 +10,7 @@ mod consuming;
 mod dead_letters;
 mod exchange;
 mod hostile;
+mod idempotency;
 mod journals;
 mod log;
 mod logins;
@@ -79,6 +80,7 @@ fn command(key: &str) -> ToolExecutionRequested {
         tool: "echo".into(),
         arguments: None,
         idempotency_key: key.into(),
+        secrets: Vec::new(),
     }
 }
 
