@@ -1,6 +1,6 @@
 //! Extensions: tasks before and after others.
 
-use muster_workflow::{Definition, Fact, Input, Status};
+use muster_workflow::{Definition, Effect, Error, ErrorType, Fact, Input, Status};
 use serde_json::{Value, json};
 
 use crate::driver::{Driver, document};
@@ -206,4 +206,65 @@ fn extensions_that_say_nonsense_are_refused() {
     refused("{extend: all, befor: []}", "`befor` is not supported in an extension");
     refused("{extend: all, when: '$item'}", "/use/extensions/0/x/when");
     refused("{extend: all, before: [{a: {dance: 1}}]}", "/use/extensions/0/x/before/0/a");
+}
+
+#[test]
+fn the_specifications_example_runs_and_its_idea_works_with_the_descriptor_of_the_task() {
+    let example = include_str!("../examples/mock-service-extension.yaml");
+    // The call goes to another address than the one that is mocked.
+    let mut driver = Driver::start_document(example, json!({}));
+    assert_eq!(driver.called(), ["/do/0/callHttp"]);
+    driver.complete("/do/0/callHttp", json!("real"));
+    assert_eq!(*driver.output(), json!("real"));
+
+    let mocked = example
+        .replace("$task.with.endpoint != null", "false")
+        .replace("$task.with", "$task.definition.with")
+        .replace("fake.com", "mocked.service.com");
+    let driver = Driver::start_document(&mocked, json!({}));
+    assert_eq!(driver.output()["content"], json!({"foo": {"bar": "baz"}}));
+}
+
+#[test]
+fn what_failed_in_a_function_an_extension_or_a_child_can_be_retried() {
+    let broken = Error::new(ErrorType::Communication, "away");
+    let text = format!(
+        "{}use: {{functions: {{f: {{call: tool, with: {{tool: '${{ .name }}'}}}}}}}}",
+        document("- a: {call: f, with: {name: t}}\n- b: {set: {got: '${ . }'}}")
+    );
+    let mut driver = Driver::start_document(&text, json!(1));
+    driver.fail("/do/0/a/use/functions/f", broken.clone());
+    assert!(driver.input(&Input::Retry));
+    let (task, _, arguments) = driver.calls[0].clone();
+    assert_eq!(arguments, json!({"tool": "t"}));
+    driver.complete(&task, json!("done"));
+    assert_eq!(*driver.output(), json!({"got": "done"}));
+
+    let text = extended(&logging(), "- a: {set: {n: '${ .n + 1 }'}}");
+    let mut driver = Driver::start_document(&text, json!({"n": 1}));
+    answer(&mut driver);
+    let (task, ..) = driver.calls[0].clone();
+    driver.fail(&task, broken.clone());
+    assert!(driver.input(&Input::Retry));
+    for _ in 0..2 {
+        if !driver.calls.is_empty() {
+            answer(&mut driver);
+        }
+    }
+    assert_eq!(*driver.output(), json!({"n": 2}));
+
+    let child = "- a: {run: {workflow: {namespace: tests, name: sub, version: latest}}}";
+    let mut driver = Driver::start(child, json!(1));
+    driver.input(&Input::Failed { task: "/do/0/a".to_owned(), error: broken });
+    assert!(driver.input(&Input::Retry));
+    let started: Vec<_> = driver
+        .told
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::StartChild { task, .. } => Some(task.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(started.len(), 2);
+    assert_ne!(started[0], started[1], "another child, under another id");
 }
