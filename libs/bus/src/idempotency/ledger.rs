@@ -23,7 +23,7 @@ use crate::publish::{IN_FLIGHT, Stored, WRONG_LAST_SEQUENCE};
 const MOST: usize = 1024;
 /// How long the broker may take to store a table before it is looked up whether it has.
 const STORE_WAIT: Duration = Duration::from_secs(3);
-/// Where others write as well each leaves them time for one write: this long, and up to twice as long again by chance.
+/// Where others write as well, who writes without a pause leaves them time for one write: this long, and up to twice as long again by chance.
 const TURN: Duration = Duration::from_micros(500);
 
 enum Ask {
@@ -127,7 +127,8 @@ impl Writer {
                     tell(asks.drain(..), std::iter::repeat(Err(fault)));
                 }
             }
-            if self.table.is_shared(&self.owner) {
+            // With nothing to write there is time enough.
+            if !received.is_empty() && self.table.is_shared(&self.owner) {
                 tokio::time::sleep(TURN + TURN.mul_f64(2.0 * rand::random::<f64>())).await;
             }
         }

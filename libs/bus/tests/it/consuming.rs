@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt;
 use muster_bus::{Consume, Delivery, MessageId, Routes};
 use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_contracts::{Code, Fault};
@@ -26,6 +27,41 @@ async fn a_message_published_twice_is_stored_once() {
     let second = bus.publish(&command("k"), &id("a")).await.unwrap();
     assert!(!first.duplicate && second.duplicate);
     assert_eq!(first.sequence, second.sequence);
+}
+
+#[tokio::test]
+async fn a_message_has_its_headers_one_by_one_and_no_others() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "orchestration").await;
+    let raw = operator(&nats).await;
+    let mut sent = raw.subscribe("tool.execution.requested").await.unwrap();
+    raw.flush().await.unwrap();
+    let broken = MessageId::from("a\r\nNats-Rollup: all\r\nx".to_owned());
+    for message_id in [id("a"), broken] {
+        bus.publish(&command("k"), &message_id).await.unwrap();
+        let message = sent.next().await.unwrap();
+        let headers = message.headers.unwrap();
+        let mut names: Vec<String> = headers.iter().map(|(name, _)| name.to_string()).collect();
+        names.sort_unstable_by_key(|name| name.to_lowercase());
+        let known = [
+            "ce-id",
+            "ce-source",
+            "ce-specversion",
+            "ce-time",
+            "ce-type",
+            "Content-Type",
+            "Muster-Execution",
+            "Muster-Schema",
+            "Nats-Msg-Id",
+        ];
+        assert_eq!(names, known);
+        let value = |name: &str| headers.get(name).unwrap().as_str().to_owned();
+        assert_eq!(value("ce-specversion"), "1.0");
+        assert_eq!(value("ce-id"), value("Nats-Msg-Id"));
+        assert_eq!(value("ce-source"), "/muster/orchestration");
+        assert_eq!(value("Muster-Schema"), "muster.tool.v1.ToolExecutionRequested/v1");
+        assert_eq!(value("Muster-Execution"), "e1");
+    }
 }
 
 #[tokio::test]
