@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_testkit::eventually;
+use muster_testkit::{WebServer, eventually};
 use muster_workflow::{Definition, Execution, Input, Problem, Status, step};
 use serde_json::Value;
 
@@ -158,7 +158,14 @@ fn verdict(text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_on_the_page_are_answered_as_it_says() {
     let page = page("rest.md");
-    let platform = Platform::start().await;
+    // Where the public servers of the other page's examples are.
+    let (server, secrets) = (WebServer::start().await, tempfile::tempdir().unwrap());
+    std::fs::write(secrets.path().join("api-token"), "not for everybody").unwrap();
+    let settings = [
+        ("MUSTER_HTTP_ALLOW", server.address()),
+        ("MUSTER_SECRETS_DIR", secrets.path().to_str().unwrap()),
+    ];
+    let platform = Platform::start_with(&settings).await;
     let folder = tempfile::tempdir().unwrap();
     let mut command = String::new();
     let mut told = String::new();
@@ -186,15 +193,16 @@ async fn the_commands_on_the_page_are_answered_as_it_says() {
         }
     }
     assert!(checked >= 15, "only {checked} answers stand on the page");
-    calls_are_answered(&platform).await;
+    calls_are_answered(&platform, &server).await;
 }
 
 /// Runs the workflows of the other page that call something, with the agent and the documents that the commands have made.
-async fn calls_are_answered(platform: &Platform) {
+async fn calls_are_answered(platform: &Platform, server: &WebServer) {
     let mut called = 0;
     for (index, block) in blocks(&page("workflows.md")).iter().enumerate() {
         let Some(shown) = block.says("answers") else { continue };
         let document = block.document().replace("name: page", &format!("name: page-{index}"));
+        let document = server.redirected(&document);
         let workflow = platform.put_workflow(document).await;
         let input = json(block.says("input").unwrap(), &block.text);
         let id = platform.start_execution(&workflow, &input, &workflow).await;
@@ -205,7 +213,7 @@ async fn calls_are_answered(platform: &Platform) {
         }
         called += 1;
     }
-    assert_eq!(called, 4, "an example for each function");
+    assert_eq!(called, 7, "an example for each function");
 }
 
 /// Runs commands behind those of the blocks before: what they export is kept.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{self, Output};
 use super::authentication::Credentials;
-use super::vault::{Vault, plain};
+use super::vault::{Vault, percent, plain};
 use super::{Net, digest, oauth, outward, raised};
 use crate::domain::call::Effect;
 use crate::error::Error;
@@ -160,10 +160,12 @@ impl Ask {
         if let Some(value) = credentials.map(Credentials::header).transpose()?.flatten() {
             headers.insert(AUTHORIZATION, value);
         }
-        if !matches!(self.method, Method::GET | Method::HEAD)
-            && let Ok(key) = HeaderValue::from_str(key)
-        {
-            headers.entry("idempotency-key").or_insert(key);
+        if !matches!(self.method, Method::GET | Method::HEAD) {
+            // Names of tasks may have any characters, headers may not.
+            let key = if key.is_ascii() { key.to_owned() } else { percent(key) };
+            if let Ok(key) = HeaderValue::from_str(&key) {
+                headers.entry("idempotency-key").or_insert(key);
+            }
         }
         let once = effect(self.method.as_str(), None) == Effect::Once
             && !self.headers.keys().any(|name| name.eq_ignore_ascii_case("idempotency-key"));

@@ -13,7 +13,7 @@ use crate::error::Error;
 /// The largest secret, in bytes.
 const MAX_SECRET: u64 = 1 << 20;
 /// The most fields of a secret that is a folder.
-const MAX_FIELDS: usize = 1_000;
+const MAX_FIELDS: usize = 100;
 
 /// The folder of secrets. Cheap to clone.
 #[derive(Clone, Debug, Default)]

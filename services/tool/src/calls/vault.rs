@@ -137,7 +137,9 @@ impl Vault {
             BASE64_STANDARD.encode(secret),
             BASE64_URL_SAFE_NO_PAD.encode(secret),
         ];
-        for form in forms {
+        // An address is told as the client writes it.
+        let url = reqwest::Url::parse(secret).map(String::from);
+        for form in forms.into_iter().chain(url) {
             if !self.hidden.contains(&form) {
                 self.hidden.push(form);
             }

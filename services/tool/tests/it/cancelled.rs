@@ -40,13 +40,13 @@ impl Silent {
 }
 
 impl World {
-    async fn cancel(&self, task: &str) {
+    pub(crate) async fn cancel(&self, task: &str) {
         let event =
             CallCancelled { execution_id: "e1".into(), task: task.into(), ..Default::default() };
         self.bus.publish(&event, &MessageId::random()).await.unwrap();
     }
 
-    async fn cancelled(&self) -> ToolExecutionCancelled {
+    pub(crate) async fn cancelled(&self) -> ToolExecutionCancelled {
         let patterns = vec![subject::pattern(ToolExecutionCancelled::SUBJECT)];
         let mut events = Box::pin(self.bus.follow(Stream::Executions, patterns, After(0)));
         let event = tokio::time::timeout(DEADLINE, events.next()).await.unwrap().unwrap();

@@ -1,5 +1,5 @@
 //! The tool service on a real nats-server.
-#![expect(clippy::unwrap_used, reason = "test helpers")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
 
 mod calls;
 mod cancelled;

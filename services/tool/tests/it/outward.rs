@@ -6,7 +6,7 @@ use muster_contracts::tool::v1::{
     ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
 };
 use muster_contracts::{Addressed, Code, JsonObject, Message, Stream, subject};
-use muster_testkit::WebServer;
+use muster_testkit::{WebServer, eventually};
 use serde_json::{Value, json};
 
 use crate::{DEADLINE, World};
@@ -260,6 +260,27 @@ async fn what_a_request_is_authorized_with_can_be_said_in_it() {
     );
     // A server that says it again does not bring it into the journal.
     assert_eq!(answer["json"]["token"], "***");
+}
+
+#[tokio::test]
+async fn a_cancelled_call_ends_at_once() {
+    let (server, world) = world().await;
+    let slow = json!({ "method": "post", "endpoint": { "uri": server.url("/delay/600") } });
+    world.command("call:http", "k1", slow).await;
+    eventually(DEADLINE, "it is asked", || async {
+        if server.asked_at("/delay/600").is_empty() { Err("nobody asked") } else { Ok(()) }
+    })
+    .await;
+    world.cancel("/do/k1").await;
+    assert_eq!(world.cancelled().await.task, "/do/k1");
+}
+
+#[tokio::test]
+async fn a_key_with_any_characters_is_sent() {
+    let (server, world) = world().await;
+    let arguments = json!({ "method": "put", "endpoint": { "uri": server.url("/put") } });
+    world.outward_as("größe 1", "http", arguments).await.unwrap();
+    assert_eq!(server.asked()[0].headers["idempotency-key"], "gr%C3%B6%C3%9Fe%201");
 }
 
 fn oauth(server: &WebServer, kind: &str, more: Value) -> Value {

@@ -150,6 +150,16 @@ async fn a_secret_that_is_missing_or_not_declared_is_named() {
 }
 
 #[tokio::test]
+async fn a_secret_may_be_a_whole_address() {
+    let (secrets, server, world) = world().await;
+    let address = server.url("/status/500?hook=canary {1}");
+    fs::write(secrets.path().join("absent"), &address).unwrap();
+    let raised = world.outward("http", get(mark("absent"))).await.unwrap_err();
+    assert_eq!(server.asked()[0].query[0].1, "canary {1}");
+    assert_eq!(raised.2, "GET *** answered 500");
+}
+
+#[tokio::test]
 async fn a_redirect_takes_no_secret_to_another_server() {
     let (_secrets, server, _) = world().await;
     let other = WebServer::start().await;

@@ -10,6 +10,9 @@ use crate::model::Kind;
 const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
 const OUTPUTS: [&str; 3] = ["raw", "content", "response"];
 
+/// The arguments that a function must have, and those that it may have.
+pub(super) type Keys<'a> = (&'a [&'a str], &'a [&'a str]);
+
 /// An address with the scheme of its authentication.
 pub(super) struct Endpoint {
     pub(super) template: Template,
@@ -18,9 +21,9 @@ pub(super) struct Endpoint {
 
 impl Parser<'_> {
     pub(super) fn http(&mut self, task: &Object, pointer: &str) -> Option<Kind> {
-        let known = ["method", "endpoint", "headers", "body", "query", "output", "redirect"];
-        let (with, pointer) =
-            self.with(task, pointer, Function::Http, &["method", "endpoint"], &known)?;
+        let keys: Keys<'_> =
+            (&["method", "endpoint"], &["headers", "body", "query", "output", "redirect"]);
+        let (with, pointer) = self.with(task, pointer, Function::Http, keys)?;
         if let Some(method) = with.get("method") {
             self.method(method, &at(&pointer, "method"));
         }
@@ -38,10 +41,9 @@ impl Parser<'_> {
     }
 
     pub(super) fn openapi(&mut self, task: &Object, pointer: &str) -> Option<Kind> {
-        let known =
-            ["document", "operationId", "parameters", "authentication", "output", "redirect"];
-        let (with, pointer) =
-            self.with(task, pointer, Function::Openapi, &["document", "operationId"], &known)?;
+        let keys: Keys<'_> =
+            (&["document", "operationId"], &["parameters", "authentication", "output", "redirect"]);
+        let (with, pointer) = self.with(task, pointer, Function::Openapi, keys)?;
         if let Some(operation) = with.get("operationId") {
             let operation = self.text(operation, &at(&pointer, "operationId"), "`operationId`")?;
             if operation.trim().is_empty() {
@@ -77,9 +79,9 @@ impl Parser<'_> {
         task: &'v Object,
         pointer: &str,
         function: Function,
-        required: &[&str],
-        known: &[&str],
+        (required, optional): Keys<'_>,
     ) -> Option<(&'v Object, String)> {
+        let known: Vec<&str> = required.iter().chain(optional).copied().collect();
         let (pointer, name) = (at(pointer, "with"), function.name());
         let Some(with) = task.get("with") else {
             let known = known.join(", ");
@@ -87,7 +89,7 @@ impl Parser<'_> {
             return None;
         };
         let with = self.object(with, &pointer, "`with`")?;
-        self.only(with, &pointer, &format!("`with` of `call: {name}`"), known);
+        self.only(with, &pointer, &format!("`with` of `call: {name}`"), &known);
         for field in required.iter().filter(|field| !with.contains_key(**field)) {
             self.problem(at(&pointer, field), format!("`call: {name}` needs `{field}`"));
         }

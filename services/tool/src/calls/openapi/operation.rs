@@ -78,7 +78,7 @@ impl Operation {
                     made.headers.insert(name, Value::String(parameter.joined(&value, ",")));
                 }
                 Place::Cookie => {
-                    cookies.push(format!("{}={}", parameter.name, parameter.joined(&value, ",")));
+                    cookies.push(format!("{}={}", parameter.name, parameter.in_path(&value)));
                 }
                 Place::Body => made.body = value,
                 Place::Form => drop(form.insert(parameter.name.clone(), value)),

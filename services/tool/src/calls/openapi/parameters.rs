@@ -67,7 +67,7 @@ impl Parameter {
         self.name == other.name && self.place == other.place
     }
 
-    /// The value as a part of the path.
+    /// The value as a part of the path, or of a cookie.
     pub(super) fn in_path(&self, value: &Value) -> String {
         encoded(&self.joined(value, ","))
     }
