@@ -12,6 +12,7 @@ mod exchange;
 mod hostile;
 mod idempotency;
 mod journals;
+mod listening;
 mod log;
 mod logins;
 mod metrics;
