@@ -10,7 +10,9 @@ use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::{Opt, Part, Path};
 
-use super::natives::{CHARGE, CONTAINS, INDEX, INDICES, LINK, MEASURE, NAMES, REGEX, SPREAD, TICK};
+use super::natives::{
+    CHARGE, CONTAINS, INDEX, INDICES, LINK, MEASURE, NAMES, REGEX, SCATTER, SPREAD, TICK,
+};
 use super::operators;
 
 /// A variable that source cannot name, since names with two leading underscores are refused.
@@ -188,6 +190,7 @@ impl Guard {
         let toll = match name {
             "sort" | "sort_by" | "group_by" | "min_by_or_empty" | "max_by_or_empty" | "bsearch"
             | "tojson" | "tobytes" | "implode" => CHARGE,
+            "explode" => SCATTER,
             _ => SPREAD,
         };
         if name == "has" {

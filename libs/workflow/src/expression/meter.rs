@@ -111,6 +111,11 @@ impl<'a> Meter<'a> {
         self.spend(1 + size.values / 4 + size.bytes / 64)
     }
 
+    /// Pays for work that makes a value of each letter, which takes far more room than the letter.
+    pub(super) fn scatter(&self, value: &Val) -> Result<(), Exn<'a, Val>> {
+        self.spend(1 + self.size(value)?.bytes / 16)
+    }
+
     /// Pays for work that visits the outer level of a value once, such as copying it.
     pub(super) fn spread(&self, value: &Val) -> Result<(), Exn<'a, Val>> {
         let steps = match value {

@@ -17,6 +17,7 @@ pub(super) const LINK: &str = "__link";
 pub(super) const MEASURE: &str = "__measure";
 pub(super) const CHARGE: &str = "__charge";
 pub(super) const SPREAD: &str = "__spread";
+pub(super) const SCATTER: &str = "__scatter";
 pub(super) const INDEX: &str = "__index";
 pub(super) const CONTAINS: &str = "__contains";
 pub(super) const INDICES: &str = "__indices";
@@ -97,6 +98,7 @@ fn ours() -> Vec<Fun<Guarded>> {
         toll!(MEASURE, Meter::measure),
         toll!(CHARGE, Meter::charge),
         toll!(SPREAD, Meter::spread),
+        toll!(SCATTER, Meter::scatter),
         toll!(INDEX, index),
         toll_with!(CONTAINS, contains),
         toll_with!(INDICES, indices),
@@ -140,7 +142,7 @@ fn indices<'a>(meter: &Meter<'a>, value: &Val, part: &Val) -> Toll<'a> {
     let (size, of) = (meter.size(value)?, meter.size(part)?);
     let texts = size.bytes.saturating_mul(of.bytes);
     let values = size.values.saturating_mul(of.values);
-    meter.spend(1 + values / 16 + size.bytes / 256 + texts / 16_384)
+    meter.spend(1 + values / 16 + size.bytes / 16 + texts / 16_384)
 }
 
 /// Pays for a regular expression: its engine is linear for one match, quadratic for all.
@@ -181,7 +183,7 @@ fn from_json(cv: Cv<'_, Guarded>) -> ValXs<'_, Val> {
     let Val::TStr(text) = &cv.1 else {
         return box_once(Err(Exn::from(Error::typ(cv.1, "string"))));
     };
-    if let Err(error) = cv.0.data().charge(&cv.1) {
+    if let Err(error) = cv.0.data().scatter(&cv.1) {
         return box_once(Err(error));
     }
     box_once(match serde_json::from_slice(text) {

@@ -63,6 +63,8 @@ fn pay<'a>(meter: &Meter<'a>, operator: Math, left: &Val, right: &Val) -> Result
     for value in [left, right] {
         match operator {
             _ if is_small(value) => {}
+            // A text divided by a text is split.
+            Math::Div if matches!(value, Val::BStr(_) | Val::TStr(_)) => meter.scatter(value)?,
             Math::Add => meter.measure(value)?,
             Math::Sub | Math::Mul | Math::Div | Math::Rem => meter.charge(value)?,
         }
