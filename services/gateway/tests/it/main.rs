@@ -10,6 +10,7 @@ mod collections;
 mod control;
 mod dead_letters;
 mod definitions;
+mod events;
 mod executions;
 mod live;
 mod outages;
