@@ -173,6 +173,23 @@ async fn waiting_executions_survive_a_restart_and_take_no_room() {
     assert!(world.bus.dead_letters().list(1).await.unwrap().is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn executions_with_endless_expressions_hold_up_nobody() {
+    const HOSTILE: usize = 12;
+    let world = World::new().await;
+    let endless = "- loop: {set: {a: '${ last(range(1e18)) }'}}";
+    let endless = world.put(&workflow("endless", endless)).await.unwrap();
+    let quick = world.put(&workflow("quick", "- one: {set: {n: '${ .n }'}}")).await.unwrap();
+    futures::future::join_all((0..HOSTILE).map(|n| world.start_as(n, &endless))).await;
+    world.start("quick", &quick, json!({"n": 1})).await;
+    assert_eq!(world.ended("quick").await.output, Some(Json(json!({"n": 1}))));
+    for n in 0..HOSTILE {
+        let state = world.ended(&format!("e{n}")).await;
+        let error = serde_json::to_string(&state.error).unwrap();
+        assert!(error.contains("more than 200000 steps"), "{error}");
+    }
+}
+
 impl World {
     async fn start_as(
         &self,
