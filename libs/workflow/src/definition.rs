@@ -1,6 +1,7 @@
 //! A parsed and checked workflow document.
 
 mod parse;
+mod place;
 
 pub(crate) use self::parse::naming_argument;
 

@@ -318,6 +318,9 @@ pub enum Fact {
     ExecutionSuspended {
         /// Who wanted it and why, as they said.
         reason: String,
+        /// Keys of the tasks that were under way, without those around others.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tasks: Vec<String>,
         /// When.
         at: DateTime<Utc>,
     },
@@ -328,6 +331,9 @@ pub enum Fact {
     },
     /// A suspended execution goes on.
     ExecutionResumed {
+        /// Keys of the tasks that are under way, without those around others.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tasks: Vec<String>,
         /// When.
         at: DateTime<Utc>,
     },

@@ -58,11 +58,10 @@ pub fn weight(fact: &Fact) -> u64 {
         | Fact::ItemCompleted { output: Some(value), .. }
         | Fact::SignalKept { event: value, .. }
         | Fact::EventEmitted { event: value, .. }
+        | Fact::InputHeld {
+            input: Input::Completed { output: value, .. } | Input::Event { event: value, .. },
+        }
         | Fact::ExecutionCompleted { output: value, .. } => &[value],
-        Fact::InputHeld { input } => match input {
-            Input::Completed { output: value, .. } | Input::Event { event: value, .. } => &[value],
-            _ => &[],
-        },
         Fact::LoopStarted { items, .. } => return 100 + items.iter().map(size).sum::<u64>(),
         _ => &[],
     };

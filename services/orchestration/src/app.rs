@@ -4,6 +4,7 @@ use muster_bus::{Bus, OpenCalls};
 
 use crate::config::Config;
 use crate::definitions::Definitions;
+use crate::domain::lifecycle::Lifecycle;
 use crate::executions::Executions;
 use crate::schedules::Schedules;
 
@@ -16,6 +17,8 @@ pub(crate) struct App {
     pub(crate) schedules: Schedules,
     /// What this process asks for tasks itself.
     pub(crate) calls: OpenCalls,
+    /// Which lifecycle events are told.
+    pub(crate) lifecycle: Lifecycle,
 }
 
 impl App {
@@ -24,6 +27,6 @@ impl App {
         let schedules = Schedules::new(bus.clone(), definitions.clone());
         let executions = Executions::new(bus.clone(), definitions.clone(), config);
         let calls = OpenCalls::new(&bus);
-        Self { bus, definitions, executions, schedules, calls }
+        Self { bus, definitions, executions, schedules, calls, lifecycle: config.lifecycle }
     }
 }

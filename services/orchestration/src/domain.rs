@@ -7,4 +7,5 @@ pub(crate) mod control;
 pub(crate) mod due;
 pub(crate) mod event;
 pub(crate) mod fault;
+pub(crate) mod lifecycle;
 pub(crate) mod state;

@@ -6,4 +6,5 @@ pub(crate) mod control;
 pub(crate) mod definition;
 pub(crate) mod event;
 pub(crate) mod execution;
+pub(crate) mod lifecycle;
 pub(crate) mod time_travel;

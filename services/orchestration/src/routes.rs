@@ -1,10 +1,15 @@
 //! What orchestration answers and reads.
 
-use muster_bus::{Consume, Idempotency, Routes};
+use muster_bus::{Consume, Feed, Idempotency, Routes};
+use muster_contracts::workflow::v1::{JournalEntry, StartExecution};
+use muster_contracts::{Addressed, Stream, subject};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::handlers::{call, completion, control, definition, event, execution, time_travel};
+use crate::domain::lifecycle::Lifecycle;
+use crate::handlers::{
+    call, completion, control, definition, event, execution, lifecycle, time_travel,
+};
 
 pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
     let inputs = Consume {
@@ -14,7 +19,8 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         ),
         ..Default::default()
     };
-    Routes::new(app)
+    let told = config.lifecycle;
+    let routes = Routes::new(app)
         .rpc(definition::put)
         .rpc(definition::get)
         .rpc(definition::list)
@@ -45,5 +51,26 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         .on_with(inputs.clone(), event::signalled)
         .on_with(inputs.clone(), event::due)
         .on_with(inputs, completion::dead_letter)
-        .on(call::requested)
+        .on(call::requested);
+    match told {
+        Lifecycle::Off => routes,
+        Lifecycle::Workflow | Lifecycle::All => routes.feed(journals(), lifecycle::recorded),
+    }
+}
+
+/// What the lifecycle events are made from.
+fn journals() -> Feed {
+    Feed {
+        name: "log",
+        stream: Stream::Executions,
+        patterns: vec![
+            subject::pattern(StartExecution::SUBJECT),
+            subject::pattern(JournalEntry::SUBJECT),
+        ],
+        settings: Consume {
+            concurrency: 64,
+            idempotency: Idempotency::Handler("the ids of events follow from their place"),
+            ..Default::default()
+        },
+    }
 }

@@ -15,13 +15,15 @@ impl Machine<'_> {
         if !matches!(self.state.status(), Status::Running | Status::Waiting) {
             return;
         }
-        self.emit(Fact::ExecutionSuspended { reason: reason.to_owned(), at: self.now });
+        let (reason, tasks) = (reason.to_owned(), self.innermost());
+        self.emit(Fact::ExecutionSuspended { reason, tasks, at: self.now });
     }
 
     /// Goes on with what came meanwhile, in its order.
     pub(super) fn resume(&mut self) {
         let Some(hold) = self.state.hold.clone() else { return };
-        self.emit(Fact::ExecutionResumed { at: self.now });
+        let tasks = self.innermost();
+        self.emit(Fact::ExecutionResumed { tasks, at: self.now });
         for input in &hold.inputs {
             self.take(input);
             self.run();
@@ -119,16 +121,18 @@ impl Machine<'_> {
         Ok(())
     }
 
+    /// Keys of the runs under way that have none inside.
+    fn innermost(&self) -> Vec<String> {
+        let is_innermost = |run: &usize| self.live(*run).is_some_and(|live| live.inside.is_empty());
+        self.inside(0).into_iter().filter(is_innermost).map(|run| self.key(run)).collect()
+    }
+
     /// Tells that nothing is at work any more, where that is new.
     pub(super) fn tell_waiting(&mut self, before: Status) {
         if before == Status::Waiting || self.state.status() != Status::Waiting {
             return;
         }
-        let first = self
-            .inside(0)
-            .into_iter()
-            .find(|run| self.live(*run).is_some_and(|live| live.inside.is_empty()));
-        let task = first.map(|run| self.key(run)).unwrap_or_default();
+        let task = self.innermost().into_iter().next().unwrap_or_default();
         self.emit(Fact::ExecutionWaiting { task, at: self.now });
     }
 }

@@ -27,6 +27,7 @@ mod places;
 mod problems;
 mod replay;
 mod retry;
+mod schedules;
 mod suspend;
 mod team;
 mod timers;

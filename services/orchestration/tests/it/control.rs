@@ -81,7 +81,8 @@ impl World {
         let address = JournalEntry { execution_id: id.into(), ..Default::default() };
         let entries = self.bus.journal(&address).unwrap().read().await.unwrap();
         let facts = entries.into_iter().flat_map(|(_, entry)| entry.facts);
-        facts.map(|fact| fact.0["type"].as_str().unwrap().to_owned()).collect()
+        let kind = |fact: &Json| fact.get("type").and_then(Value::as_str).map(str::to_owned);
+        facts.map(|fact| kind(&fact).unwrap()).collect()
     }
 
     async fn first<M: Addressed + Message>(&self) -> M {

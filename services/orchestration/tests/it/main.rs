@@ -5,6 +5,7 @@ mod children;
 mod control;
 mod events;
 mod externals;
+mod lifecycle;
 mod long;
 mod time_travel;
 
