@@ -26,7 +26,7 @@ async fn a_valid_workflow_is_called_valid_and_a_wrong_one_by_every_error() {
             .await;
     bad.failed(
         1,
-        &["good.yaml: valid", "bad.yaml: error", "teleport", "broken.yaml: error", "line 3"],
+        &["good.yaml: valid", "bad.yaml:3:5: error", "teleport", "broken.yaml:3:1: error"],
     );
 }
 
