@@ -8,6 +8,7 @@
     reason = "test helpers"
 )]
 
+mod cancel;
 mod chaos;
 mod cluster;
 mod conformance;
@@ -16,10 +17,12 @@ mod documents;
 mod events;
 mod hostile;
 mod journey;
+mod large;
 mod outward;
 mod permissions;
 mod platform;
 mod readme;
 mod stopping;
 mod tidy;
+mod time_travel;
 mod workers;

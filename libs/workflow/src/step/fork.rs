@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use muster_document::marks;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -43,6 +44,17 @@ pub struct Changes {
     /// Key of the task in flight that `data` is for; may be left out where only one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+}
+
+impl Changes {
+    /// Without marks of secrets: nobody outside can make one.
+    fn cleaned(&self) -> Changes {
+        let mut changes = self.clone();
+        for value in [&mut changes.context, &mut changes.data].into_iter().flatten() {
+            marks::unmark(value);
+        }
+        changes
+    }
 }
 
 /// Null is a value, not its absence.
@@ -120,14 +132,15 @@ impl Execution {
             status if status.is_ended() => return Err(ForkError::Ended(status)),
             _ => {}
         }
-        let again = execution.begin_again(fork.changes)?;
+        let changes = fork.changes.cleaned();
+        let again = execution.begin_again(&changes)?;
         let stopped: Vec<&str> =
             again.iter().filter_map(|(run, _)| execution.key_of(*run)).collect();
         let asked = asked(fork, &stopped, now);
         let facts = Machine::within(&mut execution, now, |machine| {
             let (origin, position) = (fork.origin.to_owned(), fork.position);
             machine.emit(Fact::ExecutionForked { origin, position, asked, at: now });
-            if let Some(context) = fork.changes.context.clone() {
+            if let Some(context) = changes.context.clone() {
                 machine.emit(Fact::ContextSet { task: String::new(), context });
             }
             for (run, data) in again {

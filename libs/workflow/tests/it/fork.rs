@@ -163,6 +163,15 @@ fn nothing_goes_on_where_nothing_is_left() {
 }
 
 #[test]
+fn nobody_outside_makes_a_mark_of_a_secret() {
+    let driver = Driver::start(TASKS, json!({"n": 1}));
+    let changes = Changes { data: Some(json!({"n": "\u{fdd0}key"})), ..Changes::default() };
+    let (_, _, effects) = fork(&driver, &changes).unwrap();
+    let asked = format!("{effects:?}");
+    assert!(!asked.contains('\u{fdd0}') && !asked.contains("fdd0"), "{asked}");
+}
+
+#[test]
 fn null_is_data() {
     let changes: Changes = serde_json::from_value(json!({"data": null})).unwrap();
     assert_eq!(changes.data, Some(Value::Null));
