@@ -7,6 +7,7 @@ mod events;
 mod externals;
 mod lifecycle;
 mod long;
+mod secrets;
 mod time_travel;
 
 use std::collections::BTreeMap;
