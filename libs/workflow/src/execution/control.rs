@@ -93,8 +93,6 @@ impl Execution {
                 *other != run && self.runs.get(*other).is_some_and(|other| other.parent == run)
             });
             match &live.detail {
-                // It has stopped listening: what comes from now on is for one that listens anew.
-                Detail::Listen(_) => found.push((run, Again::Anew)),
                 Detail::Try { phase: Phase::Pausing, .. } => found.push((run, Again::Revived)),
                 _ => {
                     let before = open.len();

@@ -1,6 +1,6 @@
 //! Telling the world of events, and listening for them.
 
-use muster_workflow::{Effect, Execution, Fact, Input, Interest, Status};
+use muster_workflow::{Effect, Error, ErrorType, Execution, Fact, Input, Interest, Status};
 use serde_json::{Value, json};
 
 use crate::driver::Driver;
@@ -415,4 +415,45 @@ fn an_interest_covers_what_it_may_want() {
     assert!(!interest.covers(&event("b", Value::Null, json!({}))));
     assert!(!interest.covers(&event("a", Value::Null, json!({"source": "other", "subject": "y"}))));
     assert!(interest.covers(&event("a", Value::Null, json!({"source": "other", "subject": "x"}))));
+}
+
+#[test]
+fn a_retry_goes_on_with_what_was_consumed_and_listens_again() {
+    let mut driver = Driver::start(EACH, Value::Null);
+    let n = |n: u64| event("n", json!(n), json!({}));
+    driver.hear("/do/0/hear", 1, n(10));
+    driver.hear("/do/0/hear", 2, n(20));
+    driver.complete("/do/0/hear[0]/foreach/do/0/ask", json!({"n": 10}));
+    let error = Error::new(ErrorType::Communication, "away");
+    driver.fail("/do/0/hear[1]/foreach/do/0/ask", error);
+    assert_eq!((driver.status(), driver.listening().len()), (Status::Faulted, 0));
+    assert!(!driver.hear("/do/0/hear", 3, n(30)));
+    assert!(driver.input(&Input::Retry));
+    driver.check_replay();
+    assert_eq!(driver.listening(), ["/do/0/hear"]);
+    let again = driver.called()[0].to_owned();
+    driver.complete(&again, json!({"n": 20}));
+    driver.hear("/do/0/hear", 4, n(40));
+    driver.complete("/do/0/hear[2]/foreach/do/0/ask", json!({"n": 40}));
+    driver.hear("/do/0/hear", 5, event("stop", Value::Null, json!({})));
+    let list = json!([
+        {"n": 11, "i": 0, "of": 10}, {"n": 21, "i": 1, "of": 20}, {"n": 41, "i": 2, "of": 40}
+    ]);
+    assert_eq!(*driver.output(), json!({"list": list, "sum": 73}));
+}
+
+#[test]
+fn a_suspended_execution_hears_when_it_goes_on() {
+    let mut driver = Driver::start(
+        "- hear: {listen: {to: {any: [{with: {type: n}}], until: length == 2}}}",
+        Value::Null,
+    );
+    driver.input(&Input::Suspend { reason: String::new() });
+    for position in [2, 1, 2] {
+        driver.hear("/do/0/hear", position, event("n", json!(position), json!({})));
+    }
+    driver.signal(3, event("other", Value::Null, json!({})));
+    assert_eq!(driver.status(), Status::Suspended);
+    driver.input(&Input::Resume);
+    assert_eq!(*driver.output(), json!([1, 2]));
 }
