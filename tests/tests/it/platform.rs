@@ -19,6 +19,7 @@ pub(crate) struct Platform {
     pub(crate) processes: BTreeMap<&'static str, Process>,
     pub(crate) http: String,
     pub(crate) client: Client,
+    programs: BTreeMap<&'static str, Program>,
     _database: Database,
 }
 
@@ -33,7 +34,7 @@ impl Platform {
         drop(rustls::crypto::ring::default_provider().install_default());
         let (nats, database) = (NatsServer::start().await, Database::create().await);
         let address = format!("127.0.0.1:{}", free_port());
-        let mut processes = BTreeMap::new();
+        let (mut processes, mut programs) = (BTreeMap::new(), BTreeMap::new());
         for service in SERVICES {
             let mut program = Program::of_workspace(&format!("muster-{service}"))
                 .envs(nats.env(&[]))
@@ -44,6 +45,7 @@ impl Platform {
             for (name, value) in settings {
                 program = program.env(*name, *value);
             }
+            programs.insert(service, program.clone());
             processes.insert(service, program.spawn());
         }
         let platform = Self {
@@ -51,6 +53,7 @@ impl Platform {
             processes,
             http: format!("http://{address}"),
             client: Client::new(),
+            programs,
             _database: database,
         };
         platform.until_ready().await;
@@ -66,6 +69,11 @@ impl Platform {
             })
             .await;
         }
+    }
+
+    /// Another replica of a service.
+    pub(crate) fn another(&self, service: &str) -> Process {
+        self.programs[service].clone().spawn()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
