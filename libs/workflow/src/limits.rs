@@ -10,6 +10,8 @@ pub const DOCUMENT_DEPTH: usize = 100;
 pub const TASKS: usize = 10_000;
 /// Depth to which tasks may be nested.
 pub const TASK_DEPTH: usize = 20;
+/// Extensions of a workflow.
+pub const EXTENSIONS: usize = 50;
 /// Functions that call functions: how many may be around one.
 pub const FUNCTION_DEPTH: usize = 10;
 /// Workflows that run workflows: how many may be around one.

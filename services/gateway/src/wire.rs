@@ -15,7 +15,9 @@ pub use cloud_event::{PublishedEvent, PublishedEvents, Signal, Signalled};
 pub use collection::{Document, Hit, Hits, NewDocument, PendingDocument, Search};
 pub use dead_letter::{DeadLetter, DeadLetters, Message, Purged, Replay, ReplayError, Replays};
 pub use event::{AgentUsage, Deliverable, Event, Events, ExecutionUsage, Usage};
-pub use execution::{Execution, ExecutionSummary, Executions, Reason, Start, Started, Task};
+pub use execution::{
+    Execution, ExecutionSummary, Executions, ParentTask, Reason, Start, Started, Task,
+};
 pub use time_travel::{
     DiffSide, ExecutionCheck, ExecutionDiff, ExecutionReplay, Fork, Origin, TaskDifference,
     VersionDifference, WorkflowCheck,

@@ -15,29 +15,48 @@ use crate::Error;
 const ROUNDS: usize = 8;
 /// How much one workflow may need.
 const LIMIT: usize = 100;
-/// How long the tool service may take for one of them.
+/// Bytes of what is fetched, as often as it is used.
+const BYTES: usize = 4 << 20;
+/// How long it may take to fetch everything.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The definition with everything in it that it needs.
 pub(crate) async fn pinned(bus: &Bus, definition: Definition) -> Result<Definition, Error> {
-    let mut definition = definition;
-    let mut known = HashMap::new();
-    for _ in 0..ROUNDS {
-        if definition.externals().is_empty() {
-            return Ok(definition);
+    let Some(first) = definition.externals().first().cloned() else { return Ok(definition) };
+    match tokio::time::timeout(DEADLINE, complete(bus, definition)).await {
+        Ok(pinned) => pinned,
+        Err(_elapsed) => {
+            let seconds = DEADLINE.as_secs();
+            Err(told(&first, &format!("with all others it took longer than {seconds} s")))
         }
-        let mut document = definition.document().clone();
+    }
+}
+
+async fn complete(bus: &Bus, mut definition: Definition) -> Result<Definition, Error> {
+    let mut known = HashMap::new();
+    let mut bytes = 0;
+    for _ in 0..ROUNDS {
         let secrets: Vec<String> = definition.references().secrets.keys().cloned().collect();
+        let mut document = definition.document().clone();
         for external in definition.externals() {
-            let content = match known.get(&external.uri) {
-                Some(content) => Value::clone(content),
+            let (content, size) = match known.get(&external.uri) {
+                Some(fetched) => <(Value, usize)>::clone(fetched),
                 None if known.len() < LIMIT => fetch(bus, external, &secrets).await?,
                 None => return Err(told(external, &format!("a workflow needs {LIMIT} at most"))),
             };
-            known.insert(external.uri.clone(), content.clone());
+            bytes += size;
+            if bytes > BYTES {
+                let reason =
+                    format!("with it the workflow has more than {BYTES} bytes from outside");
+                return Err(told(external, &reason));
+            }
+            known.insert(external.uri.clone(), (content.clone(), size));
             external.pin(&mut document, content).map_err(Error::Problems)?;
         }
         definition = Definition::from_json(document).map_err(Error::Problems)?;
+        if definition.externals().is_empty() {
+            return Ok(definition);
+        }
     }
     match definition.externals().first() {
         None => Ok(definition),
@@ -48,7 +67,12 @@ pub(crate) async fn pinned(bus: &Bus, definition: Definition) -> Result<Definiti
     }
 }
 
-async fn fetch(bus: &Bus, external: &External, secrets: &[String]) -> Result<Value, Error> {
+/// What is there, and its size in bytes.
+async fn fetch(
+    bus: &Bus,
+    external: &External,
+    secrets: &[String],
+) -> Result<(Value, usize), Error> {
     let request = FetchResourceRequest {
         uri: external.uri.clone(),
         authentication: external.authentication.clone().map(JsonObject::wrap),
@@ -56,7 +80,10 @@ async fn fetch(bus: &Bus, external: &External, secrets: &[String]) -> Result<Val
     };
     let resource = bus.request_within(&request, DEADLINE).await;
     let resource = resource.map_err(|fault| told(external, &fault.message))?;
-    external.read(&resource.text).map_err(Error::Problems)
+    let content = external.read(&resource.text).map_err(Error::Problems)?;
+    // Aliases are unfolded: it may be larger than its text.
+    let size = content.to_string().len();
+    Ok((content, size))
 }
 
 /// Why something cannot become a part of the workflow.

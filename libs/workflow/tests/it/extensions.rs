@@ -202,6 +202,8 @@ fn extensions_that_say_nonsense_are_refused() {
         assert!(told.contains(expected), "{told}");
     };
     refused("{before: []}", "/use/extensions/0/x/extend: `extend` is missing");
+    let many = "{extend: all}\n  - x: ".repeat(60) + "{extend: all}";
+    refused(&many, "/use/extensions: there are 61, 50 at most");
     refused("{extend: http}", "/use/extensions/0/x/extend: `http` cannot be extended");
     refused("{extend: all, befor: []}", "`befor` is not supported in an extension");
     refused("{extend: all, when: '$item'}", "/use/extensions/0/x/when");

@@ -82,6 +82,20 @@ pub struct Execution {
     /// Where it comes from; only of a fork.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork: Option<Origin>,
+    /// The task that runs it; only where another execution does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentTask>,
+}
+
+/// The task of another execution that runs this one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ParentTask {
+    /// The other execution.
+    pub execution_id: String,
+    /// The task there.
+    pub task: String,
+    /// Whether the task waits for the end.
+    pub waits: bool,
 }
 
 /// Executions, those that began last first.
@@ -132,6 +146,9 @@ pub struct Task {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<DateTime<Utc>>,
+    /// The execution that it runs; only of a task that runs a workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child_execution_id: Option<String>,
 }
 
 impl Execution {
@@ -160,6 +177,11 @@ impl From<contract::ExecutionState> for Execution {
             tasks: state.tasks.into_iter().map(Task::from).collect(),
             started_at: when(state.started_at.as_ref()),
             ended_at: when(state.ended_at.as_ref()),
+            parent: state.parent.map(|parent| ParentTask {
+                execution_id: parent.execution_id,
+                task: parent.task,
+                waits: !parent.detached,
+            }),
             fork: state.fork.map(Origin::from),
         }
     }
@@ -194,6 +216,7 @@ impl From<contract::TaskState> for Task {
             name: state.name,
             kind: state.kind,
             status: state.status,
+            child_execution_id: some(state.child_execution_id),
             attempt: state.attempt,
             started_at: when(state.started_at.as_ref()),
             ended_at: when(state.ended_at.as_ref()),

@@ -8,11 +8,13 @@ use super::History;
 use crate::Error;
 use crate::domain::state::word;
 use crate::executions::Executions;
+use crate::externals;
 
 impl Executions {
     /// Compares a document with what every execution of its name that runs has done so far.
     pub(crate) async fn check_version(&self, source: &str) -> Result<WorkflowCheck, Error> {
         let new = Definition::parse(source).map_err(Error::Problems)?;
+        let new = externals::pinned(self.bus(), new).await?;
         let default = self.definitions().find(new.name(), "").await?;
         let mut executions = Vec::new();
         let mut request =

@@ -5,7 +5,7 @@ use muster_contracts::{Code, Json};
 use muster_testkit::eventually;
 use serde_json::{Value, json};
 
-use crate::{LONG, World, workflow};
+use crate::{LONG, World, serve, workflow};
 
 /// Registers a workflow with these tasks.
 async fn register(world: &World, name: &str, tasks: &str) {
@@ -151,4 +151,29 @@ async fn a_fan_out_of_children_loses_and_doubles_none_of_them() {
     assert_eq!(state.output, Some(Json(Value::Array(expected))), "{state:?}");
     let calls = world.calls.lock().unwrap().clone();
     assert_eq!((calls.len(), calls.values().max()), (20, Some(&1)));
+}
+
+#[tokio::test]
+async fn a_crash_at_any_moment_loses_and_doubles_no_child() {
+    let mut world = World::new().await;
+    register(&world, "sub", "- ask: {call: agent, with: {agent: a, input: '${ .n }'}}").await;
+    let tasks = "
+- one: {run: {workflow: {namespace: test, name: sub, version: latest, input: {n: '${ .n }'}}}}
+- two: {run: {workflow: {namespace: test, name: sub, version: latest, input: {n: '${ .echo + 100 }'}}}}
+";
+    let definition = world.put(&workflow("w", tasks)).await.unwrap();
+    for n in 0..24 {
+        world.start(&format!("e{n}"), &definition, json!({ "n": n })).await;
+        if n % 8 == 4 {
+            world.service.take().unwrap().crash();
+            world.service = Some(serve(&world.nats));
+        }
+    }
+    for n in 0..24 {
+        let state = world.ended(&format!("e{n}")).await;
+        assert_eq!(state.output, Some(Json(json!({ "echo": n + 100 }))), "{state:?}");
+    }
+    let calls = world.calls.lock().unwrap().clone();
+    assert_eq!((calls.len(), calls.values().max()), (48, Some(&1)));
+    assert!(world.bus.dead_letters().list(1).await.unwrap().is_empty());
 }

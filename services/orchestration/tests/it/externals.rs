@@ -12,7 +12,9 @@ pub(crate) async fn resource(
     request: FetchResourceRequest,
 ) -> Result<Resource, Fault> {
     *peers.calls.lock().unwrap().entry(request.uri.clone()).or_default() += 1;
-    let token = request.authentication.map(|policy| policy["bearer"]["token"].clone());
+    let token = request
+        .authentication
+        .and_then(|policy| policy.into_value().pointer("/bearer/token").cloned());
     let text = match request.uri.as_str() {
         "https://example.com/catalog/functions/double/1.0.0/function.yaml" => {
             assert_eq!(token, Some(json!("sesame")));
@@ -27,6 +29,9 @@ set: {doubled: '${ .n * 2 }'}
         }
         "https://example.com/loop2.yaml" => {
             "do: [{again: {call: 'https://example.com/loop.yaml'}}]"
+        }
+        "https://example.com/large.json" => {
+            return Ok(Resource { text: json!({ "enum": ["x".repeat(900_000)] }).to_string() });
         }
         "https://example.com/broken.yaml" => "set: [",
         other => return Err(Fault::new(Code::NotFound, format!("{other} answered 404"))),
@@ -79,6 +84,11 @@ async fn what_cannot_be_fetched_is_told_with_its_place() {
     assert!(told.contains("what https://example.com/broken.yaml answers"), "{told}");
     let told = refused("- a: {call: 'https://example.com/loop.yaml'}").await;
     assert!(told.contains("calls itself"), "{told}");
+    let many: String = (0..6)
+        .map(|n| format!("- a{n}: {{set: {{x: 1}}, output: {{schema: {{resource: {{endpoint: 'https://example.com/large.json'}}}}}}}}\n"))
+        .collect();
+    let told = refused(&many).await;
+    assert!(told.contains("more than 4194304 bytes from outside"), "{told}");
     let told = refused(
         "- a: {set: {x: 1}, output: {schema: {resource: {endpoint: 'https://example.com/none'}}}}",
     )

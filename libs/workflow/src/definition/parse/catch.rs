@@ -139,7 +139,9 @@ impl Parser<'_> {
         let pointer = at(&pointer, kind);
         let options = self.object(options, &pointer, "a backoff")?;
         if let Some(option) = options.keys().next() {
-            let message = format!("`{option}` is not supported; a backoff has no options: {{}}");
+            let message = format!(
+                "`{option}` is not supported: the DSL has no options for a backoff, write {{}}"
+            );
             self.problem(at(&pointer, option), message);
         }
         Some(backoff)

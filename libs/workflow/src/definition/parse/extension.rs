@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::task::single;
 use super::{Object, Parser, at, is};
+use crate::limits;
 use crate::model::{Extension, Kind, Node, NodeId};
 
 /// What an extension may extend: the types of tasks, `composite` for those that hold tasks, `all`.
@@ -29,6 +30,10 @@ impl Parser<'_> {
             let message = format!("`extensions` must be a list, not {}", is(value));
             return self.problem("/use/extensions", message);
         };
+        if items.len() > limits::EXTENSIONS {
+            let (count, limit) = (items.len(), limits::EXTENSIONS);
+            return self.problem("/use/extensions", format!("there are {count}, {limit} at most"));
+        }
         for (index, item) in items.iter().enumerate() {
             let pointer = format!("/use/extensions/{index}");
             let Some((name, extension)) = single(item) else {

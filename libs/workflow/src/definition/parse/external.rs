@@ -127,6 +127,11 @@ impl Parser<'_> {
     }
 
     fn need(&mut self, need: Need, pointer: &str, uri: String, authentication: Option<Value>) {
+        // A function is needed once, wherever it is called.
+        let is_function = need != Need::Schema;
+        if is_function && self.externals.iter().any(|known| known.need == need) {
+            return;
+        }
         let pointer = pointer.to_owned();
         self.externals.push(External { pointer, need, uri, authentication });
     }
