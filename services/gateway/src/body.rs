@@ -16,6 +16,8 @@ use crate::error::{Error, Size};
 
 /// The largest body of most routes.
 pub(crate) const LIMIT: usize = 1 << 20;
+/// The largest input of an execution: a message has as much, and says more.
+pub(crate) const INPUT_LIMIT: usize = 10 << 20;
 /// The largest document.
 pub(crate) const DOCUMENT_LIMIT: usize = 8 << 20;
 
@@ -88,7 +90,8 @@ impl Payload {
     /// The body as what its type says it is.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let text = self.text()?;
-        let bounds = Bounds { bytes: DOCUMENT_LIMIT, values: usize::MAX, depth: MAX_DEPTH };
+        // Its size was bounded when it was read.
+        let bounds = Bounds { bytes: usize::MAX, values: usize::MAX, depth: MAX_DEPTH };
         let (format, value) = match self.media {
             Media::Yaml => ("YAML", muster_document::read(text, &bounds)),
             Media::Json | Media::Text => ("JSON", muster_document::read_json(text, &bounds)),
@@ -116,7 +119,15 @@ impl Payload {
 
 /// Reads a body that must be JSON.
 pub(crate) async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Error> {
-    Payload::read(request, &[Media::Json], LIMIT).await?.parse()
+    json_within(request, LIMIT).await
+}
+
+/// Reads a body that must be JSON, and has at most `limit` bytes.
+pub(crate) async fn json_within<T: DeserializeOwned>(
+    request: Request,
+    limit: usize,
+) -> Result<T, Error> {
+    Payload::read(request, &[Media::Json], limit).await?.parse()
 }
 
 /// Reads a body of any type.

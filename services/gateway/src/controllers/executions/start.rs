@@ -42,11 +42,12 @@ const READ_EVERY: Duration = Duration::from_secs(2);
     responses((status = 202, body = Started, description = "Started; `Location` is where its state is"),
         (status = 200, body = Execution, description = "Ended within the time that the client preferred to wait"),
         (status = 404, body = Problem, description = "There is no such workflow"),
+        (status = 413, body = Problem, description = "Larger than 10 MiB"),
         (status = 422, body = Problem, description = "The key belongs to another request")))]
 pub(crate) async fn start(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let wait = wait(request.headers());
     let key = key(request.headers())?;
-    let start: Start = body::json(request).await?;
+    let start: Start = body::json_within(request, body::INPUT_LIMIT).await?;
     if start.workflow.is_empty() {
         return Err(Error::invalid("`workflow` is empty, but it must be the name of a workflow"));
     }
