@@ -2,6 +2,8 @@
 
 mod forked;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -128,7 +130,31 @@ pub fn effects(facts: &[Fact]) -> Vec<Effect> {
     // of a fork, too.
     let fork = facts.iter().rposition(|fact| matches!(fact, Fact::ExecutionForked { .. }));
     let own = facts.iter().skip(fork.unwrap_or(0));
-    own.flat_map(|fact| asked_anew(fact).iter().chain([fact])).filter_map(effect).collect()
+    let effects = own.flat_map(|fact| asked_anew(fact).iter().chain([fact])).filter_map(effect);
+    without_brief_listeners(effects.collect())
+}
+
+/// A task that begins and ends to listen in one transition is never registered: its two effects
+/// would be on their way at the same time.
+fn without_brief_listeners(mut effects: Vec<Effect>) -> Vec<Effect> {
+    let ends = |effect: &Effect| match effect {
+        Effect::StopListening { task, .. } => Some(task.clone()),
+        _ => None,
+    };
+    let ended: BTreeSet<String> = effects.iter().filter_map(ends).collect();
+    if ended.is_empty() {
+        return effects;
+    }
+    let begins = |effect: &Effect| match effect {
+        Effect::Listen { task, .. } if ended.contains(task) => Some(task.clone()),
+        _ => None,
+    };
+    let brief: BTreeSet<String> = effects.iter().filter_map(begins).collect();
+    effects.retain(|effect| match effect {
+        Effect::Listen { task, .. } | Effect::StopListening { task, .. } => !brief.contains(task),
+        _ => true,
+    });
+    effects
 }
 
 fn asked_anew(fact: &Fact) -> &[Fact] {

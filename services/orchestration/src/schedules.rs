@@ -8,7 +8,7 @@ mod gathering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use muster_bus::{Bus, MessageId};
-use muster_contracts::workflow::v1::{ScheduleFired, StartExecution};
+use muster_contracts::workflow::v1::{JournalEntry, ScheduleFired, StartExecution};
 use muster_contracts::{Json, now, time};
 use muster_workflow::{Definition, Execution, Schedule};
 use serde_json::Value;
@@ -81,8 +81,13 @@ impl Schedules {
             }
             Some(Schedule::Times(times)) => times.next(entry.registered_at, Utc::now()),
             Some(Schedule::After(pause)) => {
+                let first = due_of(entry.registered_at, pause);
                 let old = Utc::now() - entry.registered_at > FIRST;
-                due_of(entry.registered_at, pause).filter(|_| !old)
+                match first.filter(|_| !old) {
+                    // Where it has begun, its end goes on with the schedule.
+                    Some(due) if self.has_begun(&execution_at(&entry.name, due)).await? => None,
+                    first => first,
+                }
             }
         };
         let fields = [("workflow", entry.name.as_str()), ("digest", entry.digest.as_str())];
@@ -90,6 +95,12 @@ impl Schedules {
             return Ok(());
         }
         self.set_timer(&entry.name, &entry.digest, first).await
+    }
+
+    async fn has_begun(&self, execution_id: &str) -> Result<bool, Error> {
+        let address =
+            JournalEntry { execution_id: execution_id.to_owned(), ..JournalEntry::default() };
+        Ok(self.bus.latest(&address).await?.is_some())
     }
 
     /// Ends the schedule of a version that is no longer the last.

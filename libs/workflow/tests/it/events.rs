@@ -317,9 +317,12 @@ fn a_signal_waits_for_the_task_that_listens() {
     assert!(driver.signal(2, event("paid", json!("second"), json!({}))));
     assert!(driver.signal(1, event("paid", json!("first"), json!({}))));
     driver.check_replay();
+    driver.told.clear();
     driver.fire();
     driver.check_replay();
+    // The branch that has its signal already is not registered at all.
     assert_eq!(driver.listening(), ["/do/1/both/fork/branches/0/approved"]);
+    assert!(!driver.told.iter().any(|effect| matches!(effect, Effect::StopListening { .. })));
     assert!(driver.signal(3, event("approved", json!(true), json!({}))));
     assert_eq!(*driver.output(), json!([[true], ["first"]]));
     assert!(!driver.signal(4, event("approved", json!(true), json!({}))));
