@@ -18,7 +18,7 @@ use crate::publishing::{command, operator};
 use crate::report::Report;
 use crate::timing::median;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// Messages of one round.
 const BACKLOG: usize = 20_000;
 /// What raw async-nats asks for at once.

@@ -12,8 +12,9 @@ use muster_testkit::NatsServer;
 use crate::report::Report;
 use crate::timing::{median, run};
 
-const ROUNDS: usize = 5;
-const TIME: Duration = Duration::from_millis(1200);
+const ROUNDS: usize = 15;
+/// Short and many rounds: what else the machine does then hits both alike.
+const TIME: Duration = Duration::from_millis(400);
 /// Publishers at the same time, and what the figure is called.
 const IN_FLIGHT: [(usize, &str); 2] =
     [(1, "publish_serial_vs_raw"), (256, "publish_pipelined_vs_raw")];
