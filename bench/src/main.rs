@@ -1,6 +1,6 @@
 //! `make bench`: what the bus costs against raw NATS and against HTTP, and how fast workflows run. Ratios come from one run on one machine.
 //!
-//! Words after `--` name what to measure (`requests`, `publishing`, `consuming`, `workflows`, `executions`, `tokens`); without any, everything is.
+//! Words after `--` name what to measure (`requests`, `publishing`, `consuming`, `workflows`, `executions`, `tokens`); without any, everything is, but for `waiting`, which takes minutes.
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
 mod consuming;
@@ -14,13 +14,15 @@ mod requests;
 mod timing;
 #[cfg(feature = "platform")]
 mod tokens;
+#[cfg(feature = "platform")]
+mod waiting;
 mod workflows;
 
 use report::Report;
 
 /// What can be measured, in the order in which it is.
 const ALL: &[&str] = if cfg!(feature = "platform") {
-    &["requests", "publishing", "consuming", "workflows", "executions", "tokens"]
+    &["requests", "publishing", "consuming", "workflows", "executions", "tokens", "waiting"]
 } else {
     &["requests", "publishing", "consuming", "workflows"]
 };
@@ -34,8 +36,9 @@ async fn main() -> anyhow::Result<()> {
         anyhow::bail!("{unknown:?} cannot be measured, only {}", ALL.join(", "));
     }
     let mut report = Report::default();
-    for name in ALL.iter().filter(|name| wanted.is_empty() || wanted.iter().any(|one| one == *name))
-    {
+    for name in ALL.iter().filter(|name| {
+        (wanted.is_empty() && **name != "waiting") || wanted.iter().any(|one| one == *name)
+    }) {
         measure(name, &mut report).await?;
     }
     println!("\n{}", report.table());
@@ -69,6 +72,11 @@ async fn measure(name: &str, report: &mut Report) -> anyhow::Result<()> {
         "tokens" => {
             println!("tokens from the model to the client …");
             tokens::measure(report).await
+        }
+        #[cfg(feature = "platform")]
+        "waiting" => {
+            println!("a hundred thousand executions that wait …");
+            waiting::measure(report).await
         }
         _ => Ok(()),
     }
