@@ -21,6 +21,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// Adds a figure that stands for itself.
+    #[cfg(feature = "platform")]
     pub(crate) fn add(&mut self, name: String, value: f64, unit: &'static str) {
         self.figures.push(Figure { name, value, unit, compared_to: None, ratio: None });
     }
