@@ -43,5 +43,7 @@ pub const VALUE_SIZE: u64 = 20 * 1024 * 1024;
 pub const OUTGOING_BYTES: u64 = 10 * 1024 * 1024 - 128 * 1024;
 /// Depth to which a value that an expression makes or reads may be nested.
 pub const VALUE_DEPTH: usize = 128;
+/// Bytes of each text of an error; what is longer is cut.
+pub const ERROR_BYTES: usize = 16 * 1024;
 /// Size of all facts of one step, in bytes, roughly; a workflow that makes more in one go faults.
 pub const TRANSITION_SIZE: u64 = 64 * 1024 * 1024;

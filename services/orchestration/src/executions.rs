@@ -70,7 +70,7 @@ struct Task<'a> {
 impl Executions {
     pub(crate) fn new(bus: Bus, definitions: Definitions, config: &Config) -> Self {
         // Each counts for its bytes, and for its share of the number that may be there at least: both are bounded.
-        let (bytes, share) = (config.hot_bytes, config.hot_bytes / config.hot);
+        let (bytes, share) = (config.hot_bytes, (config.hot_bytes / config.hot).max(1));
         let weigh = move |_id: &String, slot: &Slot| {
             let weight = slot.try_lock().map_or(0, |place| place.weight);
             u32::try_from(weight.max(share)).unwrap_or(u32::MAX)

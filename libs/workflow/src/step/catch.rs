@@ -14,7 +14,7 @@ impl Machine<'_> {
     /// Ends a run with an error, and the runs around it up to one that copes with it.
     pub(super) fn fault(&mut self, run: usize, error: Error) {
         let pointer = self.with_node(run, |node| node.pointer.clone()).unwrap_or_default();
-        let error = error.or_instance(&pointer);
+        let error = super::bounds::short(error.or_instance(&pointer));
         let mut run = run;
         loop {
             self.cancel_inside(run);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::arguments::Scope;
-use super::bounds::check_outgoing;
+use super::bounds::{check_outgoing, short};
 use super::{Machine, Move};
 use crate::execution::Detail;
 use crate::model::{Kind, NodeId, Then};
@@ -196,6 +196,7 @@ impl Machine<'_> {
     pub(super) fn fail(&mut self, error: Error) {
         self.cancel_inside(0);
         self.cancel_timers(0);
+        let error = short(error);
         self.emit(Fact::ExecutionFaulted { error, at: self.now });
     }
 

@@ -147,3 +147,25 @@ fn nesting_does_not_make_checking_slow() {
         if !right {}
     }
 }
+
+#[test]
+fn the_texts_of_errors_are_cut() {
+    let mut driver = Driver::start("- a: {call: tool, with: {tool: t}}", Value::Null);
+    let error = muster_workflow::Error::new(
+        muster_workflow::ErrorType::Communication,
+        "é".repeat(1_000_000),
+    );
+    driver.fail("/do/0/a", error);
+    assert_eq!(driver.error().detail.chars().count(), limits::ERROR_BYTES / 2 + 1);
+}
+
+#[test]
+fn what_goes_out_is_bounded_by_its_text() {
+    // A control character has six letters in JSON.
+    let input = json!({"text": "\u{1}".repeat(3_000_000)});
+    let call = "- a: {call: tool, with: {tool: t, arguments: {text: '${ .text }'}}}";
+    let driver = Driver::start(call, input.clone());
+    assert!(driver.error().detail.contains("what the call hands over has more than"));
+    let driver = Driver::start("- a: {set: {text: '${ .text }'}}", input);
+    assert!(driver.error().detail.contains("the workflow's output has more than"));
+}
