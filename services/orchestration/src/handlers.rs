@@ -3,6 +3,7 @@
 pub(crate) mod call;
 pub(crate) mod completion;
 pub(crate) mod control;
+pub(crate) mod dead_letter;
 pub(crate) mod definition;
 pub(crate) mod event;
 pub(crate) mod execution;

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::domain::lifecycle::Lifecycle;
 use crate::handlers::{
-    call, completion, control, definition, event, execution, lifecycle, time_travel,
+    call, completion, control, dead_letter, definition, event, execution, lifecycle, time_travel,
 };
 
 pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
@@ -50,7 +50,7 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         .on_with(inputs.clone(), event::delivered)
         .on_with(inputs.clone(), event::signalled)
         .on_with(inputs.clone(), event::due)
-        .on_with(inputs, completion::dead_letter)
+        .on_with(inputs, dead_letter::dead_letter)
         .on(call::requested);
     match told {
         Lifecycle::Off => routes,

@@ -2,16 +2,14 @@
 
 use muster_bus::Delivery;
 use muster_contracts::agent::v1::{
-    AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
+    AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed,
 };
-use muster_contracts::dead_letter::v1::DeadLetter;
 use muster_contracts::tool::v1::{
-    ToolExecutionCancelled, ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
+    ToolExecutionCancelled, ToolExecutionCompleted, ToolExecutionFailed,
 };
-use muster_contracts::workflow::v1::{CallCompleted, CallRequested, TimerFired};
-use muster_contracts::{Addressed, Code, Json};
+use muster_contracts::workflow::v1::{CallCompleted, TimerFired};
+use muster_contracts::{Code, Json};
 use muster_workflow::Input;
-use serde_json::Value;
 
 use crate::Error;
 use crate::app::App;
@@ -97,30 +95,6 @@ pub(crate) async fn call_completed(app: App, event: Delivery<CallCompleted>) -> 
 pub(crate) async fn timer_fired(app: App, event: Delivery<TimerFired>) -> Result<(), Error> {
     app.executions
         .give(&event.execution_id, &event.id, &Input::TimerFired { timer: event.timer.clone() })
-        .await
-}
-
-/// A command that nobody could handle fails its task: an execution must not wait for ever.
-pub(crate) async fn dead_letter(app: App, letter: Delivery<DeadLetter>) -> Result<(), Error> {
-    let commands =
-        [AgentExecutionRequested::SUBJECT, ToolExecutionRequested::SUBJECT, CallRequested::SUBJECT];
-    // It may be compressed, or lie in the object store.
-    let command = app.bus.dead_letters().original(&letter).await;
-    let body: Value = serde_json::from_slice(&command.body).unwrap_or_default();
-    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-    let (execution_id, task) = (text("execution_id"), text("task"));
-    if !commands.contains(&letter.subject.as_str()) || execution_id.is_empty() || task.is_empty() {
-        return Ok(());
-    }
-    let error = standard_error(
-        code(&letter.code),
-        &format!(
-            "{} could not be handled after {} tries: {}",
-            letter.subject, letter.deliveries, letter.reason
-        ),
-    );
-    app.executions
-        .give(execution_id, &letter.id, &Input::Failed { task: task.to_owned(), error })
         .await
 }
 
