@@ -134,6 +134,13 @@ impl<'d> Comparison<'d> {
     }
 
     fn begun(&mut self, position: u64, task: &str, pointer: &str, (name, parent): (&str, &str)) {
+        if pointer.starts_with("/use/") {
+            // What stands there is compared as a whole, where something that has begun names it.
+            if let Some(own) = self.own.pointer(pointer) {
+                texts(own, &mut self.texts);
+            }
+            return;
+        }
         let around = self.places.get(parent).cloned().unwrap_or_default();
         let Some((list, index)) = list_of(pointer) else { return };
         let list_there = around
@@ -254,7 +261,7 @@ impl<'d> Comparison<'d> {
         for (section, named) in own.into_iter().flatten() {
             for (name, value) in named.as_object().into_iter().flatten() {
                 let there = entries(other, section).and_then(|entries| entries.get(name));
-                if there != Some(value) && self.texts.contains(name.as_str()) {
+                if there != Some(value) && self.names(name) {
                     changed.push((
                         format!("/use/{}/{}", escape(section), escape(name)),
                         there.is_some(),
@@ -262,11 +269,25 @@ impl<'d> Comparison<'d> {
                 }
             }
         }
+        let extensions =
+            |of: Option<&'d Map<String, Value>>| of.and_then(|of| of.get("extensions"));
+        if extensions(own) != extensions(other) {
+            let message = "the workflow's extensions, which are around its tasks, are other ones";
+            self.add(1, "", "/use/extensions".to_owned(), (Change::Changed, message.to_owned()));
+        }
         for (pointer, is_there) in changed {
             let what = if is_there { "is another one" } else { "is not there" };
             let message = format!("a task that has begun may use it, and it {what}");
             self.add(1, "", pointer, (Change::Changed, message));
         }
+    }
+
+    /// Whether something that has begun says this name; a function of a catalogue is said as
+    /// `name:version@catalogue`.
+    fn names(&self, name: &str) -> bool {
+        let in_catalogue =
+            |text: &&str| text.strip_suffix(name).is_some_and(|rest| rest.ends_with('@'));
+        self.texts.contains(name) || self.texts.iter().any(in_catalogue)
     }
 
     fn add(

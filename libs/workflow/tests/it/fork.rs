@@ -1,11 +1,15 @@
 //! Going on as another execution: what is asked anew, what is changed, and what is refused.
 
+use std::collections::VecDeque;
+
 use muster_workflow::{
     Changes, Effect, Execution, Fact, Fork, ForkError, Input, Status, effects, step,
 };
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::driver::{Driver, definition, document, noon};
+use crate::replay::{answer, run, task, written};
 
 const TASKS: &str = "
 - one: {call: tool, with: {tool: t, arguments: {n: '${ .n }'}}, export: {as: '{one: .}'}}
@@ -48,7 +52,7 @@ fn in_the_fork() -> Driver {
     driver
 }
 
-fn answer(execution: &mut Execution, task: &str, output: Value) {
+fn complete(execution: &mut Execution, task: &str, output: Value) {
     let input = Input::Completed { task: task.to_owned(), output };
     assert!(!execution.advance(&input, noon()).is_empty(), "{task}");
 }
@@ -71,7 +75,7 @@ fn what_was_in_flight_is_asked_anew_and_nothing_else() {
     // Set for an hour, of which a quarter was over.
     assert_eq!(*at, noon() + chrono::TimeDelta::days(1) + chrono::TimeDelta::minutes(45));
     assert_eq!(execution.origin().map(|origin| origin.position), Some(2));
-    answer(&mut execution, "/do/1/both/fork/branches/0/ask", json!("answer"));
+    complete(&mut execution, "/do/1/both/fork/branches/0/ask", json!("answer"));
     let timer = timer.clone();
     execution.advance(&Input::TimerFired { timer }, noon());
     assert_eq!(execution.status(), Status::Completed);
@@ -131,7 +135,7 @@ fn a_changed_context_is_seen_by_all_that_was_in_flight() {
         _ => None,
     });
     assert_eq!(called, Some(json!("changed")));
-    answer(&mut execution, "/do/1/both/fork/branches/0/ask@2", json!("answer"));
+    complete(&mut execution, "/do/1/both/fork/branches/0/ask@2", json!("answer"));
     assert_eq!(execution.in_flight(), ["/do/1/both/fork/branches/1/nap@2"]);
 }
 
@@ -198,4 +202,57 @@ fn the_pause_before_a_retry_and_a_loop_are_gone_on_with() {
     assert_eq!(execution.in_flight(), [format!("{ask}@2")]);
     let answered = Input::Completed { task: format!("{ask}@2"), output: json!(1) };
     assert!(!step(&execution, &answered, noon()).is_empty());
+}
+
+/// How an execution ended, whatever its id and in whatever order its tasks ran.
+fn ended(execution: &Execution) -> (Status, Option<Value>, Option<String>, Vec<String>) {
+    let mut tasks: Vec<_> =
+        execution.tasks().map(|task| format!("{} {:?}", task.task, task.status)).collect();
+    tasks.sort();
+    let error = execution.error().map(ToString::to_string);
+    (execution.status(), execution.output().cloned(), error, tasks)
+}
+
+/// Answers everything that the fork asks for, as it was answered in its origin, up to its end.
+fn go_on(mut execution: Execution, asked: Vec<Effect>) -> Execution {
+    let mut open: VecDeque<Effect> = asked.into();
+    while let Some(effect) = open.pop_front() {
+        let input = match effect {
+            Effect::Call { task, arguments, .. } => answer(&task, &arguments),
+            Effect::SetTimer { timer, .. } => Input::TimerFired { timer },
+            _ => continue,
+        };
+        // A timer that was cancelled meanwhile changes nothing.
+        let facts = execution.advance(&input, noon());
+        open.extend(effects(&facts));
+    }
+    execution
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn from_every_transition_an_unchanged_fork_comes_to_the_same_end(
+        tasks in prop::collection::vec(task(), 1..5),
+        choices in prop::collection::vec(any::<usize>(), 64),
+    ) {
+        let text = written(&tasks);
+        let mut choices = choices.into_iter().cycle();
+        let origin = run(&text, |_| choices.next().unwrap_or(0), false);
+        for (position, (_, at, length)) in origin.history.iter().enumerate().skip(1) {
+            let fork = Fork {
+                origin: "execution-1",
+                position: position as u64,
+                copied: &origin.journal[..*length],
+                at: *at,
+                changes: &Changes::default(),
+            };
+            let definition = origin.execution.definition().clone();
+            let (execution, own) = Execution::forked("execution-2", definition, &fork, noon()).unwrap();
+            let facts: Vec<Fact> = fork.copied.iter().chain(&own).cloned().collect();
+            let forked = go_on(execution, effects(&facts));
+            prop_assert_eq!(ended(&forked), ended(&origin.execution), "forked at {}: {}", position, &text);
+        }
+    }
 }

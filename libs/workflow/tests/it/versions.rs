@@ -104,3 +104,32 @@ do: [careful: {{try: [ask: {{call: tool, with: {{tool: t}}}}], catch: {{retry: p
     let pointers: Vec<&str> = found.iter().map(|found| found.pointer.as_str()).collect();
     assert_eq!(pointers, ["/use/retries/patient"]);
 }
+
+#[test]
+fn functions_catalogs_and_extensions_are_compared_where_they_are_used() {
+    let text = |used: &str, unused: &str, before: &str| {
+        format!(
+            "document: {{dsl: '1.0.3', namespace: tests, name: example, version: '1.0.0'}}
+use:
+  functions:
+    used: {{set: {{n: {used}}}}}
+    unused: {{set: {{n: {unused}}}}}
+  extensions:
+  - logging: {{extend: wait, before: [{{log: {{set: {{n: {before}}}}}}}]}}
+do: [first: {{call: used}}, second: {{wait: PT1S}}]\n"
+        )
+    };
+    let driver = Driver::start_document(&text("1", "1", "1"), json!({}));
+    let check = |text: &str, expected: &[&str]| {
+        let found = differences(
+            driver.execution.definition(),
+            &definition(text),
+            [driver.journal.as_slice()],
+        );
+        let pointers: Vec<&str> = found.iter().map(|found| found.pointer.as_str()).collect();
+        assert_eq!(pointers, expected, "{text}");
+    };
+    check(&text("1", "2", "1"), &[]);
+    check(&text("2", "1", "1"), &["/use/functions/used"]);
+    check(&text("1", "1", "2"), &["/use/extensions"]);
+}

@@ -31,6 +31,33 @@ async fn a_valid_workflow_is_called_valid_and_a_wrong_one_by_every_error() {
 }
 
 #[tokio::test]
+async fn every_problem_of_a_file_is_told_with_line_and_column_for_people_and_for_programs() {
+    let bad =
+        WORKFLOW.replace("set: {hello: world}", "set: {hello: 'dear ${ .name }'}, then: away");
+    let folder = folder_with(&[("good.yaml", WORKFLOW), ("bad.yaml", &bad)]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let told = Muster::run(&["validate", &path("bad.yaml")]).await;
+    told.failed(
+        1,
+        &[
+            "bad.yaml:3:18: error /do/0/greet/set/hello: ",
+            "bad.yaml:3:45: error /do/0/greet/then: `away`",
+        ],
+    );
+    let told = Muster::run(&["validate", "--json", &path("good.yaml"), &path("bad.yaml")]).await;
+    told.failed(
+        1,
+        &[
+            "\"workflow\": {",
+            "\"name\": \"one\"",
+            "\"pointer\": \"/do/0/greet/then\"",
+            "\"line\": 3",
+            "\"column\": 45",
+        ],
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_work_is_told_before_anything_is_started() {
     let folder = folder_with(&[
         ("workflow.yaml", WORKFLOW),

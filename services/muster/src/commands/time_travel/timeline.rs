@@ -19,7 +19,8 @@ pub(super) fn told(fact: &Value) -> String {
     let shown = ["task", "timer", "type", "at", "pointer", "name", "parent", "kind"];
     let mut rest: Vec<String> = Vec::new();
     for (name, value) in fact.as_object().into_iter().flatten() {
-        if !shown.contains(&name.as_str()) && !(name == "attempt" && value == 1) {
+        let goes_without_saying = name == "attempt" && value == 1;
+        if !goes_without_saying && !shown.contains(&name.as_str()) {
             rest.push(format!("{name}: {}", short(Some(value))));
         }
     }
