@@ -11,6 +11,8 @@ use serde_json::Value;
 const BEGIN: char = '\u{FDD0}';
 const END: char = '\u{FDD1}';
 const BETWEEN: char = '\u{FDD2}';
+/// The first byte of each of them in UTF-8.
+const FIRST_BYTE: u8 = 0xEF;
 /// What stands for a character of a mark in data from outside.
 const REPLACEMENT: &str = "\u{FFFD}";
 
@@ -58,7 +60,8 @@ fn first(text: &str) -> Option<(&str, &str, &str)> {
 
 /// Whether a text has a mark, or a part of one.
 pub fn is_text_marked(text: &str) -> bool {
-    text.contains([BEGIN, END, BETWEEN])
+    // Few texts have this byte, and it is found much faster than the characters that begin with it.
+    text.as_bytes().contains(&FIRST_BYTE) && text.contains([BEGIN, END, BETWEEN])
 }
 
 /// Whether a text somewhere in a value has a mark, or a part of one.

@@ -28,15 +28,19 @@ pub(super) fn check_call(function: Function, arguments: &Value) -> Result<(), Er
 /// only requests to servers outside have it replaced.
 fn inward(function: Function, arguments: &Value) -> Result<(), Error> {
     text(function, arguments, &format!("/{}", crate::definition::naming_argument(function)))?;
-    if marks::is_marked(arguments) {
-        let detail = format!(
-            "the arguments of call: {} hold a secret, but only calls of servers outside, such as \
-             call: http, can use secrets",
-            function.name()
-        );
-        return Err(Error::new(ErrorType::Configuration, detail));
+    no_secrets(arguments, &format!("the arguments of call: {}", function.name()))
+}
+
+/// Nothing but a request to a server outside gets a secret's mark.
+pub(super) fn no_secrets(value: &Value, what: &str) -> Result<(), Error> {
+    if !marks::is_marked(value) {
+        return Ok(());
     }
-    Ok(())
+    let detail = format!(
+        "{what} hold a secret, but only calls of servers outside, such as call: http, can use \
+         secrets"
+    );
+    Err(Error::new(ErrorType::Configuration, detail))
 }
 
 fn text(function: Function, arguments: &Value, pointer: &str) -> Result<(), Error> {

@@ -51,6 +51,7 @@ impl Machine<'_> {
         };
         if let Fact::ChildRequested { input, .. } = &fact {
             super::bounds::check_outgoing(input, "the input of the workflow to run")?;
+            super::call::no_secrets(input, "the data for the workflow to run")?;
         }
         self.emit(fact);
         if !child.wait {

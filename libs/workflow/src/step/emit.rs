@@ -36,6 +36,7 @@ impl Machine<'_> {
         }
         let event = Value::Object(ordered(event));
         super::bounds::check_outgoing(&event, "the event")?;
+        super::call::no_secrets(&event, "the attributes of the event")?;
         self.emit(Fact::EventEmitted { task: self.key(run), event: event.clone() });
         Ok(event)
     }

@@ -266,6 +266,14 @@ fn a_secret_is_not_computed_with_and_goes_outside_only() {
             "{call: agent, with: {agent: a, input: '${ $secrets.api }'}}",
             "call: agent hold a secret",
         ),
+        (
+            "{run: {workflow: {namespace: a, name: b, version: latest, input: '${ [$secrets.api] }'}}}",
+            "workflow to run hold a secret",
+        ),
+        (
+            "{emit: {event: {with: {source: 'https://a', type: b, data: '${ $secrets.api }'}}}}",
+            "event hold a secret",
+        ),
     ] {
         let driver = Driver::start_document(&with_secrets(&format!("- a: {task}")), json!({}));
         assert!(driver.error().detail.contains(part), "{task}: {}", driver.error());
