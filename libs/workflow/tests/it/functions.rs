@@ -85,6 +85,7 @@ fn functions_that_call_themselves_or_hide_others_are_refused() {
     refused("{f: {call: g}, g: {call: f}}", "/use/functions/g/call: the function `f` calls itself");
     refused("{f: {set: {a: 1}}, http: {set: {a: 1}}}", "`http` is a function of the runtime");
     refused("{f: {set: {}}}", "/use/functions/f/set");
+    refused("{f: {set: {a: 1}, then: f}}", "/use/functions/f/then: `f` is neither");
     refused("{g: {set: {a: 1}}}", "/do/0/a/call: `call: f` is not supported");
     let chain: Vec<String> = (0..12)
         .map(|n| format!("f{n}: {{call: f{}}}", n + 1))

@@ -135,7 +135,7 @@ impl<'d> Parser<'d> {
         let value = self.defined_function(name)?;
         self.functions.insert(name.to_owned(), Function::Open);
         let pointer = at("/use/functions", name);
-        let place = Place { owner: "", pointer, name, position: 0, names: &[name] };
+        let place = Place { owner: "", pointer, name, position: 0, names: &[] };
         // It sees its arguments and nothing of who calls it.
         let scope = std::mem::take(&mut self.scope);
         let depth = std::mem::replace(&mut self.depth, 1);
