@@ -61,7 +61,7 @@ impl Machine<'_> {
     }
 
     /// Whether a run waits for the end of a workflow that it started.
-    pub(super) fn awaits_child(&self, run: usize) -> bool {
+    pub(super) fn waits_for_child(&self, run: usize) -> bool {
         *self.detail(run) == Detail::Call
             && self.with_node(run, |node| matches!(node.kind, Kind::Child(_))) == Some(true)
     }

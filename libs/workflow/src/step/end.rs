@@ -223,7 +223,7 @@ impl Machine<'_> {
     }
 
     pub(super) fn cancel_call(&mut self, run: usize) {
-        if self.awaits_child(run) {
+        if self.waits_for_child(run) {
             self.emit(Fact::ChildCancelled { task: self.key(run) });
         } else if *self.detail(run) == Detail::Call {
             self.emit(Fact::CallCancelled { task: self.key(run) });
