@@ -90,8 +90,9 @@ impl Payload {
     /// The body as what its type says it is.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let text = self.text()?;
-        // Its size was bounded when it was read.
-        let bounds = Bounds { bytes: usize::MAX, values: usize::MAX, depth: MAX_DEPTH };
+        // Also of what the aliases of YAML stand for, which the size of the body does not tell.
+        let bytes = DOCUMENT_LIMIT.max(self.bytes.len());
+        let bounds = Bounds { bytes, values: usize::MAX, depth: MAX_DEPTH };
         let (format, value) = match self.media {
             Media::Yaml => ("YAML", muster_document::read(text, &bounds)),
             Media::Json | Media::Text => ("JSON", muster_document::read_json(text, &bounds)),
