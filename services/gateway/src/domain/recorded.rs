@@ -1,7 +1,9 @@
 //! Recorded messages of an execution as the events that a client reads.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use muster_contracts::{agent::v1::RunEntry, llm::v1::Token, time, workflow::v1::JournalEntry};
+use muster_contracts::{
+    Json, agent::v1::RunEntry, llm::v1::Token, time, workflow::v1::JournalEntry,
+};
 use serde_json::{Map, Value, json};
 
 /// A step, and how the execution ended where the step is its end.
@@ -17,13 +19,26 @@ pub(crate) struct Step {
 pub(crate) fn of_workflow(entry: JournalEntry) -> Vec<Step> {
     let at = time(entry.at.as_ref());
     let execution_id = entry.execution_id;
+    // A fork begins with facts of another execution, whose times and whose ends are not its own.
+    let copied: Vec<DateTime<Utc>> = entry
+        .copied
+        .iter()
+        .flat_map(|copy| std::iter::repeat_n(time(copy.at.as_ref()), copy.facts as usize))
+        .take(entry.facts.len())
+        .collect();
     entry
         .facts
         .into_iter()
-        .map(|fact| {
+        .enumerate()
+        .map(|(index, fact)| {
             let fact = object(fact.0);
-            let end = end(&execution_id, at, &fact);
-            Step { data: step("workflow", at, fact, []), end }
+            match copied.get(index) {
+                Some(at) => Step { data: step("workflow", *at, fact, []), end: None },
+                None => {
+                    let end = end(&execution_id, at, &fact);
+                    Step { data: step("workflow", at, fact, []), end }
+                }
+            }
         })
         .collect()
 }
@@ -65,7 +80,10 @@ pub(crate) fn of_model(token: Token) -> Value {
 
 /// Whether one of the facts ends the execution, and at which index.
 pub(crate) fn end_index(entry: &JournalEntry) -> Option<usize> {
-    entry.facts.iter().position(|fact| status(fact.get("type").and_then(Value::as_str)).is_some())
+    let copied = entry.copied.iter().map(|copy| copy.facts as usize).sum();
+    let is_end = |fact: &Json| status(fact.get("type").and_then(Value::as_str)).is_some();
+    let mut own = entry.facts.iter().enumerate().skip(copied);
+    own.find(|(_, fact)| is_end(fact)).map(|(index, _)| index)
 }
 
 fn step<const N: usize>(
@@ -127,7 +145,7 @@ fn rfc3339(at: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_contracts::{Json, now};
+    use muster_contracts::{now, workflow::v1::CopiedTransition};
 
     fn entry(facts: &[Value]) -> JournalEntry {
         JournalEntry {
@@ -136,6 +154,30 @@ mod tests {
             facts: facts.iter().cloned().map(Json).collect(),
             ..JournalEntry::default()
         }
+    }
+
+    #[test]
+    fn the_end_of_what_a_fork_has_copied_is_not_its_own() {
+        let facts =
+            ["execution_started", "execution_faulted", "execution_retried", "execution_forked"];
+        let mut forked = entry(&facts.map(|kind| json!({"type": kind})));
+        let copy = |facts, seconds| CopiedTransition {
+            at: now(DateTime::from_timestamp(seconds, 0).unwrap()),
+            facts,
+            ..CopiedTransition::default()
+        };
+        forked.copied = vec![copy(2, 60), copy(1, 120)];
+        assert_eq!(end_index(&forked), None);
+        let steps = of_workflow(forked.clone());
+        assert!(steps.iter().all(|step| step.end.is_none()));
+        let times: Vec<_> = steps.iter().map(|step| step.data["at"].as_str().unwrap()).collect();
+        let expected = ["00:01:00", "00:01:00", "00:02:00", "00:00:00"];
+        assert!(
+            times.iter().zip(expected).all(|(at, expected)| at.contains(expected)),
+            "{times:?}"
+        );
+        forked.facts.push(Json(json!({"type": "execution_completed"})));
+        assert_eq!(end_index(&forked), Some(4));
     }
 
     #[test]
