@@ -106,16 +106,6 @@ pub enum Error {
     /// A file that is no exported execution.
     #[error("the file is no execution: {0}")]
     File(String),
-    /// A schedule waits for so many events that they cannot be kept.
-    #[error(
-        "the events that are to start the workflow {workflow:?} have {bytes} bytes so far, but may have 524288 and be 1000: let it start with fewer"
-    )]
-    TooManyEvents {
-        /// The workflow.
-        workflow: String,
-        /// How large they are.
-        bytes: usize,
-    },
     /// The execution's start is still on its way, or there is none.
     #[error("execution {0:?} has not begun")]
     NotBegun(String),
@@ -147,7 +137,6 @@ impl HasCode for Error {
             Self::UnknownAction(_)
             | Self::Position { .. }
             | Self::Fork(_)
-            | Self::TooManyEvents { .. }
             | Self::Changes(_)
             | Self::File(_) => Code::Invalid,
             Self::ExecutionTaken(_) => Code::Conflict,

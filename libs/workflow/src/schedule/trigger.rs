@@ -48,14 +48,34 @@ impl<'d> Trigger<'d> {
 
     /// Whether it wants this event, where each is for itself.
     pub fn wants(&self, event: &Value) -> bool {
-        self.gather(&[], event).is_some()
+        self.join(&[], event).is_some()
     }
 
-    /// Offers an event to those that were taken already, in their order. `None`: it is not wanted.
-    /// Otherwise whether it is one of the input, and whether the input is complete with it.
+    /// Adds an event to the sets of events that wait for others: to the first that wants it, which
+    /// is taken out when it is complete, or as a new set. So events that belong together find each
+    /// other in whatever order they come, and one that stays alone keeps no others from it.
     ///
     /// What is known follows from the events alone, so that they are all that must be kept.
-    pub fn gather(&self, taken: &[Value], event: &Value) -> Option<Gathered> {
+    pub fn gather(&self, open: &mut Vec<Vec<Value>>, event: &Value) -> Gathered {
+        let sets = open.iter().enumerate();
+        let joined = sets
+            .filter_map(|(place, set)| Some((place, self.join(set, event)?)))
+            .next()
+            .or_else(|| Some((open.len(), self.join(&[], event)?)));
+        let Some((place, input)) = joined else { return Gathered::Unwanted };
+        let mut set = if place < open.len() { open.remove(place) } else { Vec::new() };
+        set.push(event.clone());
+        match input {
+            Some(input) => Gathered::Complete { input, events: set },
+            None => {
+                open.insert(place, set);
+                Gathered::Waiting
+            }
+        }
+    }
+
+    /// Whether a set of events wants another one; then the input that is complete with it.
+    fn join(&self, taken: &[Value], event: &Value) -> Option<Option<Vec<Value>>> {
         let nowhere = Nowhere(Cell::new(limits::TRANSITION_STEPS));
         let correlations = expected(self.strategy, &Value::Null, &nowhere).ok()?;
         let mut progress = Progress { correlations, ..Progress::default() };
@@ -79,14 +99,23 @@ impl<'d> Trigger<'d> {
             }
             _ => progress.is_done(self.strategy),
         };
-        Some(Gathered { input: done.then_some(input) })
+        Some(done.then_some(input))
     }
 }
 
-/// An event was taken.
+/// What became of an event.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Gathered {
-    /// The input of the execution that starts, where nothing more is missing: the events in their
-    /// order, without those of `until`.
-    pub input: Option<Vec<Value>>,
+pub enum Gathered {
+    /// It is not wanted.
+    Unwanted,
+    /// It waits for others.
+    Waiting,
+    /// Nothing more is missing.
+    Complete {
+        /// The input of the execution that starts: the events in their order, without those that
+        /// only end the waiting.
+        input: Vec<Value>,
+        /// All events that were used up.
+        events: Vec<Value>,
+    },
 }

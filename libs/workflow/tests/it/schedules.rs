@@ -1,6 +1,6 @@
 //! Workflows that start by themselves, and what is wrong in what waits for events.
 
-use muster_workflow::{Definition, Schedule};
+use muster_workflow::{Definition, Gathered, Schedule};
 use serde_json::{Value, json};
 
 use crate::driver::document;
@@ -73,13 +73,10 @@ fn started(on: &str, events: &[Value]) -> Vec<Value> {
     let text = format!("{}schedule: {{on: {on}}}\n", document("- a: {wait: PT1S}"));
     let definition = Definition::parse(&text).unwrap();
     let Some(Schedule::Events(trigger)) = definition.schedule() else { panic!("{text}") };
-    let (mut taken, mut inputs) = (Vec::new(), Vec::new());
+    let (mut open, mut inputs) = (Vec::new(), Vec::new());
     for event in events {
-        let Some(gathered) = trigger.gather(&taken, event) else { continue };
-        taken.push(event.clone());
-        if let Some(input) = gathered.input {
+        if let Gathered::Complete { input, .. } = trigger.gather(&mut open, event) {
             inputs.push(Value::Array(input));
-            taken.clear();
         }
     }
     inputs
@@ -95,7 +92,11 @@ fn events_start_a_workflow_with_all_that_it_waits_for() {
     );
     assert_eq!(started("{any: [{with: {type: b}}]}", &[a(1), b(2)]), [json!([b(2)])]);
     let all = "{all: [{with: {type: a}, correlate: {n: {from: .data}}}, {with: {type: b}, correlate: {n: {from: .data}}}]}";
-    assert_eq!(started(all, &[a(1), b(2), a(2), b(1), b(7)]), [json!([a(1), b(1)])]);
+    let expected = [json!([b(2), a(2)]), json!([a(1), b(1)])];
+    assert_eq!(started(all, &[a(1), b(2), a(2), b(1), b(7)]), expected);
+    let pairs = "{all: [{with: {type: a}}, {with: {type: b}}]}";
+    let expected = [json!([a(1), b(1)]), json!([a(2), b(2)])];
+    assert_eq!(started(pairs, &[a(1), a(2), b(1), b(2)]), expected);
     let until = "{any: [{with: {type: a}}], until: {one: {with: {type: b}}}}";
     assert_eq!(started(until, &[a(1), a(2), b(3), b(4)]), [json!([a(1), a(2)]), json!([])]);
     let count = "{any: [{with: {type: a}}], until: length == 2}";

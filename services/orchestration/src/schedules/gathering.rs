@@ -1,9 +1,10 @@
 //! Events that start a workflow, where it takes several of them.
 
 use muster_bus::{Bucket, KvError, MessageId};
-use muster_workflow::{Schedule, Trigger};
+use muster_workflow::{Gathered, Schedule, Trigger};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tracing::warn;
 
 use super::Schedules;
 use crate::Error;
@@ -14,7 +15,7 @@ use crate::domain::due::execution_by;
 const TRIES: u32 = 16;
 /// Ids of events that have had their turn are known for so many events.
 const KNOWN: usize = 1_000;
-/// Events that one execution starts with, at most.
+/// Events that wait for others, at most.
 const EVENTS: usize = 1_000;
 /// Bytes of these events together: they are one value of the bucket.
 const BYTES: usize = 512 * 1024;
@@ -22,9 +23,9 @@ const BYTES: usize = 512 * 1024;
 /// What has come for a workflow so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Gathering {
-    /// Events of the execution that is to start next.
-    events: Vec<Value>,
-    /// Ids of events that were taken before these.
+    /// Sets of events that wait for others, the oldest first.
+    open: Vec<Vec<Value>>,
+    /// Ids of events that have been used up.
     known: Vec<String>,
     /// Executions that are to start: they stay here until their commands are published.
     due: Vec<Due>,
@@ -68,7 +69,7 @@ impl Schedules {
             let found = keys.get(&key).await?;
             let revision = found.as_ref().map(|found| found.revision);
             let mut gathering = found.map(|found| found.value).unwrap_or_default();
-            let changed = gathering.take(&entry.name, trigger, event)?;
+            let changed = gathering.take(&entry.name, trigger, event);
             let written = match revision {
                 _ if !changed => Ok(revision.unwrap_or_default()),
                 Some(revision) => keys.update(&key, &gathering, revision).await,
@@ -98,26 +99,46 @@ impl Schedules {
 
 impl Gathering {
     /// Takes an event, if it is wanted; true where that changed anything.
-    fn take(&mut self, workflow: &str, trigger: Trigger<'_>, event: &Value) -> Result<bool, Error> {
+    fn take(&mut self, workflow: &str, trigger: Trigger<'_>, event: &Value) -> bool {
         let id = id_of(event);
-        if self.known.contains(&id) || self.events.iter().any(|known| id_of(known) == id) {
-            return Ok(false);
+        let is_known = self.open.iter().flatten().any(|known| id_of(known) == id);
+        if is_known || self.known.contains(&id) {
+            return false;
         }
-        let Some(gathered) = trigger.gather(&self.events, event) else { return Ok(false) };
-        self.events.push(event.clone());
-        let Some(input) = gathered.input else {
-            let bytes = self.events.iter().map(|event| event.to_string().len()).sum::<usize>();
-            if bytes > BYTES || self.events.len() > EVENTS {
-                return Err(Error::TooManyEvents { workflow: workflow.to_owned(), bytes });
+        let (input, events) = match trigger.gather(&mut self.open, event) {
+            Gathered::Unwanted => return false,
+            Gathered::Waiting => {
+                self.bound(workflow);
+                return true;
             }
-            return Ok(true);
+            Gathered::Complete { input, events } => (input, events),
         };
-        self.known.extend(self.events.drain(..).map(|event| id_of(&event)));
+        self.known.extend(events.iter().map(id_of));
         let old = self.known.len().saturating_sub(KNOWN);
         self.known.drain(..old);
         let execution_id = execution_by(workflow, &id);
         self.due.push(Due { execution_id, input: Value::Array(input) });
-        Ok(true)
+        true
+    }
+
+    /// Gives up the oldest events that nothing has come to, where there are too many.
+    fn bound(&mut self, workflow: &str) {
+        let size = |set: &Vec<Value>| set.iter().map(|event| event.to_string().len()).sum();
+        let sizes: Vec<usize> = self.open.iter().map(size).collect();
+        let (mut bytes, mut events) =
+            (sizes.iter().sum::<usize>(), self.open.iter().map(Vec::len).sum::<usize>());
+        for size in sizes {
+            if bytes <= BYTES && events <= EVENTS {
+                return;
+            }
+            let given_up = self.open.remove(0);
+            (bytes, events) = (bytes - size, events - given_up.len());
+            warn!(
+                workflow,
+                events = given_up.len(),
+                "events that others were missing to are given up"
+            );
+        }
     }
 }
 
