@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use muster_bus::Routes;
 use muster_contracts::tool::v1::ToolExecutionRequested;
-use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest};
+use muster_contracts::workflow::v1::{
+    ExecutionState, GetExecutionRequest, GetWorkflowRequest, WorkflowDefinition,
+};
 use muster_contracts::{Code, Fault};
 use muster_testkit::{NatsServer, eventually};
 use serde_json::json;
@@ -19,11 +21,15 @@ async fn echo(_app: (), request: GetExecutionRequest) -> Result<ExecutionState, 
     Ok(ExecutionState { execution_id, ..Default::default() })
 }
 
+async fn too_large(_app: (), _request: GetWorkflowRequest) -> Result<WorkflowDefinition, Fault> {
+    Ok(WorkflowDefinition { name: noise(LARGEST), ..Default::default() })
+}
+
 #[tokio::test]
 async fn requests_and_replies_of_every_size_arrive_and_leave_nothing_behind() {
     let nats = NatsServer::start().await;
     let (server, client) = (connect(&nats, "orchestration").await, connect(&nats, "gateway").await);
-    let _serving = serve(&server, Routes::new(()).rpc(echo));
+    let _serving = serve(&server, Routes::new(()).rpc(echo).rpc(too_large));
     let ask = |execution_id: String| {
         let client = client.clone();
         async move { client.request(&GetExecutionRequest { execution_id }).await }
@@ -41,9 +47,13 @@ async fn requests_and_replies_of_every_size_arrive_and_leave_nothing_behind() {
         fault.message.starts_with("muster.workflow.v1.GetExecutionRequest has 10485"),
         "{fault}"
     );
-    let fault = ask(format!("give-{LARGEST}")).await.unwrap_err();
+    // What tells of a whole execution may be larger than other replies.
+    assert_eq!(ask(format!("give-{LARGEST}")).await.unwrap().execution_id.len(), LARGEST);
+    let request = GetWorkflowRequest { name: "prices".into(), ..Default::default() };
+    let fault = client.request(&request).await.unwrap_err();
     assert_eq!(fault.code, Code::Invalid);
-    assert!(fault.message.starts_with("muster.workflow.v1.ExecutionState has 10485"), "{fault}");
+    let expected = "muster.workflow.v1.WorkflowDefinition has 10485";
+    assert!(fault.message.starts_with(expected), "{fault}");
     let exchange = raw(&nats).await.get_object_store("EXCHANGE").await.unwrap();
     eventually(Duration::from_secs(10), "no object is left", || async {
         names(&exchange).await.is_empty()
