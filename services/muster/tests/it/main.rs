@@ -40,8 +40,8 @@ async fn every_problem_of_a_file_is_told_with_line_and_column_for_people_and_for
     told.failed(
         1,
         &[
-            "bad.yaml:3:18: error /do/0/greet/set/hello: ",
-            "bad.yaml:3:45: error /do/0/greet/then: `away`",
+            "bad.yaml:3:19: error /do/0/greet/set/hello: ",
+            "bad.yaml:3:46: error /do/0/greet/then: `away`",
         ],
     );
     let told = Muster::run(&["validate", "--json", &path("good.yaml"), &path("bad.yaml")]).await;
@@ -52,7 +52,7 @@ async fn every_problem_of_a_file_is_told_with_line_and_column_for_people_and_for
             "\"name\": \"one\"",
             "\"pointer\": \"/do/0/greet/then\"",
             "\"line\": 3",
-            "\"column\": 45",
+            "\"column\": 46",
         ],
     );
 }
