@@ -11,7 +11,7 @@ use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
 use jaq_core::path::{Opt, Part, Path};
 
 use super::natives::{
-    CHARGE, CONTAINS, INDEX, INDICES, LINK, MEASURE, NAMES, REGEX, SCATTER, SPREAD, TICK,
+    CHARGE, CONTAINS, INDEX, INDICES, INSERT, LINK, MEASURE, NAMES, REGEX, SCATTER, SPREAD, TICK,
 };
 use super::operators;
 
@@ -94,8 +94,10 @@ impl Guard {
         parts: Vec<StrPart<&'s str, Term<&'s str>>>,
     ) -> Term<&'s str> {
         let plain = parts.iter().all(|part| !matches!(part, StrPart::Term(_)));
+        // A format such as @html rewrites even a text; without one it is only copied.
+        let toll = if format.is_some() { CHARGE } else { INSERT };
         let part = |part| match part {
-            StrPart::Term(inner) => StrPart::Term(pipe(self.term(inner), call(CHARGE))),
+            StrPart::Term(inner) => StrPart::Term(pipe(self.term(inner), call(toll))),
             other => other,
         };
         let text = Term::Str(format, parts.into_iter().map(part).collect());

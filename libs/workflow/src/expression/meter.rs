@@ -111,6 +111,14 @@ impl<'a> Meter<'a> {
         self.spend(1 + size.values / 4 + size.bytes / 64)
     }
 
+    /// Pays for putting a value into a text: one that is a text is copied, others are written as JSON.
+    pub(super) fn insert(&self, value: &Val) -> Result<(), Exn<'a, Val>> {
+        match value {
+            Val::BStr(_) | Val::TStr(_) => self.measure(value),
+            _ => self.charge(value),
+        }
+    }
+
     /// Pays for work that makes a value of each letter, which takes far more room than the letter.
     pub(super) fn scatter(&self, value: &Val) -> Result<(), Exn<'a, Val>> {
         self.spend(1 + self.size(value)?.bytes / 16)

@@ -17,6 +17,7 @@ pub(super) const LINK: &str = "__link";
 pub(super) const MEASURE: &str = "__measure";
 pub(super) const CHARGE: &str = "__charge";
 pub(super) const SPREAD: &str = "__spread";
+pub(super) const INSERT: &str = "__insert";
 pub(super) const SCATTER: &str = "__scatter";
 pub(super) const INDEX: &str = "__index";
 pub(super) const CONTAINS: &str = "__contains";
@@ -98,6 +99,7 @@ fn ours() -> Vec<Fun<Guarded>> {
         toll!(MEASURE, Meter::measure),
         toll!(CHARGE, Meter::charge),
         toll!(SPREAD, Meter::spread),
+        toll!(INSERT, Meter::insert),
         toll!(SCATTER, Meter::scatter),
         toll!(INDEX, index),
         toll_with!(CONTAINS, contains),

@@ -111,6 +111,13 @@ fn text_works_as_in_jq() {
 }
 
 #[test]
+fn texts_of_ten_megabytes_are_put_into_others() {
+    let text = "x".repeat(9_000_000);
+    let result = run("\"\\(.a): \\(.a)\" | length", &json!({"a": text}));
+    assert_eq!(result, Ok(json!(18_000_002)));
+}
+
+#[test]
 fn recursion_works_within_the_bounds() {
     check("[recurse(if . < 3 then . + 1 else empty end)]", json!(0), json!([0, 1, 2, 3]));
     check("def f: if . > 0 then . - 1 | f else \"done\" end; f", json!(10_000), json!("done"));
