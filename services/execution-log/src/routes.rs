@@ -24,7 +24,12 @@ pub(crate) fn routes(app: App) -> Routes<App> {
             idempotency: Idempotency::Handler("the table has each event id once"),
         },
     };
-    Routes::new(app).feed(events, record).rpc(get_timeline).rpc(get_usage).rpc(list_executions).rpc(list_running)
+    Routes::new(app)
+        .feed(events, record)
+        .rpc(get_timeline)
+        .rpc(get_usage)
+        .rpc(list_executions)
+        .rpc(list_running)
 }
 
 /// What the contract says that this service reads of the executions.

@@ -11,7 +11,7 @@ use sqlx::{FromRow, PgPool, Row as _};
 
 use crate::domain::{Listing, MAX_PAGE_BYTES, Record, Run, Summary, standings};
 use crate::error::Error;
-use crate::together::Together;
+use crate::together::{Together, Written};
 
 /// The service's table. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,21 +25,24 @@ impl Store {
         Self { pool, together: Together::default() }
     }
 
-    /// Records an event, once. The sequence under which it is recorded: that of the first delivery.
-    pub(crate) async fn record(&self, record: Record) -> Result<u64, Error> {
+    /// Records an event, once. The sequence under which it is recorded, that of the first delivery; nothing where a later
+    /// event of the same execution was recorded with it, of which is told.
+    pub(crate) async fn record(&self, record: Record) -> Result<Option<u64>, Error> {
         let record = Arc::new(record);
-        if self.together.write(&self.pool, &record).await {
-            return Ok(record.sequence);
+        match self.together.write(&self.pool, &record).await {
+            Some(Written::Last) => return Ok(Some(record.sequence)),
+            Some(Written::Followed) => return Ok(None),
+            None => {}
         }
         let new = insert(&self.pool, [record.as_ref()]).await?;
         if !new.is_empty() {
-            return Ok(record.sequence);
+            return Ok(Some(record.sequence));
         }
         let sequence: i64 = sqlx::query_scalar("SELECT sequence FROM events WHERE event_id = $1")
             .bind(&record.event_id)
             .fetch_one(&self.pool)
             .await?;
-        Ok(u64::try_from(sequence).unwrap_or_default())
+        Ok(Some(u64::try_from(sequence).unwrap_or_default()))
     }
 
     /// The next events of an execution behind a sequence: at most `limit`, and fewer where their bodies are large,

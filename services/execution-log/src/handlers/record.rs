@@ -10,7 +10,7 @@ use crate::error::Error;
 pub(crate) async fn record(app: App, event: Recorded) -> Result<(), Error> {
     let record = Record::of(&event);
     let (log_id, execution_id) = (record.event_id.clone(), record.execution_id.clone());
-    let sequence = app.store.record(record).await?;
+    let Some(sequence) = app.store.record(record).await? else { return Ok(()) };
     // Told again after a second delivery too: the first may have ended between the commit and here.
     let id = MessageId::derived(["execution-log", &log_id]);
     let created = LogCreated { log_id, execution_id, sequence };

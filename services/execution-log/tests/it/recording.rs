@@ -98,7 +98,7 @@ async fn crashes_lose_no_event_and_double_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_record_is_told_once() {
+async fn what_is_recorded_is_told_once() {
     let platform = Platform::start().await;
     platform.started("e1", "started").await;
     let search =
