@@ -69,8 +69,10 @@ class Platform(Server):
             if all(self.state.get(name) == value for name, value in wanted.items()):
                 return
             say("muster: starting anew, with another " + ("build" if self.state.get("built") != wanted["built"] else "setting"))
+        # It was not put down: shells know its address, also after a crash.
+        stays = "process" in self.state
         self.abandon()
-        rest = environment.get("MUSTER_HTTP_ADDR") or f"127.0.0.1:{self.free_port(say)}"
+        rest = environment.get("MUSTER_HTTP_ADDR") or f"127.0.0.1:{self.free_port(stays, say)}"
         health = processes.free_port(self.state.get("health_port") or 8081)
         self.state.update(wanted, port=int(rest.rpartition(":")[2]), health_port=health, url=f"http://{rest}")
         addresses = {"MUSTER_HTTP_ADDR": rest, "MUSTER_HEALTH_ADDR": f"127.0.0.1:{health}"}
@@ -80,11 +82,10 @@ class Platform(Server):
             reasons = f"\nit says that it is not ready: {self.told}" if self.told else ""
             raise Problem(f"{problem}{reasons}") from None
 
-
-    @staticmethod
-    def free_port(say):
-        port = processes.free_port(REST_PORT)
-        if port != REST_PORT:
+    def free_port(self, stays, say):
+        former = self.state.get("port")
+        port = processes.free_port(*(former, REST_PORT) if stays else (REST_PORT, former))
+        if port not in (REST_PORT, former if stays else None):
             say(f"muster: port {REST_PORT} is taken by another program, so REST is on {port}")
         return port
 

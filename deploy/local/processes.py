@@ -53,9 +53,9 @@ def wait(condition, seconds):
     return True
 
 
-def free_port(wanted=None):
-    """The wanted loopback port where it is free, else one that the system picks."""
-    for port in (wanted, 0):
+def free_port(*wanted):
+    """The first wanted loopback port that is free, else one that the system picks."""
+    for port in (*wanted, 0):
         if port is None:
             continue
         with socket.socket() as probe:
