@@ -395,6 +395,10 @@ pub enum Function {
     Http,
     /// Calls an operation that an OpenAPI document describes: `with: {document, operationId}`.
     Openapi,
+    /// Calls a method of an MCP server: `with: {method, transport}`.
+    Mcp,
+    /// Calls a method of an A2A agent: `with: {method, agentCard | server}`.
+    A2a,
 }
 
 impl Function {
@@ -402,7 +406,7 @@ impl Function {
     pub fn is_outward(self) -> bool {
         match self {
             Function::Agent | Function::Tool | Function::Model | Function::Search => false,
-            Function::Http | Function::Openapi => true,
+            Function::Http | Function::Openapi | Function::Mcp | Function::A2a => true,
         }
     }
 
@@ -415,6 +419,8 @@ impl Function {
             Function::Search => "search",
             Function::Http => "http",
             Function::Openapi => "openapi",
+            Function::Mcp => "mcp",
+            Function::A2a => "a2a",
         }
     }
 }

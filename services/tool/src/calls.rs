@@ -1,14 +1,18 @@
-//! What the workflow language calls itself: `call: http`, `call: openapi`. Each is a tool with a reserved name, so that record, limits and cancellation are those of tools;
+//! What the workflow language calls itself: `call: http`, `call: openapi`, `call: mcp`, `call: a2a`. Each is a tool with a reserved name, so that record, limits and cancellation are those of tools;
 //! but only commands of workflows may call them, since they alone say which secrets may be used.
 
+mod a2a;
 mod answer;
 mod authentication;
 mod digest;
+mod events;
 mod http;
+mod mcp;
 mod oauth;
 mod openapi;
 mod request;
 mod resource;
+mod rpc;
 mod secrets;
 mod vault;
 
@@ -19,6 +23,7 @@ use serde_json::{Value, json};
 pub(crate) use self::resource::Resources;
 pub(crate) use self::secrets::Secrets;
 use crate::calls::oauth::Tokens;
+use crate::config::Config;
 use crate::error::Error;
 use crate::outbound::Outbound;
 use crate::tools::Tool;
@@ -34,13 +39,19 @@ struct Net {
 }
 
 /// All of them.
-pub(crate) fn tools(outbound: &Outbound, secrets: &Secrets) -> Vec<Box<dyn Tool>> {
+pub(crate) fn tools(outbound: &Outbound, config: &Config) -> Vec<Box<dyn Tool>> {
     let net = Arc::new(Net {
         outbound: outbound.clone(),
-        secrets: secrets.clone(),
+        secrets: config.secrets.clone(),
         tokens: Tokens::default(),
     });
-    vec![Box::new(http::Http { net: net.clone() }), Box::new(openapi::Openapi::new(net))]
+    let processes = config.processes.clone();
+    vec![
+        Box::new(http::Http { net: net.clone() }),
+        Box::new(openapi::Openapi::new(net.clone())),
+        Box::new(mcp::Mcp { net: net.clone(), processes }),
+        Box::new(a2a::A2a { net }),
+    ]
 }
 
 /// Whether a tool's name is that of one of these.

@@ -7,6 +7,7 @@ use muster_runtime::Env;
 
 use crate::calls::Secrets;
 use crate::domain::egress::Egress;
+use crate::process::Processes;
 
 /// The settings of the service.
 #[derive(Clone, Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct Config {
     /// How long a call may take.
     pub(crate) timeout: Duration,
     pub(crate) secrets: Secrets,
+    pub(crate) processes: Processes,
     /// Calls of one tool at the same time.
     pub(crate) concurrency: usize,
 }
@@ -26,8 +28,19 @@ impl Config {
         let seconds = env.within("MUSTER_TOOL_TIMEOUT_SECONDS", 30, 1..=600)?;
         let concurrency = env.within("MUSTER_TOOL_CONCURRENCY", 64, 1..=4_096)?;
         let secrets = Secrets::new(env.get("MUSTER_SECRETS_DIR").unwrap_or_default());
-        Ok(Self { egress, timeout: Duration::from_secs(seconds), secrets, concurrency })
+        let timeout = Duration::from_secs(seconds);
+        let processes = Processes {
+            path: env.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin").to_owned(),
+            commands: list(env.get("MUSTER_MCP_COMMANDS").unwrap_or_default()),
+            timeout,
+        };
+        Ok(Self { egress, timeout, secrets, processes, concurrency })
     }
+}
+
+/// The entries of a list with commas.
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

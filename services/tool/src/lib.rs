@@ -8,6 +8,7 @@ mod error;
 mod execute;
 mod handlers;
 mod outbound;
+mod process;
 mod routes;
 mod tools;
 

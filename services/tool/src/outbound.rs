@@ -175,7 +175,17 @@ impl Question {
     }
 
     /// Reads an answer of at most `limit` bytes.
-    pub(crate) async fn read(&self, mut response: Response, limit: usize) -> Result<Answer, Error> {
+    pub(crate) async fn read(&self, response: Response, limit: usize) -> Result<Answer, Error> {
+        self.read_until(response, limit, |_| false).await
+    }
+
+    /// Reads an answer of at most `limit` bytes, to its end or until a part of it is enough.
+    pub(crate) async fn read_until(
+        &self,
+        mut response: Response,
+        limit: usize,
+        mut is_enough: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Answer, Error> {
         let mut body = Vec::new();
         while let Some(bytes) = response.chunk().await.map_err(|error| self.lost(&error))? {
             if body.len() + bytes.len() > limit {
@@ -185,6 +195,9 @@ impl Question {
                 )));
             }
             body.extend_from_slice(&bytes);
+            if is_enough(&bytes) {
+                break;
+            }
         }
         Ok(Answer { status: response.status(), headers: response.headers().clone(), body })
     }

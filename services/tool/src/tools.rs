@@ -100,7 +100,7 @@ impl Registry {
             Ok((tool.definition.name.to_string(), Arc::new(tool)))
         };
         let built_in = tools.into_iter().map(register).collect::<Result<_, Error>>()?;
-        let calls = calls::tools(&outbound, &config.secrets).into_iter().map(register);
+        let calls = calls::tools(&outbound, config).into_iter().map(register);
         let calls = calls.collect::<Result<_, Error>>()?;
         Ok(Self {
             built_in: Arc::new(built_in),

@@ -1,5 +1,6 @@
 //! From a document to a model, with every problem that it has.
 
+mod a2a;
 mod authentication;
 mod call;
 mod catch;
@@ -13,6 +14,7 @@ mod function;
 mod header;
 mod http;
 mod listen;
+mod mcp;
 mod run;
 mod schedule;
 mod secrets;

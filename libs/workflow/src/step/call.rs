@@ -21,6 +21,22 @@ pub(super) fn check_call(function: Function, arguments: &Value) -> Result<(), Er
             text(function, arguments, "/operationId")?;
             map(function, arguments, "/parameters")
         }
+        Function::Mcp => {
+            map(function, arguments, "/parameters")?;
+            if arguments.pointer("/transport/stdio").is_some() {
+                return text(function, arguments, "/transport/stdio/command");
+            }
+            address(function, arguments, "/transport/http/endpoint/uri")?;
+            map(function, arguments, "/transport/http/headers")
+        }
+        Function::A2a => {
+            for place in ["/agentCard/endpoint/uri", "/server/uri"] {
+                if arguments.pointer(place).is_some() {
+                    address(function, arguments, place)?;
+                }
+            }
+            map(function, arguments, "/parameters")
+        }
     }
 }
 

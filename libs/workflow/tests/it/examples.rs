@@ -7,14 +7,13 @@ use std::path::Path;
 use muster_workflow::Definition;
 
 /// Examples that are refused; all others are supported.
-const REFUSED: [&str; 19] = [
+const REFUSED: [&str; 18] = [
     "call-asyncapi-publish",
     "call-asyncapi-subscribe-consume-amount",
     "call-asyncapi-subscribe-consume-forever-foreach",
     "call-asyncapi-subscribe-consume-until",
     "call-asyncapi-subscribe-consume-while",
     "call-grpc",
-    "call-mcp",
     "run-container",
     "run-container-cleanup-always",
     "run-container-cleanup-eventually",

@@ -40,7 +40,7 @@ pub(crate) fn command(
             task,
             secrets: Vec::new(),
         }),
-        Function::Http | Function::Openapi => Command::Tool(ToolExecutionRequested {
+        Function::Http | Function::Openapi | Function::Mcp | Function::A2a => Command::Tool(ToolExecutionRequested {
             tool: format!("call:{}", function.name()),
             arguments: Some(JsonObject::wrap(arguments.clone())),
             idempotency_key: idempotency_key(&execution_id, &task),

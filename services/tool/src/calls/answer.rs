@@ -69,7 +69,8 @@ pub(super) fn output(
     })
 }
 
-fn failure(question: &Question, answer: &Answer) -> String {
+/// What a status that is no success says.
+pub(super) fn failure(question: &Question, answer: &Answer) -> String {
     let text = String::from_utf8_lossy(&answer.body);
     let excerpt: String = text.trim().chars().take(EXCERPT).collect();
     let (method, url, status) = (&question.method, &question.url, answer.status.as_u16());

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::answer::{self, Output};
 use super::authentication::Credentials;
+use super::events::{self, Events};
 use super::vault::{Vault, percent, plain};
 use super::{Net, digest, oauth, outward, raised};
 use crate::domain::call::Effect;
@@ -32,6 +33,8 @@ struct How {
     redirect: bool,
     /// In bytes.
     limit: usize,
+    /// The last message that is wanted of a stream of events.
+    last: Option<fn(&Value) -> bool>,
 }
 
 /// What a second sending of a request with this method does. A key that the author sends says that the server heeds it.
@@ -75,9 +78,31 @@ impl Net {
         limit: usize,
         vault: &mut Vault,
     ) -> Result<(Question, Answer), Error> {
+        let how = How { redirect: ask.redirect, limit, last: None };
+        self.ask_how(ask, key, how, vault).await
+    }
+
+    /// The same, where the answer may be a stream of events, which is read until `last` is true of a message.
+    pub(super) async fn converse(
+        &self,
+        ask: &Ask,
+        key: &str,
+        last: fn(&Value) -> bool,
+        vault: &mut Vault,
+    ) -> Result<(Question, Answer), Error> {
+        let how = How { redirect: ask.redirect, limit: MAX_BODY, last: Some(last) };
+        self.ask_how(ask, key, how, vault).await
+    }
+
+    async fn ask_how(
+        &self,
+        ask: &Ask,
+        key: &str,
+        how: How,
+        vault: &mut Vault,
+    ) -> Result<(Question, Answer), Error> {
         let credentials = self.credentials(ask.authentication.as_ref(), vault).await?;
         let question = ask.question(credentials.as_ref(), key, vault)?;
-        let how = How { redirect: ask.redirect, limit };
         let (asked, answered) = self.exchange(question, how, vault).await?;
         if answered.status != StatusCode::UNAUTHORIZED {
             return Ok((asked, answered));
@@ -125,8 +150,15 @@ impl Net {
                 false => None,
             };
             let Some(next) = next else {
-                let answer = question.read(response, how.limit).await.map_err(outward)?;
-                return Ok((question, answer));
+                let answer = match how.last {
+                    Some(last) if events::is_stream(response.headers()) => {
+                        let mut events = Events::default();
+                        let is_last = |bytes: &[u8]| events.push(bytes).iter().any(last);
+                        question.read_until(response, how.limit, is_last).await
+                    }
+                    _ => question.read(response, how.limit).await,
+                };
+                return Ok((question, answer.map_err(outward)?));
             };
             if next.body.is_some()
                 && !vault.is_empty()

@@ -225,6 +225,10 @@ fn needed(arguments: &Map<String, Value>) -> Vec<String> {
         "/endpoint/authentication",
         "/document/endpoint/authentication",
         "/policy",
+        "/transport/http/endpoint/authentication",
+        "/agentCard/endpoint/authentication",
+        "/server/authentication",
+        "/script/source/endpoint/authentication",
     ] {
         let policy = arguments.pointer(place).and_then(Value::as_object);
         let policies = policy.into_iter().flat_map(Map::values);

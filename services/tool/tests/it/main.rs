@@ -1,11 +1,13 @@
 //! The tool service on a real nats-server.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
 
+mod a2a;
 mod calls;
 mod cancelled;
 mod commands;
 mod http;
 mod interrupted;
+mod mcp;
 mod openapi;
 mod orchestration;
 mod outward;
@@ -77,6 +79,7 @@ impl World {
             ("MUSTER_HTTP_ALLOW", self.allow.as_str()),
             ("MUSTER_SECRETS_DIR", self.secrets.as_str()),
             ("MUSTER_TOOL_TIMEOUT_SECONDS", "20"),
+            ("MUSTER_MCP_COMMANDS", "python3, true"),
         ];
         self.service = Some(start([muster_tool::service()], &self.nats.env(&settings)));
         eventually(DEADLINE, "the service serves", || {

@@ -53,6 +53,8 @@ impl Parser<'_> {
         match name {
             "http" => return self.http(task, pointer),
             "openapi" => return self.openapi(task, pointer),
+            "mcp" => return self.mcp(task, pointer),
+            "a2a" => return self.a2a(task, pointer),
             _ => {}
         }
         if let Some(kind) = self.call_function(task, name, pointer) {
@@ -60,7 +62,7 @@ impl Parser<'_> {
         }
         let Some(signature) = SIGNATURES.iter().find(|known| known.function.name() == name) else {
             let known = SIGNATURES.each_ref().map(|signature| signature.function.name());
-            let known = format!("http, openapi, {}", known.join(", "));
+            let known = format!("http, openapi, mcp, a2a, {}", known.join(", "));
             let message = format!("`call: {name}` is not supported; supported are {known}");
             self.problem(at_call, message);
             return None;
@@ -131,7 +133,7 @@ impl Parser<'_> {
             Function::Model => &mut self.references.models,
             Function::Search => &mut self.references.collections,
             // Named by an address, not by a name.
-            Function::Http | Function::Openapi => return,
+            Function::Http | Function::Openapi | Function::Mcp | Function::A2a => return,
         };
         references.entry(name.to_owned()).or_insert(task);
     }

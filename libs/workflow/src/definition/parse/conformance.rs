@@ -66,6 +66,8 @@ static SCHEMAS: LazyLock<Result<Schemas, String>> = LazyLock::new(|| {
         ("call", "CallFunction"),
         ("http", "CallHTTP"),
         ("openapi", "CallOpenAPI"),
+        ("mcp", "CallMCP"),
+        ("a2a", "CallA2A"),
     ];
     let tasks = kinds.into_iter().map(task).collect::<Result<_, String>>()?;
     Ok(Schemas { document: Schema::trusted(&schema)?, tasks })
@@ -116,6 +118,6 @@ fn name(kind: &Kind) -> &'static str {
 mod tests {
     #[test]
     fn the_embedded_schema_compiles() {
-        assert_eq!(super::SCHEMAS.as_ref().map(|schemas| schemas.tasks.len()).ok(), Some(14));
+        assert_eq!(super::SCHEMAS.as_ref().map(|schemas| schemas.tasks.len()).ok(), Some(16));
     }
 }

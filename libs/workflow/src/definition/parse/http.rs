@@ -132,7 +132,7 @@ impl Parser<'_> {
         }
     }
 
-    fn map_or_expression(&mut self, value: &Value, pointer: &str, what: &str) {
+    pub(super) fn map_or_expression(&mut self, value: &Value, pointer: &str, what: &str) {
         match value {
             Value::Object(_) => {}
             Value::String(text) if strip(text).is_some() => {}
