@@ -95,7 +95,7 @@ async fn a_provider_that_is_not_there_is_unavailable_by_name() {
         let model = ScriptedModel::start().await;
         model.base_url().to_owned()
     };
-    drop(world.service);
+    assert!(world.service.unwrap().stop().await, "it ends well");
     let _service = crate::serve(&world.nats, &gone);
     let fault = crate::ask(&world.bus, &request("k1")).await.unwrap_err();
     assert_eq!(fault.code, Code::Unavailable);
