@@ -65,6 +65,8 @@ class Server:
             return True, f"{self.name}: not ours, named by {self.variable}"
         if self.running():
             return True, f"{self.name}: up on 127.0.0.1:{self.state['port']}, pid {self.state['process']['pid']}"
+        if processes.alive(self.state.get("process")):
+            return False, f"{self.name}: runs, but is not ready (log: {self.log}), pid {self.state['process']['pid']}"
         return False, f"{self.name}: down"
 
     def abandon(self):

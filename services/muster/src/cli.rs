@@ -49,7 +49,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: Server,
     },
-    /// Check workflow documents without a server: every error with its place
+    /// Check workflow documents without a server: every error with its place. Agents are checked where they are registered
     Validate {
         /// Serverless Workflow documents, YAML or JSON
         #[arg(required = true)]

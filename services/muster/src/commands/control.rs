@@ -97,7 +97,17 @@ fn show(state: &Value, as_json: bool, output: &Output) -> Result<ExitCode> {
             output.line(&format!("{label} {}", text(state, &format!("/{name}"))));
         }
     }
-    for name in ["output", "error"] {
+    for (name, pointer) in [
+        ("parent", "/parent/execution_id"),
+        ("fork of", "/fork/execution_id"),
+        ("fork at", "/fork/position"),
+    ] {
+        if state.pointer(pointer).is_some() {
+            let label = output.paint(Colour::Dim, &format!("{name:<12}"));
+            output.line(&format!("{label} {}", text(state, pointer)));
+        }
+    }
+    for name in ["input", "output", "error"] {
         if let Some(value) = state.get(name) {
             let label = output.paint(Colour::Dim, &format!("{name:<12}"));
             output.line(&format!("{label} {value}"));
@@ -105,7 +115,9 @@ fn show(state: &Value, as_json: bool, output: &Output) -> Result<ExitCode> {
     }
     for task in state.get("tasks").and_then(Value::as_array).into_iter().flatten() {
         let (status, kind) = (text(task, "/status"), text(task, "/kind"));
-        output.line(&format!("{status:<10} {kind:<8} {}", text(task, "/task")));
+        let child = task.get("child_execution_id").and_then(Value::as_str);
+        let child = child.map(|child| format!("  -> {child}")).unwrap_or_default();
+        output.line(&format!("{status:<10} {kind:<8} {}{child}", text(task, "/task")));
     }
     Ok(ExitCode::SUCCESS)
 }

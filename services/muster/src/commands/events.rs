@@ -53,7 +53,7 @@ pub(crate) async fn replay(stream: &str, part: &Part, output: &Output) -> Result
 /// A connection of an operator.
 async fn connect() -> Result<Bus> {
     let bus = Bus::open(operator(&Env::of_process())?).await?;
-    bus.connected(PATIENCE).await.context("streams are read at NATS_URL by the user `operator` (NATS_PASSWORD_OPERATOR, or NATS_USER and NATS_PASSWORD)")?;
+    bus.connected(PATIENCE).await.context("streams are read at NATS_URL by the user `operator` (NATS_PASSWORD_OPERATOR, or NATS_USER and NATS_PASSWORD; beside `make up`, `eval \"$(python3 deploy/local/servers.py env)\"` sets them)")?;
     Ok(bus)
 }
 

@@ -73,7 +73,7 @@ async fn set_up_once(env: &Env) -> Result<()> {
 /// A connection of an operator.
 async fn connect(settings: Settings) -> Result<Bus> {
     let bus = Bus::open(settings).await?;
-    bus.connected(PATIENCE).await.context("streams are set up by the user `operator` (NATS_PASSWORD_OPERATOR, or NATS_USER and NATS_PASSWORD)")?;
+    bus.connected(PATIENCE).await.context("streams are set up and shown at NATS_URL by the user `operator` (NATS_PASSWORD_OPERATOR, or NATS_USER and NATS_PASSWORD; beside `make up`, `eval \"$(python3 deploy/local/servers.py env)\"` sets them)")?;
     Ok(bus)
 }
 

@@ -207,7 +207,7 @@ pub(crate) async fn workflows(what: &Workflows, output: &Output) -> Result<ExitC
         output.line(&serde_json::to_string_pretty(&check)?);
     } else {
         output.line(&format!(
-            "{} {}: {} executions run, {differ} of them would have gone another way",
+            "{} {}: executions that run: {}; would have gone another way: {differ}",
             text(&check, "/name"),
             text(&check, "/version"),
             executions.len(),
