@@ -399,18 +399,22 @@ pub enum Function {
     Mcp,
     /// Calls a method of an A2A agent: `with: {method, agentCard | server}`.
     A2a,
+    /// Runs a program: `run: {script | shell}`.
+    Run,
 }
 
 impl Function {
-    /// Whether it goes to a server outside, where secrets may be used.
+    /// Whether it goes to a server or a program outside, where secrets may be used.
     pub fn is_outward(self) -> bool {
         match self {
             Function::Agent | Function::Tool | Function::Model | Function::Search => false,
-            Function::Http | Function::Openapi | Function::Mcp | Function::A2a => true,
+            Function::Http | Function::Openapi | Function::Mcp | Function::A2a | Function::Run => {
+                true
+            }
         }
     }
 
-    /// The name as it stands after `call:`.
+    /// The name as it stands after `call:`; `run` for programs.
     pub fn name(self) -> &'static str {
         match self {
             Function::Agent => "agent",
@@ -421,6 +425,7 @@ impl Function {
             Function::Openapi => "openapi",
             Function::Mcp => "mcp",
             Function::A2a => "a2a",
+            Function::Run => "run",
         }
     }
 }

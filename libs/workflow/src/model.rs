@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_document::Schema;
+use serde_json::Value;
 
 use crate::expression::{Expression, Template};
 use crate::{Error, Function};
@@ -122,12 +123,26 @@ impl Kind {
             Kind::Try(_) => "try",
             Kind::Raise(_) => "raise",
             Kind::Wait(_) => "wait",
+            Kind::Call { function: Function::Run, .. } => "run",
             Kind::Call { .. } | Kind::Function { .. } => "call",
             Kind::Child(child) if child.is_called => "call",
             Kind::Child(_) => "run",
             Kind::Listen(_) => "listen",
             Kind::Emit(_) => "emit",
         }
+    }
+}
+
+impl Kind {
+    /// Whether the task goes on with its input, whatever comes of what it began.
+    pub(crate) fn is_detached(&self) -> bool {
+        let Kind::Call { function: Function::Run, arguments: Template::Object(entries), .. } = self
+        else {
+            return false;
+        };
+        entries.iter().any(|(key, value)| {
+            key == "await" && matches!(value, Template::Literal(Value::Bool(false)))
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the workflow language calls itself: `call: http`, `call: openapi`, `call: mcp`, `call: a2a`. Each is a tool with a reserved name, so that record, limits and cancellation are those of tools;
+//! What the workflow language calls itself: `call: http`, `call: openapi`, `call: mcp`, `call: a2a`, `run: script`, `run: shell`. Each is a tool with a reserved name, so that record, limits and cancellation are those of tools;
 //! but only commands of workflows may call them, since they alone say which secrets may be used.
 
 mod a2a;
@@ -13,6 +13,7 @@ mod openapi;
 mod request;
 mod resource;
 mod rpc;
+mod run;
 mod secrets;
 mod vault;
 
@@ -49,8 +50,9 @@ pub(crate) fn tools(outbound: &Outbound, config: &Config) -> Vec<Box<dyn Tool>> 
     vec![
         Box::new(http::Http { net: net.clone() }),
         Box::new(openapi::Openapi::new(net.clone())),
-        Box::new(mcp::Mcp { net: net.clone(), processes }),
-        Box::new(a2a::A2a { net }),
+        Box::new(mcp::Mcp { net: net.clone(), processes: processes.clone() }),
+        Box::new(a2a::A2a { net: net.clone() }),
+        Box::new(run::Run { net, processes }),
     ]
 }
 

@@ -7,7 +7,7 @@ use muster_runtime::Env;
 
 use crate::calls::Secrets;
 use crate::domain::egress::Egress;
-use crate::process::Processes;
+use crate::process::{PROGRAMS, Processes};
 
 /// The settings of the service.
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ impl Config {
         let processes = Processes {
             path: env.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin").to_owned(),
             commands: list(env.get("MUSTER_MCP_COMMANDS").unwrap_or_default()),
+            run: run(env.get("MUSTER_RUN").unwrap_or_default())?,
             timeout,
         };
         Ok(Self { egress, timeout, secrets, processes, concurrency })
@@ -41,6 +42,18 @@ impl Config {
 /// The entries of a list with commas.
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+}
+
+/// What the tasks `run: script` and `run: shell` may run.
+fn run(text: &str) -> anyhow::Result<Vec<String>> {
+    let programs = list(text);
+    match programs.iter().find(|program| !PROGRAMS.contains(&program.as_str())) {
+        Some(unknown) => Err(anyhow!(
+            "MUSTER_RUN is {text:?}, but {unknown:?} is none of {}",
+            PROGRAMS.join(", ")
+        )),
+        None => Ok(programs),
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +66,7 @@ mod tests {
             ("MUSTER_HTTP_ALLOW", "http://x"),
             ("MUSTER_TOOL_TIMEOUT_SECONDS", "0"),
             ("MUSTER_TOOL_CONCURRENCY", "x"),
+            ("MUSTER_RUN", "shell,perl"),
         ] {
             let error = Config::from_env(&[(name, value)].into_iter().collect()).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");

@@ -20,6 +20,9 @@ const FILE_BLOCKS: u64 = 128 << 11;
 /// Sets the bounds before the program takes its place: $1 is memory, $2 CPU time, $3 the size of a file.
 const PRELUDE: &str = "ulimit -c 0 && ulimit -v \"$1\" && ulimit -t \"$2\" && ulimit -f \"$3\" && shift 3 && exec \"$@\"";
 
+/// What `MUSTER_RUN` may name.
+pub(crate) const PROGRAMS: [&str; 3] = ["shell", "python", "js"];
+
 /// What may be run.
 #[derive(Clone, Debug)]
 pub(crate) struct Processes {
@@ -27,6 +30,8 @@ pub(crate) struct Processes {
     pub(crate) path: String,
     /// Commands of MCP servers.
     pub(crate) commands: Vec<String>,
+    /// What tasks may run: some of [`PROGRAMS`].
+    pub(crate) run: Vec<String>,
     /// The longest that a process can be of use.
     pub(crate) timeout: Duration,
 }

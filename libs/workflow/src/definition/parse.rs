@@ -15,6 +15,7 @@ mod header;
 mod http;
 mod listen;
 mod mcp;
+mod process;
 mod run;
 mod schedule;
 mod secrets;

@@ -26,8 +26,7 @@ pub(super) fn check_call(function: Function, arguments: &Value) -> Result<(), Er
             if arguments.pointer("/transport/stdio").is_some() {
                 return text(function, arguments, "/transport/stdio/command");
             }
-            address(function, arguments, "/transport/http/endpoint/uri")?;
-            map(function, arguments, "/transport/http/headers")
+            address(function, arguments, "/transport/http/endpoint/uri")
         }
         Function::A2a => {
             for place in ["/agentCard/endpoint/uri", "/server/uri"] {
@@ -36,6 +35,15 @@ pub(super) fn check_call(function: Function, arguments: &Value) -> Result<(), Er
                 }
             }
             map(function, arguments, "/parameters")
+        }
+        Function::Run => {
+            if arguments.get("shell").is_some() {
+                return text(function, arguments, "/shell/command");
+            }
+            match arguments.pointer("/script/source") {
+                Some(_) => address(function, arguments, "/script/source/endpoint/uri"),
+                None => text(function, arguments, "/script/code"),
+            }
         }
     }
 }
@@ -62,6 +70,7 @@ pub(super) fn no_secrets(value: &Value, what: &str) -> Result<(), Error> {
 fn text(function: Function, arguments: &Value, pointer: &str) -> Result<(), Error> {
     match arguments.pointer(pointer) {
         Some(Value::String(text)) if !text.is_empty() => Ok(()),
+        other if function == Function::Run => Err(wrong(function, pointer, "a text", other)),
         other => Err(wrong(function, pointer, "a name", other)),
     }
 }
@@ -84,7 +93,8 @@ fn map(function: Function, arguments: &Value, pointer: &str) -> Result<(), Error
 fn wrong(function: Function, pointer: &str, wanted: &str, given: Option<&Value>) -> Error {
     let given = given.unwrap_or(&Value::Null);
     let field = pointer.trim_start_matches('/').replace('/', ".");
-    let detail =
-        format!("`{field}` of call: {} must be {wanted}, not {given:.100}", function.name());
+    let call = if function == Function::Run { "" } else { "call: " };
+    let name = function.name();
+    let detail = format!("`{field}` of {call}{name} must be {wanted}, not {given:.100}");
     Error::new(ErrorType::Expression, detail)
 }

@@ -149,6 +149,9 @@ impl Machine<'_> {
                 let unwanted = |node: &Node| matches!(&node.kind, Kind::Child(c) if !c.output);
                 let output = match self.with_node(run, unwanted) {
                     Some(true) => Arc::default(),
+                    _ if self.with_node(run, |node| node.kind.is_detached()) == Some(true) => {
+                        self.data(run)
+                    }
                     _ => Arc::new(output.clone()),
                 };
                 self.later(Move::Finish { run, output, then });

@@ -7,7 +7,7 @@ use std::path::Path;
 use muster_workflow::Definition;
 
 /// Examples that are refused; all others are supported.
-const REFUSED: [&str; 18] = [
+const REFUSED: [&str; 16] = [
     "call-asyncapi-publish",
     "call-asyncapi-subscribe-consume-amount",
     "call-asyncapi-subscribe-consume-forever-foreach",
@@ -24,8 +24,6 @@ const REFUSED: [&str; 18] = [
     "run-return-code",
     "run-return-none",
     "run-return-stderr",
-    "run-script-with-stdin-and-arguments",
-    "run-shell-stdin-and-arguments",
 ];
 
 #[test]

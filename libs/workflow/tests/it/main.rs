@@ -25,6 +25,7 @@ mod language;
 mod limits;
 mod places;
 mod problems;
+mod programs;
 mod protocols;
 mod replay;
 mod retry;

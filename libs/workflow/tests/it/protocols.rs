@@ -111,7 +111,7 @@ fn what_cannot_be_asked_for_is_refused_with_its_place() {
         (
             "method: tools/list, transport: {stdio: {command: a, arguments: b}}".to_owned(),
             "/transport/stdio/arguments",
-            "a list or",
+            "must be a list",
         ),
     ] {
         refused(&format!("{{call: mcp, with: {{{with}}}}}"), &format!("/with{field}"), part);

@@ -40,14 +40,16 @@ pub(crate) fn command(
             task,
             secrets: Vec::new(),
         }),
-        Function::Http | Function::Openapi | Function::Mcp | Function::A2a => Command::Tool(ToolExecutionRequested {
-            tool: format!("call:{}", function.name()),
-            arguments: Some(JsonObject::wrap(arguments.clone())),
-            idempotency_key: idempotency_key(&execution_id, &task),
-            execution_id,
-            task,
-            secrets: secrets.keys().cloned().collect(),
-        }),
+        Function::Http | Function::Openapi | Function::Mcp | Function::A2a | Function::Run => {
+            Command::Tool(ToolExecutionRequested {
+                tool: format!("call:{}", function.name()),
+                arguments: Some(JsonObject::wrap(arguments.clone())),
+                idempotency_key: idempotency_key(&execution_id, &task),
+                execution_id,
+                task,
+                secrets: secrets.keys().cloned().collect(),
+            })
+        }
         Function::Model | Function::Search => Command::Call(CallRequested {
             function: function.name().to_owned(),
             arguments: Some(JsonObject(arguments.as_object().cloned().unwrap_or_else(Map::new))),

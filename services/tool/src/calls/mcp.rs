@@ -1,7 +1,7 @@
 //! `call: mcp`: a method of a server of the Model Context Protocol. A call is a session of its own.
 
 mod session;
-mod stdio;
+pub(super) mod stdio;
 
 use std::sync::Arc;
 use std::time::Duration;

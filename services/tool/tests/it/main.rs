@@ -12,6 +12,7 @@ mod openapi;
 mod orchestration;
 mod outward;
 mod resources;
+mod run;
 mod secrets;
 mod server;
 mod workers;
@@ -41,6 +42,8 @@ struct World {
     allow: String,
     /// The folder of secrets; empty: none.
     secrets: String,
+    /// What tasks may run.
+    run: &'static str,
     unwanted: Unwanted,
     _orchestration: DropGuard,
 }
@@ -67,6 +70,7 @@ impl World {
             service: None,
             allow: allow.to_owned(),
             secrets: secrets.to_owned(),
+            run: "shell,python,js",
             unwanted,
             _orchestration: orchestration,
         };
@@ -80,6 +84,7 @@ impl World {
             ("MUSTER_SECRETS_DIR", self.secrets.as_str()),
             ("MUSTER_TOOL_TIMEOUT_SECONDS", "20"),
             ("MUSTER_MCP_COMMANDS", "python3, true"),
+            ("MUSTER_RUN", self.run),
         ];
         self.service = Some(start([muster_tool::service()], &self.nats.env(&settings)));
         eventually(DEADLINE, "the service serves", || {

@@ -132,8 +132,10 @@ impl Parser<'_> {
             Function::Tool => &mut self.references.tools,
             Function::Model => &mut self.references.models,
             Function::Search => &mut self.references.collections,
-            // Named by an address, not by a name.
-            Function::Http | Function::Openapi | Function::Mcp | Function::A2a => return,
+            // Named by an address or a program, not by a name.
+            Function::Http | Function::Openapi | Function::Mcp | Function::A2a | Function::Run => {
+                return;
+            }
         };
         references.entry(name.to_owned()).or_insert(task);
     }

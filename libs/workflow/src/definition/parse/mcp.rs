@@ -112,9 +112,7 @@ impl Parser<'_> {
     ) -> Option<(Template, Option<&'static str>)> {
         let map = self.object(value, pointer, "`http`")?;
         self.only(map, pointer, "`http`", &["endpoint", "headers"]);
-        if let Some(headers) = map.get("headers") {
-            self.map_or_expression(headers, &at(pointer, "headers"), "headers");
-        }
+        self.plain_map(map, pointer, "headers");
         let at_endpoint = at(pointer, "endpoint");
         let Some(endpoint) = map.get("endpoint") else {
             self.problem(at_endpoint, "`endpoint` is missing: where the server is");
@@ -133,25 +131,24 @@ impl Parser<'_> {
             Some(command) => drop(self.text(command, &at_command, "`command`")?),
             None => self.problem(at_command, "`command` is missing: what starts the server"),
         }
-        if let Some(arguments) = map.get("arguments") {
-            self.list_or_expression(arguments, &at(pointer, "arguments"), "arguments");
-        }
-        if let Some(environment) = map.get("environment") {
-            self.map_or_expression(environment, &at(pointer, "environment"), "environment");
-        }
+        self.argument_list(map, pointer);
+        self.plain_map(map, pointer, "environment");
         let variables = self.variables(&[]);
         Some(self.template(value, pointer, &variables))
     }
 
-    pub(super) fn list_or_expression(&mut self, value: &Value, pointer: &str, what: &str) {
-        match value {
-            Value::Array(_) => {}
-            Value::String(text) if strip(text).is_some() => {}
-            other => {
-                let message =
-                    format!("`{what}` must be a list or an expression, not {}", is(other));
-                self.problem(pointer, message);
-            }
+    /// Arguments of a program.
+    pub(super) fn argument_list(&mut self, map: &Object, pointer: &str) {
+        if let Some(other) = map.get("arguments").filter(|value| !value.is_array()) {
+            let message = format!("`arguments` must be a list, not {}", is(other));
+            self.problem(at(pointer, "arguments"), message);
+        }
+    }
+
+    /// Environment of a program, or headers of a transport.
+    pub(super) fn plain_map(&mut self, map: &Object, pointer: &str, field: &str) {
+        if let Some(value) = map.get(field) {
+            self.object(value, &at(pointer, field), &format!("`{field}`"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `run` tasks: other workflows.
+//! `run` tasks: other workflows, and the way to programs.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::WorkflowReference;
 use crate::expression::{Template, strip};
 use crate::model::{Child, Kind};
 
-/// What `run` may run, and what belongs to all of them.
+/// The keys of a `run` of a workflow.
 const KEYS: [&str; 3] = ["workflow", "await", "return"];
 
 impl Parser<'_> {
@@ -21,14 +21,15 @@ impl Parser<'_> {
             self.problem(at(&pointer, "container"), message);
             return None;
         }
-        if let Some(process) = ["script", "shell"].iter().find(|key| map.contains_key(**key)) {
-            let message = format!("`run: {process}` is not supported; supported is workflow");
-            self.problem(at(&pointer, process), message);
-            return None;
+        if map.contains_key("script") || map.contains_key("shell") {
+            return self.process(map, &pointer);
         }
         self.only(map, &pointer, "`run`", &KEYS);
         let Some(workflow) = map.get("workflow") else {
-            self.problem(at(&pointer, "workflow"), "`workflow` is missing: what to run");
+            self.problem(
+                at(&pointer, "workflow"),
+                "`workflow` is missing: what to run (or `script`, `shell`)",
+            );
             return None;
         };
         let wait = self.flag(map, "await", &pointer);
@@ -37,7 +38,7 @@ impl Parser<'_> {
     }
 
     /// A key that is true unless the document says otherwise.
-    fn flag(&mut self, map: &Object, key: &str, pointer: &str) -> bool {
+    pub(super) fn flag(&mut self, map: &Object, key: &str, pointer: &str) -> bool {
         match map.get(key) {
             None => true,
             Some(Value::Bool(flag)) => *flag,
