@@ -101,7 +101,9 @@ pub enum Error {
     #[error("{0}")]
     Changes(String),
     /// The id of a new execution belongs to another one.
-    #[error("execution {0:?} is there with other contents: choose another id")]
+    #[error(
+        "execution {0:?} is there with other contents: choose another id (that of a fork follows from its Idempotency-Key)"
+    )]
     ExecutionTaken(String),
     /// A file that is no exported execution.
     #[error("the file is no execution: {0}")]

@@ -130,6 +130,11 @@ fn what_cannot_be_called_is_refused_with_its_place() {
     let at = |field: &str| format!("/do/0/a/with{field}");
     for (with, field, part) in [
         ("{method: fetch, endpoint: 'https://a'}", "/method", "`fetch` is no HTTP method"),
+        (
+            "{method: get, endpoint: 'https://a', query: {n: 1}}",
+            "/query/n",
+            "`n` in `query` is the number 1, but the DSL wants a text there",
+        ),
         ("{method: get}", "/endpoint", "needs `endpoint`"),
         ("{method: get, endpoint: 'ftp://a'}", "/endpoint", "https:// or http://"),
         ("{method: get, endpoint: 'https://a/{id'}", "/endpoint", "without its partner"),

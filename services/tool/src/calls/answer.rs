@@ -50,7 +50,11 @@ pub(super) fn output(
     let status = answer.status.as_u16();
     let fine = (200..300).contains(&status) || (redirect && (300..400).contains(&status));
     if !fine {
-        return Err(raised("communication", status, failure(question, answer)));
+        let mut why = failure(question, answer);
+        if (300..400).contains(&status) {
+            why.push_str(" (`redirect: true` follows it, and takes other 3xx for no error)");
+        }
+        return Err(raised("communication", status, why));
     }
     Ok(match output {
         Output::Raw if answer.body.is_empty() => Value::Null,

@@ -30,6 +30,7 @@ impl Parser<'_> {
         for field in ["headers", "query"] {
             if let Some(value) = with.get(field) {
                 self.map_or_expression(value, &at(&pointer, field), field);
+                self.texts(value, &at(&pointer, field), field);
             }
         }
         self.answer(with, &pointer);
@@ -140,6 +141,18 @@ impl Parser<'_> {
                 let message = format!("`{what}` must be a map or an expression, not {}", is(other));
                 self.problem(pointer, message);
             }
+        }
+    }
+
+    /// The DSL's schema has texts only, and says so in words that help nobody.
+    fn texts(&mut self, value: &Value, pointer: &str, what: &str) {
+        let entries = value.as_object().into_iter().flatten();
+        for (name, value) in entries.filter(|(_, value)| !value.is_string()) {
+            let message = format!(
+                "`{name}` in `{what}` is {}, but the DSL wants a text there, or an expression, which may give any value: '${{ {value} }}'",
+                is(value)
+            );
+            self.problem(at(pointer, name), message);
         }
     }
 

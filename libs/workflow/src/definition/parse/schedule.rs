@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Parser, at, is};
+use super::{Parser, at};
 use crate::schedule::{Cron, Plan};
 
 /// The ways to schedule a workflow.
@@ -40,7 +40,7 @@ impl Parser<'_> {
             way => {
                 let length = self.duration(value, &pointer)?;
                 if length < SHORTEST {
-                    let message = format!("`{way}` must be a second or more, not {}", is(value));
+                    let message = format!("`{way}` must be a second or more, not `{value}`");
                     self.problem(pointer, message);
                     return None;
                 }
