@@ -131,7 +131,31 @@ pub fn effects(facts: &[Fact]) -> Vec<Effect> {
     let fork = facts.iter().rposition(|fact| matches!(fact, Fact::ExecutionForked { .. }));
     let own = facts.iter().skip(fork.unwrap_or(0));
     let effects = own.flat_map(|fact| asked_anew(fact).iter().chain([fact])).filter_map(effect);
-    without_brief_listeners(effects.collect())
+    without_brief_timers(without_brief_listeners(effects.collect()))
+}
+
+/// A timer that is set and cancelled in one transition is never set, for the same reason: where the
+/// cancelling came first, the timer would stay until it fires, for years perhaps.
+fn without_brief_timers(mut effects: Vec<Effect>) -> Vec<Effect> {
+    let cancelled = |effect: &Effect| match effect {
+        Effect::CancelTimer { timer } => Some(timer.clone()),
+        _ => None,
+    };
+    let cancelled: BTreeSet<String> = effects.iter().filter_map(cancelled).collect();
+    if cancelled.is_empty() {
+        return effects;
+    }
+    // A name is never used again.
+    let set = |effect: &Effect| match effect {
+        Effect::SetTimer { timer, .. } if cancelled.contains(timer) => Some(timer.clone()),
+        _ => None,
+    };
+    let brief: BTreeSet<String> = effects.iter().filter_map(set).collect();
+    effects.retain(|effect| match effect {
+        Effect::SetTimer { timer, .. } | Effect::CancelTimer { timer } => !brief.contains(timer),
+        _ => true,
+    });
+    effects
 }
 
 /// A task that begins and ends to listen in one transition is never registered: its two effects

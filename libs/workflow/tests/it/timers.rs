@@ -1,6 +1,6 @@
 //! Waiting and timeouts.
 
-use muster_workflow::{Input, Status};
+use muster_workflow::{Effect, Fact, Input, Status, effects};
 use serde_json::{Value, json};
 
 use crate::driver::Driver;
@@ -45,6 +45,30 @@ fn a_task_that_takes_too_long_faults_with_a_timeout_that_can_be_caught() {
     driver.complete("/do/0/careful/try/0/slow", json!("in time"));
     assert!(driver.timers.is_empty(), "the timer is cancelled");
     assert_eq!(*driver.output(), json!("in time"));
+}
+
+#[test]
+fn a_timer_that_is_cancelled_in_the_transition_that_sets_it_is_never_set() {
+    let tasks = "
+        - quick: {set: {a: 1}, timeout: {after: P365D}}
+        - slow: {call: tool, with: {tool: t}, timeout: {after: PT1S}}
+        ";
+    let mut driver = Driver::start(tasks, json!({}));
+    let set = |fact: &&Fact| matches!(fact, Fact::TimerSet { .. });
+    assert_eq!(driver.journal.iter().filter(set).count(), 2, "the journal tells of both");
+    let told = effects(&driver.journal);
+    let timers: Vec<_> = told
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::SetTimer { timer, .. } | Effect::CancelTimer { timer } => Some(timer.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(timers, ["/do/1/slow#timeout"]);
+    let before = driver.journal.len();
+    driver.complete("/do/1/slow", json!(1));
+    let last = effects(driver.journal.get(before..).unwrap());
+    assert!(last.contains(&Effect::CancelTimer { timer: "/do/1/slow#timeout".to_owned() }));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One execution as a file: everything that it is made of, to be looked at or brought back elsewhere.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -17,6 +18,8 @@ use crate::executions::{Executions, entry};
 
 /// The form of the file. What is only added keeps it; anything else is another one.
 const FORMAT: &str = "muster-execution/1";
+/// Bytes of the id of an input.
+const INPUT_ID: usize = 1024;
 
 /// The file.
 #[derive(Serialize, Deserialize)]
@@ -133,6 +136,7 @@ fn read(file: JsonObject) -> Result<(File, History), Error> {
     if definition.digest() != file.digest {
         return differs("digest", &file.digest, definition.digest());
     }
+    check(&file.transitions)?;
     let mut history = History::new(&file.execution_id, Arc::new(definition));
     for step in &file.transitions {
         // As the journal keeps it: what is compared later has been there.
@@ -143,10 +147,31 @@ fn read(file: JsonObject) -> Result<(File, History), Error> {
     if hash != file.hash {
         return differs("hash", &file.hash, &hash);
     }
-    if history.transitions().is_empty() {
+    Ok((file, history))
+}
+
+/// Whether a journal could be like that: what it could not take would end an import in the middle.
+fn check(steps: &[Step]) -> Result<(), Error> {
+    if steps.is_empty() {
         return Err(Error::File("it has no `transitions`".to_owned()));
     }
-    Ok((file, history))
+    let mut known = HashSet::new();
+    for (step, number) in steps.iter().zip(1_u64..) {
+        let bytes = step.input_id.len();
+        let problem = if !(1..=INPUT_ID).contains(&bytes) {
+            format!(
+                "the `input_id` of transition {number} has {bytes} bytes, but must have 1 to {INPUT_ID}"
+            )
+        } else if !known.insert(&step.input_id) {
+            format!("the `input_id` of transition {number} is that of an earlier one")
+        } else if step.facts.is_empty() {
+            format!("transition {number} has no `facts`")
+        } else {
+            continue;
+        };
+        return Err(Error::File(problem));
+    }
+    Ok(())
 }
 
 /// The file as a message has it.

@@ -230,7 +230,29 @@ async fn an_execution_goes_to_another_platform_as_a_file_and_goes_on_there_as_a_
         assert!(fault.message.contains(expected), "{}", fault.message);
     };
     check(&|file| file["format"] = json!("other/1"), Code::Invalid, "muster-execution/1").await;
-    check(&|file| file["transitions"][1]["facts"] = json!([]), Code::Invalid, "`hash`").await;
+    check(
+        &|file| file["transitions"][1]["facts"] = json!([]),
+        Code::Invalid,
+        "transition 2 has no `facts`",
+    )
+    .await;
+    check(
+        &|file| {
+            file["execution_id"] = json!("e3");
+            file["transitions"][1]["input_id"] = file["transitions"][0]["input_id"].clone();
+        },
+        Code::Invalid,
+        "the `input_id` of transition 2 is that of an earlier one",
+    )
+    .await;
+    check(
+        &|file| file["transitions"][1]["input_id"] = json!("x".repeat(1025)),
+        Code::Invalid,
+        "the `input_id` of transition 2 has 1025 bytes, but must have 1 to 1024",
+    )
+    .await;
+    let known = there.state("e3").await.unwrap_err();
+    assert_eq!(known.code, Code::NotFound, "nothing of a refused file is kept");
     check(
         &|file| file["definition"]["do"][2]["three"]["set"] = json!({"x": 1}),
         Code::Invalid,
