@@ -35,6 +35,9 @@ pub const EXPRESSION_DEPTH: usize = 64;
 pub const EXPRESSION_STEPS: u64 = 200_000;
 /// Steps that all evaluations of one step of the workflow may take together.
 pub const TRANSITION_STEPS: u64 = 2_000_000;
+/// Steps that the filters of one task may take for an event, beside one for each 32 bytes of it: an
+/// event may come to very many, and what a filter cannot tell by then does not want it.
+pub const FILTER_STEPS: u64 = 20_000;
 /// Size of a value that an expression makes or reads or that comes from outside: bytes of text plus
 /// 8 for each value. It is beyond that of 10 MB of JSON, unless that is mostly short numbers.
 pub const VALUE_SIZE: u64 = 20 * 1024 * 1024;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::event::{Interest, Progress, Strategy, Until, expected};
 use crate::expression::Surroundings;
 use crate::limits;
+use crate::size::size;
 
 /// The events that start a workflow, and what has come of them so far.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +77,9 @@ impl<'d> Trigger<'d> {
 
     /// Whether a set of events wants another one; then the input that is complete with it.
     fn join(&self, taken: &[Value], event: &Value) -> Option<Option<Vec<Value>>> {
-        let nowhere = Nowhere(Cell::new(limits::TRANSITION_STEPS));
+        let all = taken.iter().chain([event]);
+        let steps: u64 = all.map(|event| limits::FILTER_STEPS + size(event) / 32).sum();
+        let nowhere = Nowhere(Cell::new(steps.min(limits::TRANSITION_STEPS)));
         let correlations = expected(self.strategy, &Value::Null, &nowhere).ok()?;
         let mut progress = Progress { correlations, ..Progress::default() };
         let mut input = Vec::new();

@@ -66,8 +66,12 @@ impl Machine<'_> {
         if listening.closed {
             return false;
         }
-        let scope = Scope::of(self, run);
-        let Some(taken) = listen.to.take(&listening.progress, event, &scope) else { return false };
+        let all = self.steps.get();
+        let means = all.min(limits::FILTER_STEPS + size(event) / 32);
+        self.steps.set(means);
+        let taken = listen.to.take(&listening.progress, event, &Scope::of(self, run));
+        self.steps.set(all - means + self.steps.get());
+        let Some(taken) = taken else { return false };
         let item = if taken.until { Value::Null } else { listen.read.of(event) };
         let consumed = Consumed {
             position,

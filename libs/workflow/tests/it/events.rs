@@ -409,6 +409,24 @@ fn a_listener_is_registered_for_what_can_be_told_before() {
 }
 
 #[test]
+fn a_filter_that_takes_long_for_an_event_does_not_want_it() {
+    let listen = |data: &str| {
+        let to = format!("{{one: {{with: {{type: a, data: '${{ {data} }}'}}}}}}");
+        Driver::start(&format!("- hear: {{listen: {{to: {to}}}}}"), Value::Null)
+    };
+    let mut quick = listen("[range(1000)] | length == 1000");
+    assert!(quick.hear("/do/0/hear", 1, event("a", json!(1), json!({}))));
+    for slow in ["[range(20000)] | length == 20000", "def f: f; f"] {
+        let mut slow = listen(slow);
+        assert!(!slow.hear("/do/0/hear", 1, event("a", json!(1), json!({}))));
+    }
+    // The more it has to look at the longer it may look.
+    let text = "x".repeat(3_000_000);
+    let mut large = listen("length == 3000000");
+    assert!(large.hear("/do/0/hear", 1, event("a", json!(text), json!({}))));
+}
+
+#[test]
 fn an_interest_covers_what_it_may_want() {
     let interest: Interest = serde_json::from_value(
         json!({"type": "a", "with": [{"subject": "x"}, {"source": "https://example.com/tests"}]}),
