@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use muster_workflow::{Definition, Problem};
 use serde_json::{Value, json};
 
@@ -77,6 +77,11 @@ impl Checked {
 
 /// The text of a file; the error names the file and says what is wrong with it.
 pub(crate) fn read(file: &Path) -> Result<String> {
+    let name = file.display();
+    ensure!(
+        !file.is_dir(),
+        "{name} is a folder, but must be a file: name each, as {name}/*.yaml does"
+    );
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     String::from_utf8(bytes)
         .with_context(|| format!("{} is no UTF-8 text; is it binary?", file.display()))
