@@ -45,8 +45,9 @@ pub(crate) struct Program<'a> {
 
 /// A process under way. Dropping it ends it and all that belong to its group.
 pub(crate) struct Process {
-    pub(crate) child: Child,
+    // First: nobody else can have its number while the child is there.
     group: Group,
+    pub(crate) child: Child,
     _folder: TempDir,
 }
 
@@ -88,7 +89,7 @@ impl Processes {
             _ => Error::Internal(anyhow!(error).context("a process cannot be started")),
         })?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        Ok(Process { child, group: Group(pid), _folder: folder })
+        Ok(Process { group: Group(pid), child, _folder: folder })
     }
 }
 

@@ -103,3 +103,38 @@ async fn a_workflow_calls_servers_with_secrets_that_nobody_else_sees() {
         assert!(!text.contains("Y2FuYXJ5"), "{place}");
     }
 }
+
+const PROGRAMS: &str = r#"
+- count:
+    run: {shell: {command: 'wc -w | tr -d " "; echo "$TOKEN $1"', stdin: '${ .text }', arguments: ['${ .who }'], environment: {TOKEN: '${ $secrets.token }'}}}
+    export: {as: '${ {told: .} }'}
+- denied:
+    try:
+    - compute: {run: {script: {language: python, code: 'print(1)'}}}
+    catch:
+      errors: {with: {type: 'https://serverlessworkflow.io/spec/1.0.0/errors/authorization', status: 403}}
+      do:
+      - tell: {set: '${ $context + {names: ($error.detail | contains("MUSTER_RUN")), at: $error.instance} }'}
+"#;
+
+#[tokio::test]
+async fn a_workflow_runs_the_programs_that_the_operator_names_and_no_others() {
+    let secrets = tempfile::tempdir().unwrap();
+    for name in ["token", "login"] {
+        fs::write(secrets.path().join(name), CANARY).unwrap();
+    }
+    let settings =
+        [("MUSTER_RUN", "shell"), ("MUSTER_SECRETS_DIR", secrets.path().to_str().unwrap())];
+    let platform = Platform::start_with(&settings).await;
+    let text = document("programs", PROGRAMS)
+        .replace("  authentications:\n    mine: {basic: {use: login}}\n", "");
+    let workflow = platform.put_workflow(text).await;
+    let input = json!({ "text": "bees fly far", "who": "$(id) 'x'" });
+    let id = platform.start_execution(&workflow, &input, "k1").await;
+    let state = platform.ended(&id, DEADLINE).await;
+    assert_eq!(state["status"], "completed", "{state}");
+    let expected = json!({
+        "told": "3\n*** $(id) 'x'\n", "names": true, "at": "/do/1/denied/try/0/compute",
+    });
+    assert_eq!(state["output"], expected);
+}
