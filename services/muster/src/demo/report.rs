@@ -101,10 +101,14 @@ fn seconds(time: &str) -> Option<f64> {
 pub(crate) async fn settled_usage(client: &Client, execution_id: &str, runs: u64) -> Result<Value> {
     let over = Instant::now() + SETTLE;
     loop {
-        let usage = client.get(&format!("/v1/executions/{execution_id}/usage")).await?;
-        let recorded: u64 = agents(&usage).iter().map(|agent| number(agent, "runs")).sum();
-        if recorded >= runs || Instant::now() > over {
-            return Ok(usage);
+        let found = client.get(&format!("/v1/executions/{execution_id}/usage")).await;
+        // Where not even the first event is recorded yet, there is none.
+        let recorded = found
+            .as_ref()
+            .ok()
+            .map(|usage| agents(usage).iter().map(|agent| number(agent, "runs")).sum::<u64>());
+        if recorded.is_some_and(|recorded| recorded >= runs) || Instant::now() > over {
+            return found;
         }
         tokio::time::sleep(PAUSE).await;
     }
