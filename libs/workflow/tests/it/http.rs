@@ -151,38 +151,33 @@ fn what_cannot_be_called_is_refused_with_its_place() {
             "/headers",
             "a map or an expression",
         ),
+    ] {
+        refused(&http(with), &at(field), part);
+    }
+}
+
+#[test]
+fn credentials_that_lack_something_are_refused_with_their_place() {
+    let http = |with: &str| document(&format!("- a: {{call: http, with: {with}}}"));
+    for (authentication, field, part) in [
+        ("{use: x}", "/use", "`x` is not in use.authentications"),
+        ("{basic: {username: x}}", "/basic", "needs `password`"),
+        ("{basic: {use: x}}", "/basic/use", "`x` is not in use.secrets"),
+        ("{kerberos: {}}", "/kerberos", "not supported"),
         (
-            "{method: get, endpoint: {uri: 'https://a', authentication: {use: x}}}",
-            "/endpoint/authentication/use",
-            "`x` is not in use.authentications",
-        ),
-        (
-            "{method: get, endpoint: {uri: 'https://a', authentication: {basic: {username: x}}}}",
-            "/endpoint/authentication/basic",
-            "needs `password`",
-        ),
-        (
-            "{method: get, endpoint: {uri: 'https://a', authentication: {basic: {use: x}}}}",
-            "/endpoint/authentication/basic/use",
-            "`x` is not in use.secrets",
-        ),
-        (
-            "{method: get, endpoint: {uri: 'https://a', authentication: {kerberos: {}}}}",
-            "/endpoint/authentication/kerberos",
-            "not supported",
-        ),
-        (
-            "{method: get, endpoint: {uri: 'https://a', authentication: {oauth2: {authority: 'https://b', grant: authorization_code, client: {id: x, secret: y}}}}}",
-            "/endpoint/authentication/oauth2/grant",
+            "{oauth2: {authority: 'https://b', grant: authorization_code, client: {id: x, secret: y}}}",
+            "/oauth2/grant",
             "client_credentials",
         ),
         (
-            "{method: get, endpoint: {uri: 'https://a', authentication: {oidc: {authority: 'https://b', grant: password, client: {id: x}}}}}",
-            "/endpoint/authentication/oidc",
+            "{oidc: {authority: 'https://b', grant: password, client: {id: x}}}",
+            "/oidc",
             "this grant needs `username`",
         ),
     ] {
-        refused(&http(with), &at(field), part);
+        let endpoint = format!("{{uri: 'https://a', authentication: {authentication}}}");
+        let place = format!("/do/0/a/with/endpoint/authentication{field}");
+        refused(&http(&format!("{{method: get, endpoint: {endpoint}}}")), &place, part);
     }
     let unused = http("{method: get, endpoint: 'https://a'}").replacen(
         "do:",

@@ -3,8 +3,8 @@
 pub(crate) mod control;
 pub(crate) mod events;
 pub(crate) mod get;
-pub(crate) mod signal;
 pub(crate) mod list;
+pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod time_travel;
 pub(crate) mod usage;

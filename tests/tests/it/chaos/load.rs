@@ -103,7 +103,11 @@ pub(super) async fn register(platform: &Platform) {
 }
 
 /// Starts the execution with this number, and returns its id and the marks that it will leave.
-pub(super) async fn begin(platform: &Platform, world: &World, number: usize) -> (String, Vec<String>) {
+pub(super) async fn begin(
+    platform: &Platform,
+    world: &World,
+    number: usize,
+) -> (String, Vec<String>) {
     let (kind, marks) = KINDS[number % KINDS.len()];
     let run = format!("{kind}{number}");
     let input = match kind {
