@@ -82,6 +82,24 @@ fn workflow(name: &str, tasks: &str) -> String {
     )
 }
 
+/// Everything that can hang, side by side.
+fn branches(address: &str) -> String {
+    format!(
+        "
+- all:
+    fork:
+      branches:
+      - think: {{call: agent, with: {{agent: thinker, input: go}}}}
+      - ask: {{call: model, with: {{model: default, prompt: go}}}}
+      - slow: {{call: tool, with: {{tool: http_request, arguments: {{url: 'http://{0}/slow'}}}}}}
+      - fetch: {{call: http, with: {{method: get, endpoint: 'http://{0}/fetch'}}}}
+      - hang: {{call: tool, with: {{tool: hang, arguments: {{}}}}}}
+- never: {{set: {{reached: true}}}}
+",
+        address
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_execution_hangs_up_on_models_servers_and_workers() {
     let (model, server) = (Silent::start().await, Silent::start().await);
@@ -104,20 +122,7 @@ async fn a_cancelled_execution_hangs_up_on_models_servers_and_workers() {
 
     let agent = "name: thinker\ninstructions: Think.\n";
     assert!(platform.put_yaml("/v1/agents/thinker", agent.to_owned()).await.0.is_success());
-    let tasks = format!(
-        "
-- all:
-    fork:
-      branches:
-      - think: {{call: agent, with: {{agent: thinker, input: go}}}}
-      - ask: {{call: model, with: {{model: default, prompt: go}}}}
-      - slow: {{call: tool, with: {{tool: http_request, arguments: {{url: 'http://{0}/slow'}}}}}}
-      - fetch: {{call: http, with: {{method: get, endpoint: 'http://{0}/fetch'}}}}
-      - hang: {{call: tool, with: {{tool: hang, arguments: {{}}}}}}
-- never: {{set: {{reached: true}}}}
-",
-        server.address
-    );
+    let tasks = branches(&server.address);
     let name = platform.put_workflow(workflow("busy", &tasks)).await;
     let id = platform.start_execution(&name, &Value::Null, "one").await;
     model.until_asked(2).await;

@@ -40,6 +40,31 @@ async fn waits(platform: &Platform, id: &str) {
     .await;
 }
 
+/// Publishes an event on the command line.
+async fn publish(platform: &Platform) {
+    let arguments = [
+        "events",
+        "publish",
+        "--type",
+        "order.placed",
+        "--source",
+        "https://example.com/shop",
+        "--id",
+        "e1",
+        "--subject",
+        "7",
+        "--data",
+        "{\"total\": 12}",
+        "--server",
+        platform.http.as_str(),
+    ];
+    let program = arguments.into_iter().fold(Program::of_workspace("muster"), Program::arg);
+    let process = program.spawn();
+    assert!(process.wait(LONG).await.success(), "{}", process.log());
+    let told = process.log();
+    assert!(told.contains("order.placed https://example.com/shop e1"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_from_outside_starts_a_workflow_whose_event_another_one_waits_for() {
     let platform = Platform::start().await;
@@ -62,27 +87,7 @@ async fn an_event_from_outside_starts_a_workflow_whose_event_another_one_waits_f
     assert_eq!(status, 202, "{body}");
 
     // The command line publishes; the same event over HTTP in binary mode is a repeat.
-    let arguments = [
-        "events",
-        "publish",
-        "--type",
-        "order.placed",
-        "--source",
-        "https://example.com/shop",
-        "--id",
-        "e1",
-        "--subject",
-        "7",
-        "--data",
-        "{\"total\": 12}",
-        "--server",
-        platform.http.as_str(),
-    ];
-    let program = arguments.into_iter().fold(Program::of_workspace("muster"), Program::arg);
-    let process = program.spawn();
-    assert!(process.wait(LONG).await.success(), "{}", process.log());
-    let told = process.log();
-    assert!(told.contains("order.placed https://example.com/shop e1"), "{told}");
+    publish(&platform).await;
     let request = platform.client.post(platform.url("/v1/events")).json(&json!({"total": 12}));
     let headers = [
         ("ce-specversion", "1.0"),
