@@ -80,6 +80,12 @@ impl Running {
     }
 }
 
+/// Where the letter of this execution stands. Commands are handled side by side, so letters have any order.
+fn sequence_of(execution: &str, letters: &[Value]) -> String {
+    let mine = letters.iter().find(|letter| letter["message"]["execution_id"] == execution);
+    mine.unwrap()["sequence"].to_string()
+}
+
 /// The dependency that is missing is the workflow itself; the message that fails is the start of an execution.
 #[tokio::test]
 async fn an_execution_that_could_not_start_completes_when_its_letter_is_replayed() {
@@ -88,8 +94,7 @@ async fn an_execution_that_could_not_start_completes_when_its_letter_is_replayed
     let running = Running::start().await;
     let digest = Definition::parse(WORKFLOW).unwrap().digest().to_owned();
     running.start_executions(&digest, &["e1", "e2", "e3", "e4"]).await;
-    let letters = running.letters(4).await;
-    let sequence = letters[0]["sequence"].to_string();
+    let sequence = sequence_of("e1", &running.letters(4).await);
     running.dlq(&["ls"]).await.succeeded(&[
         "SEQUENCE",
         "NOT_FOUND",
@@ -118,9 +123,7 @@ async fn an_execution_that_could_not_start_completes_when_its_letter_is_replayed
     let folder = folder_with(&[("workflows/one.yaml", WORKFLOW)]);
     let here = folder.path().display().to_string();
     Muster::run(&["apply", "-f", &here, "--server", &running.server]).await.succeeded(&["one"]);
-    let first = running.letters(4).await;
-    let first = first.iter().find(|letter| letter["message"]["execution_id"] == "e1").unwrap();
-    let sequence = first["sequence"].to_string();
+    let sequence = sequence_of("e1", &running.letters(4).await);
     running.dlq(&["replay", &sequence]).await.succeeded(&[&sequence, "handled"]);
     running.dlq(&["replay", "--execution", "e2"]).await.succeeded(&["1 handled, 0 failed"]);
     for id in ["e1", "e2"] {
