@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use muster_bus::Settings;
 
-use crate::{dev, or_fail, signal, users};
+use crate::{dev, free_port, or_fail, signal, users};
 
 const START: Duration = Duration::from_secs(10);
 
@@ -71,7 +71,8 @@ impl NatsServer {
             "max_payload: 10MB\njetstream {{ store_dir: {store:?}\n{limits} }}\n{config}\n"
         );
         std::fs::write(dir.path().join("nats.conf"), config).context("cannot write nats.conf")?;
-        let (child, port) = launch(dir.path(), None).await?;
+        let port = free_port();
+        let child = launch(dir.path(), port).await?;
         Ok(Self {
             dir,
             port,
@@ -165,7 +166,7 @@ impl NatsServer {
     /// When it does not accept clients within 10 s.
     pub async fn restart(&self) {
         self.kill();
-        let (child, _) = or_fail(launch(self.dir.path(), Some(self.port)).await);
+        let child = or_fail(launch(self.dir.path(), self.port).await);
         *self.child() = Some(child);
     }
 
@@ -205,19 +206,18 @@ fn end(mut child: Child) {
     drop(child.wait());
 }
 
-/// Starts nats-server and waits for the port that it says it listens on.
-async fn launch(dir: &Path, port: Option<u16>) -> Result<(Child, u16)> {
+/// Starts nats-server and waits until it says that it listens.
+async fn launch(dir: &Path, port: u16) -> Result<Child> {
     let program = dev::nats_server()?;
     let log = File::options()
         .create(true)
         .append(true)
         .open(dir.join("log"))
         .context("cannot open NATS's log")?;
-    let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
     let child = Command::new(&program)
         .arg("-c")
         .arg(dir.join("nats.conf"))
-        .args(["-a", "127.0.0.1", "-p", &port, "--ports_file_dir"])
+        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "--ports_file_dir"])
         .arg(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -225,17 +225,17 @@ async fn launch(dir: &Path, port: Option<u16>) -> Result<(Child, u16)> {
         .spawn()
         .with_context(|| format!("cannot run {}", program.display()))?;
     let mut child = KillOnDrop(Some(child));
-    let port = listening(child.get()?, dir).await?;
-    Ok((child.0.take().context("just started")?, port))
+    listening(child.get()?, dir).await?;
+    child.0.take().context("just started")
 }
 
-async fn listening(child: &mut Child, dir: &Path) -> Result<u16> {
+async fn listening(child: &mut Child, dir: &Path) -> Result<()> {
     let file = dir.join(format!("nats-server_{}.ports", child.id()));
     let end = Instant::now() + START;
     while Instant::now() < end {
         // Half-written at first: it counts once it can be read as a whole.
-        if let Some(port) = std::fs::read(&file).ok().and_then(|text| client_port(&text)) {
-            return Ok(port);
+        if std::fs::read(&file).is_ok_and(|text| is_json(&text)) {
+            return Ok(());
         }
         if let Some(status) = child.try_wait().context("cannot watch nats-server")? {
             let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
@@ -246,9 +246,8 @@ async fn listening(child: &mut Child, dir: &Path) -> Result<u16> {
     bail!("nats-server did not listen within {START:?}")
 }
 
-fn client_port(ports_file: &[u8]) -> Option<u16> {
-    let ports: serde_json::Value = serde_json::from_slice(ports_file).ok()?;
-    ports.get("nats")?.get(0)?.as_str()?.rsplit(':').next()?.parse().ok()
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(text).is_ok()
 }
 
 /// A test that is cancelled while the server starts must not leave it behind.

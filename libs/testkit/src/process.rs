@@ -15,14 +15,26 @@ use crate::{eventually, or_fail, signal};
 /// Settings of the machine that a program under test must not see by accident.
 const HIDDEN: [&str; 5] = ["NATS_", "DATABASE_URL", "OPENAI_", "MUSTER_", "RUST_LOG"];
 
+/// Ports that no system hands out by itself: a server that is away for a while finds its port free when it comes back.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+const TRIES: u32 = 1_000;
+
 /// A loopback port that was free a moment ago.
 ///
 /// # Panics
-/// When the system has none.
+/// When there is none.
 pub fn free_port() -> u16 {
-    let bound =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    or_fail(bound.context("no free loopback port")).port()
+    let found = (0..TRIES).map(|_| random_port()).find(|port| {
+        // On all addresses: a port that is taken on another one may be taken here too.
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()
+    });
+    or_fail(found.with_context(|| format!("no free loopback port of {PORTS:?}")))
+}
+
+fn random_port() -> u16 {
+    let (random, _) = uuid::Uuid::now_v7().as_u64_pair();
+    let offset = random % u64::from(PORTS.end - PORTS.start);
+    PORTS.start + u16::try_from(offset).unwrap_or_default()
 }
 
 /// What to run: a program, its arguments and the environment that it gets on top of the test's own.

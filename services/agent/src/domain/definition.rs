@@ -214,7 +214,7 @@ mod tests {
         assert!(flaw(|d| d.instructions = " \n".into()).contains("`instructions` are empty"));
         assert!(flaw(|d| d.tools.push("search".into())).contains("twice"));
         assert!(flaw(|d| d.tools.push("a.b".into())).contains("tools[1]"));
-        let limits = |turns, seconds| Some(Limits { turns, tokens: 0, seconds });
+        let limits = |turns, seconds| Some(Limits { turns, seconds, ..Limits::default() });
         assert!(flaw(|d| d.limits = limits(101, 0)).contains("101"));
         assert!(flaw(|d| d.limits = limits(0, 86_401)).contains("86401"));
         let model = |provider: &str, temperature| {

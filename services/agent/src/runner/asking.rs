@@ -132,6 +132,7 @@ impl Runner {
                 temperature: model.temperature,
                 max_tokens: model.max_tokens,
                 response_schema: definition.output_schema.clone(),
+                ..Parameters::default()
             }),
             session: self.command.execution_id.clone(),
             idempotency_key: format!("{}/{turn}", self.run_key()),
@@ -139,6 +140,7 @@ impl Runner {
             task: self.command.task.clone(),
             agent: self.command.agent.clone(),
             offline: definition.offline.clone(),
+            ..CompleteRequest::default()
         }
     }
 

@@ -79,7 +79,7 @@ fn reply(content: &str, tool_calls: Vec<ToolCall>) -> CompleteResponse {
             ..Default::default()
         }),
         finish_reason: "stop".into(),
-        usage: Some(TokenUsage { input_tokens: 10, output_tokens: 5, estimated: false }),
+        usage: Some(TokenUsage { input_tokens: 10, output_tokens: 5, ..TokenUsage::default() }),
         provider: "played".into(),
         ..Default::default()
     }

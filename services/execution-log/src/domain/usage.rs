@@ -57,7 +57,10 @@ fn add(sum: &mut Usage, more: &Usage) {
         fetched_tokens,
         model_calls,
         tool_calls,
+        cost_nanos,
+        reasoning_tokens,
     } = more;
+    sum.cost_nanos = sum.cost_nanos.saturating_add(*cost_nanos);
     for (sum, more) in [
         (&mut sum.input_tokens, input_tokens),
         (&mut sum.output_tokens, output_tokens),
@@ -66,6 +69,7 @@ fn add(sum: &mut Usage, more: &Usage) {
         (&mut sum.fetched_tokens, fetched_tokens),
         (&mut sum.model_calls, model_calls),
         (&mut sum.tool_calls, tool_calls),
+        (&mut sum.reasoning_tokens, reasoning_tokens),
     ] {
         *sum = sum.saturating_add(*more);
     }

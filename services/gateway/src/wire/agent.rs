@@ -58,7 +58,7 @@ pub struct Model {
 }
 
 /// When a run must end. 0 is the default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Turns of the model; default 16, at most 100.
@@ -70,6 +70,9 @@ pub struct Limits {
     /// Wall time in seconds; default 600, at most 86400.
     #[serde(default)]
     pub seconds: u32,
+    /// Money in US dollars by the price table; 0: no limit of the agent's own.
+    #[serde(default)]
+    pub cost_usd: f64,
 }
 
 /// All agents.
@@ -96,6 +99,7 @@ impl From<Agent> for contract::AgentDefinition {
                 turns: agent.limits.turns,
                 tokens: agent.limits.tokens,
                 seconds: agent.limits.seconds,
+                cost_usd: agent.limits.cost_usd,
             }),
             output_schema: agent.output_schema.map(JsonObject),
             offline: agent.offline.map(JsonObject),
@@ -119,7 +123,12 @@ impl From<contract::AgentDefinition> for Agent {
                 max_tokens: model.max_tokens,
             },
             tools: definition.tools,
-            limits: Limits { turns: limits.turns, tokens: limits.tokens, seconds: limits.seconds },
+            limits: Limits {
+                turns: limits.turns,
+                tokens: limits.tokens,
+                seconds: limits.seconds,
+                cost_usd: limits.cost_usd,
+            },
             output_schema: definition.output_schema.map(|schema| schema.0),
             offline: definition.offline.map(|script| script.0),
             digest: definition.digest,

@@ -8,6 +8,8 @@ use utoipa::ToSchema;
 
 use super::{some, when};
 
+const NANOS_PER_DOLLAR: f64 = 1e9;
+
 /// Recorded events of an execution, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Events {
@@ -46,7 +48,7 @@ pub struct Event {
 }
 
 /// What an execution used, in all and by agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExecutionUsage {
     /// The execution.
     pub execution_id: String,
@@ -61,7 +63,7 @@ pub struct ExecutionUsage {
 }
 
 /// What the runs of one agent used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentUsage {
     /// The agent's name.
     pub agent: String,
@@ -72,7 +74,7 @@ pub struct AgentUsage {
 }
 
 /// Tokens and calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Tokens that models read.
     pub input_tokens: u32,
@@ -88,6 +90,10 @@ pub struct Usage {
     pub model_calls: u32,
     /// Calls of tools.
     pub tool_calls: u32,
+    /// The part of `output_tokens` that models thought with.
+    pub reasoning_tokens: u32,
+    /// What the calls of models cost by the price table, in US dollars.
+    pub cost_usd: f64,
 }
 
 /// What an agent produced.
@@ -170,6 +176,8 @@ impl From<agent::Usage> for Usage {
             fetched_tokens: usage.fetched_tokens,
             model_calls: usage.model_calls,
             tool_calls: usage.tool_calls,
+            reasoning_tokens: usage.reasoning_tokens,
+            cost_usd: usage.cost_nanos as f64 / NANOS_PER_DOLLAR,
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn estimate(
         input_tokens: small(asked + PER_MESSAGE),
         output_tokens: small(count(&reply.content) + of_calls(&reply.tool_calls)),
         estimated: true,
+        ..TokenUsage::default()
     }
 }
 

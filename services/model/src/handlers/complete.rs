@@ -69,7 +69,7 @@ async fn ask(
         usage: Some(usage),
         provider: name.to_owned(),
         model: reply.model,
-        replayed: false,
+        ..CompleteResponse::default()
     })
 }
 

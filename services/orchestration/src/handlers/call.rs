@@ -101,6 +101,7 @@ fn question(command: &CallRequested, arguments: &JsonObject) -> Result<CompleteR
         temperature,
         max_tokens: number(arguments, "max_tokens", 0..=u32::MAX)?,
         response_schema: object(arguments, "response_schema")?,
+        ..Parameters::default()
     };
     let (provider, model) =
         provider_and_model(&text(arguments, "provider")?, &text(arguments, "model")?);

@@ -21,7 +21,7 @@ fn started() -> Started {
         definition: AgentDefinition {
             name: "critic".into(),
             instructions: "Judge.".into(),
-            limits: Some(Limits { turns: 4, tokens: 1_000, seconds: 60 }),
+            limits: Some(Limits { turns: 4, tokens: 1_000, seconds: 60, ..Limits::default() }),
             ..Default::default()
         },
         tools: vec![tool("search"), tool("fetch_deliverable")],
@@ -45,7 +45,7 @@ fn says(text: &str) -> Fact {
             content: text.into(),
             ..Default::default()
         },
-        usage: TokenUsage { input_tokens: 10, output_tokens: 5, estimated: false },
+        usage: TokenUsage { input_tokens: 10, output_tokens: 5, ..TokenUsage::default() },
         finish_reason: "stop".into(),
         ..Default::default()
     })
@@ -65,7 +65,7 @@ fn calls(names: &[&str]) -> Fact {
         names.iter().map(|name| ToolCall { name: (*name).into(), ..Default::default() }).collect();
     Fact::ModelReplied(Replied {
         message: ChatMessage { role: "assistant".into(), tool_calls, ..Default::default() },
-        usage: TokenUsage { input_tokens: 10, output_tokens: 5, estimated: false },
+        usage: TokenUsage { input_tokens: 10, output_tokens: 5, ..TokenUsage::default() },
         ..Default::default()
     })
 }
@@ -188,6 +188,7 @@ fn usage_adds_up_and_savings_are_those_of_the_notices() {
         fetched_tokens: 70,
         model_calls: 2,
         tool_calls: 1,
+        ..Usage::default()
     };
     assert_eq!(run.usage(), expected);
 }

@@ -158,7 +158,7 @@ impl Chunk {
             reply.usage = Some(TokenUsage {
                 input_tokens: usage.prompt_tokens,
                 output_tokens: usage.completion_tokens,
-                estimated: false,
+                ..TokenUsage::default()
             });
         }
         if let Some(model) = self.model.filter(|_| reply.model.is_empty()) {
