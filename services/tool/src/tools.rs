@@ -189,6 +189,7 @@ impl Registered {
             effect: self.definition.effect.name().to_owned(),
             timeout_ms: u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX),
             kind: if self.kind == Kind::BuiltIn { "built_in" } else { "worker" }.to_owned(),
+            ..Default::default()
         }
     }
 

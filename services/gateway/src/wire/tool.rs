@@ -12,7 +12,7 @@ pub struct Tools {
     pub tools: Vec<Tool>,
 }
 
-/// A tool. In a request: one that a worker serves on the bus.
+/// A tool: one that a worker serves on the bus, a request, operations of a document, the tools of an MCP server, or a module in a sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
@@ -32,9 +32,49 @@ pub struct Tool {
     /// The longest call, in milliseconds, at most 600000. 0: the tool service's own limit.
     #[serde(default)]
     pub timeout_ms: u32,
-    /// `built_in` or `worker`; ignored in a request.
+    /// `worker`, `http`, `openapi`, `mcp` or `wasm`; absent in a request: `worker`. Those of the service itself are `built_in`.
     #[serde(default)]
     pub kind: String,
+    /// What the kind needs: request, document, server or module; `worker` needs nothing.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub with: Map<String, Value>,
+    /// Calls at the same time in each process of the tool service, at most 4096; more are refused. 0: the tool service's own limit; more wait.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_concurrency: u32,
+    /// How many calls may begin within a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ToolRate>,
+    /// The names of the secrets that `with` may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// Grows with each registration of the name; ignored in a request.
+    #[serde(default, skip_serializing_if = "is_zero_long")]
+    pub revision: u64,
+    /// The MCP server or OpenAPI document that the tool is one of; ignored in a request.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Of an MCP server or OpenAPI document: why its tools are not there now; ignored in a request.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem: String,
+}
+
+/// How many calls of a tool may begin within a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ToolRate {
+    /// 1 to 1000000.
+    pub calls: u32,
+    /// 1 to 86400.
+    pub per_seconds: u32,
+}
+
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+const fn is_zero_long(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A call of a tool.
@@ -74,6 +114,15 @@ impl From<contract::ToolDefinition> for Tool {
             effect: definition.effect,
             timeout_ms: definition.timeout_ms,
             kind: definition.kind,
+            with: definition.with.unwrap_or_default().0,
+            max_concurrency: definition.max_concurrency,
+            rate: definition
+                .rate
+                .map(|rate| ToolRate { calls: rate.calls, per_seconds: rate.per_seconds }),
+            secrets: definition.secrets,
+            revision: definition.revision,
+            source: definition.source,
+            problem: definition.problem,
         }
     }
 }
@@ -86,6 +135,14 @@ impl From<Tool> for contract::RegisterToolRequest {
             parameters: Some(JsonObject(tool.parameters)),
             effect: tool.effect,
             timeout_ms: tool.timeout_ms,
+            kind: tool.kind,
+            with: (!tool.with.is_empty()).then_some(JsonObject(tool.with)),
+            max_concurrency: tool.max_concurrency,
+            rate: tool.rate.map(|rate| contract::ToolRate {
+                calls: rate.calls,
+                per_seconds: rate.per_seconds,
+            }),
+            secrets: tool.secrets,
         }
     }
 }

@@ -22,7 +22,13 @@ pub(crate) async fn register(
         parameters: request.parameters,
         effect: request.effect,
         timeout_ms: request.timeout_ms,
-        kind: "worker".to_owned(),
+        kind: if request.kind.is_empty() { "worker".to_owned() } else { request.kind },
+        with: request.with,
+        max_concurrency: request.max_concurrency,
+        rate: request.rate,
+        secrets: request.secrets,
+        revision: 1,
+        ..Default::default()
     })
 }
 
@@ -53,12 +59,19 @@ async fn a_tool_is_registered_shown_and_removed() {
         told(platform.put("/v1/tools/shout", "application/yaml", yaml).await).await;
     let shown = json!({
         "name": "shout", "description": "Says it loudly.", "effect": "pure", "timeout_ms": 2000,
-        "parameters": { "type": "object" }, "kind": "worker",
+        "parameters": { "type": "object" }, "kind": "worker", "revision": 1,
     });
     assert_eq!((status, &tool), (200, &shown));
     // What was read can be written again.
     let again = platform.put("/v1/tools/shout", "application/json", &tool.to_string()).await;
     assert_eq!(told(again).await, (200, tool));
+    let http = json!({
+        "name": "weather", "description": "", "effect": "pure", "timeout_ms": 0, "parameters": {}, "kind": "http",
+        "with": { "endpoint": "https://api.example.com/{city}" }, "max_concurrency": 2,
+        "rate": { "calls": 10, "per_seconds": 60 }, "secrets": ["weather-key"], "revision": 1,
+    });
+    let put = platform.put("/v1/tools/weather", "application/json", &http.to_string()).await;
+    assert_eq!(told(put).await, (200, http));
     assert_eq!(told(platform.get("/v1/tools/search").await).await.1["name"], "search");
     assert_eq!(platform.delete("/v1/tools/shout").await.status(), 204);
     problem(platform.delete("/v1/tools/gone").await, 404, &["gone"]).await;

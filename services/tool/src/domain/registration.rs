@@ -50,6 +50,7 @@ pub(crate) fn parse(request: RegisterToolRequest) -> Result<ToolDefinition, Stri
         effect: effect.to_owned(),
         timeout_ms: request.timeout_ms,
         kind: "worker".to_owned(),
+        ..Default::default()
     })
 }
 

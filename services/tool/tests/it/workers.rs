@@ -72,6 +72,7 @@ fn shout(effect: &str) -> RegisterToolRequest {
         parameters: Some(JsonObject::wrap(parameters)),
         effect: effect.into(),
         timeout_ms: 1500,
+        ..Default::default()
     }
 }
 

@@ -15,7 +15,8 @@ use crate::{
 };
 use muster_contracts::tool::v1::RegisterToolRequest;
 
-/// Registers a tool that a worker serves on the bus, or replaces the one with this name. Workers can do the same themselves.
+/// Registers a tool, or replaces the one with this name: one that a worker serves on the bus (workers can do this themselves), a request, operations of an OpenAPI document, the tools of an MCP
+/// server, or a WebAssembly module.
 #[utoipa::path(put, path = "/v1/tools/{name}", tag = "tools", operation_id = "put_tool",
     params(("name" = String, Path, description = "The tool's name")),
     request_body(content((Tool = "application/yaml"), (Tool = "application/json"))),
