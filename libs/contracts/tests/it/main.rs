@@ -101,6 +101,7 @@ fn names_on_the_wire_are_snake_case() {
         task: "t".into(),
         agent: "a".into(),
         input: Some(Json(json!("hi"))),
+        ..Default::default()
     };
     assert_eq!(
         serde_json::to_value(&request).unwrap(),
@@ -113,6 +114,7 @@ fn the_first_missing_field_is_named_with_its_path() {
     assert_eq!(StartExecution::default().missing().as_deref(), Some("execution_id"));
     let request = PutAgentRequest {
         definition: Some(AgentDefinition { name: "a".into(), ..Default::default() }),
+        ..Default::default()
     };
     assert_eq!(request.missing().as_deref(), Some("definition.instructions"));
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_contracts::permissions::consumer_name;
+use muster_contracts::permissions::{consumer_name, on_demand};
 use muster_contracts::{
     Addressed, Bucket, CATALOGUE, Durable, Entry, Kind, Message, Retention, Storage, Stream,
     agent::v1::{AgentMessage, AgentStatus, AgentTaskAssigned, GetAgentStatusRequest},
@@ -208,6 +208,12 @@ fn each_member_of_the_example_team_has_a_stream_of_its_own() {
     ];
     let streams: Vec<&str> = TeamDeliverable::STREAMS.iter().map(|stream| stream.name()).collect();
     assert_eq!(streams, team.map(|(_, stream)| stream));
+    let later: Vec<&str> = Stream::ALL
+        .iter()
+        .filter(|stream| on_demand(**stream))
+        .map(|stream| stream.name())
+        .collect();
+    assert_eq!(later, team.map(|(_, stream)| stream), "no other platform makes room for them");
     for (agent, stream) in team {
         let found = entry(&format!("agog.deliverables.{agent}.{{type}}.{{feature}}"));
         let settings = found.stream.unwrap().settings();

@@ -103,7 +103,7 @@ impl From<Agent> for contract::AgentDefinition {
             }),
             output_schema: agent.output_schema.map(JsonObject),
             offline: agent.offline.map(JsonObject),
-            digest: String::new(),
+            ..Self::default()
         }
     }
 }

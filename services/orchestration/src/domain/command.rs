@@ -29,8 +29,16 @@ pub(crate) fn command(
         Function::Agent => Command::Agent(AgentExecutionRequested {
             agent: text(arguments, "agent"),
             input: arguments.get("input").or_else(|| arguments.get("prompt")).cloned().map(Json),
+            overrides: arguments
+                .get("overrides")
+                .filter(|value| !value.is_null())
+                .cloned()
+                .map(JsonObject::wrap),
+            thread_id: text(arguments, "thread"),
+            message_id: text(arguments, "message"),
             execution_id,
             task,
+            ..Default::default()
         }),
         Function::Tool => Command::Tool(ToolExecutionRequested {
             tool: text(arguments, "tool"),

@@ -60,7 +60,7 @@ pub(crate) async fn list(app: App, _request: ListWorkflowsRequest) -> Result<Wor
 
 async fn agents_are_there(app: &App, definition: &Definition) -> Result<(), Error> {
     for (agent, pointer) in &definition.references().agents {
-        match app.bus.request(&GetAgentRequest { name: agent.clone() }).await {
+        match app.bus.request(&GetAgentRequest { name: agent.clone(), ..Default::default() }).await {
             Ok(_definition) => {}
             Err(fault) if fault.code == Code::NotFound => {
                 return Err(Error::UnknownAgent { agent: agent.clone(), pointer: pointer.clone() });

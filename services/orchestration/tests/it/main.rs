@@ -154,7 +154,7 @@ impl World {
                 .bus
                 .request(&GetWorkflowRequest { name: "none".into(), ..Default::default() })
                 .await;
-            let agents = world.bus.request(&GetAgentRequest { name: "a".into() }).await;
+            let agents = world.bus.request(&GetAgentRequest { name: "a".into(), ..Default::default() }).await;
             asked.is_err_and(|fault| fault.code == Code::NotFound) && agents.is_ok()
         })
         .await;

@@ -17,5 +17,5 @@ pub(crate) async fn get(
     Path(name): Path<String>,
 ) -> Result<Json<Agent>, Error> {
     name::name("agent's name", &name)?;
-    Ok(Json(app.bus.request(&GetAgentRequest { name }).await?.into()))
+    Ok(Json(app.bus.request(&GetAgentRequest { name, ..Default::default() }).await?.into()))
 }
