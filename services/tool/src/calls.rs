@@ -19,41 +19,129 @@ mod vault;
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::{Map, Value, json};
 
 pub(crate) use self::resource::Resources;
 pub(crate) use self::secrets::Secrets;
+use self::vault::Vault;
 use crate::calls::oauth::Tokens;
 use crate::config::Config;
+use crate::domain::call::{Call, Definition, Effect};
 use crate::error::Error;
 use crate::outbound::Outbound;
-use crate::tools::Tool;
+use crate::tools::{Tool, Work};
 
 /// Begins the name of each of these tools; no tool of a worker can have it.
 const PREFIX: &str = "call:";
 
 /// What these calls share.
-struct Net {
+pub(crate) struct Net {
     outbound: Outbound,
     secrets: Secrets,
     tokens: Tokens,
 }
 
+impl Net {
+    pub(crate) fn new(outbound: &Outbound, config: &Config) -> Self {
+        Self {
+            outbound: outbound.clone(),
+            secrets: config.secrets.clone(),
+            tokens: Tokens::default(),
+        }
+    }
+}
+
+/// One of these calls; its secrets are opened for it, and taken out of its errors.
+trait Perform: Send + Sync {
+    const NAME: &'static str;
+
+    fn net(&self) -> &Net;
+
+    /// What a second call with these arguments does.
+    fn effect(&self, _arguments: &Map<String, Value>) -> Effect {
+        Effect::Once
+    }
+
+    /// The same, where it takes a look outside to know it.
+    fn prepare(
+        &self,
+        call: &Call,
+        _vault: &mut Vault,
+    ) -> impl Future<Output = Result<Effect, Error>> + Send {
+        std::future::ready(Ok(self.effect(&call.arguments)))
+    }
+
+    fn perform(
+        &self,
+        call: &Call,
+        vault: &mut Vault,
+    ) -> impl Future<Output = Result<Value, Error>> + Send;
+}
+
+/// A call as a tool.
+struct Guarded<P>(P);
+
+impl<P: Perform> Guarded<P> {
+    async fn vault(&self, call: &Call) -> Result<Vault, Error> {
+        Vault::open(&self.0.net().secrets, &call.secrets, &call.arguments).await
+    }
+}
+
+impl<P: Perform> Tool for Guarded<P> {
+    fn definition(&self) -> Definition {
+        Definition {
+            name: P::NAME.into(),
+            description: "".into(),
+            parameters: json!({ "type": "object" }),
+            effect: Effect::Once,
+        }
+    }
+
+    fn effect(&self, arguments: &Map<String, Value>) -> Effect {
+        self.0.effect(arguments)
+    }
+
+    fn prepare<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Effect, Error>> {
+        async move {
+            let mut vault = self.vault(call).await?;
+            let effect = self.0.prepare(call, &mut vault).await;
+            effect.map_err(|error| vault.mask_error(error))
+        }
+        .boxed()
+    }
+
+    fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
+        async move {
+            let mut vault = self.vault(call).await?;
+            let result = self.0.perform(call, &mut vault).await;
+            result.map_err(|error| vault.mask_error(error))
+        }
+        .boxed()
+    }
+}
+
 /// All of them.
-pub(crate) fn tools(outbound: &Outbound, config: &Config) -> Vec<Box<dyn Tool>> {
-    let net = Arc::new(Net {
-        outbound: outbound.clone(),
-        secrets: config.secrets.clone(),
-        tokens: Tokens::default(),
-    });
+pub(crate) fn tools(net: &Arc<Net>, config: &Config) -> Vec<Box<dyn Tool>> {
     let processes = config.processes.clone();
     vec![
-        Box::new(http::Http { net: net.clone() }),
-        Box::new(openapi::Openapi::new(net.clone())),
-        Box::new(mcp::Mcp { net: net.clone(), processes: processes.clone() }),
-        Box::new(a2a::A2a { net: net.clone() }),
-        Box::new(run::Run { net, processes }),
+        http(net),
+        openapi(net),
+        Box::new(Guarded(mcp::Mcp { net: net.clone(), processes: processes.clone() })),
+        Box::new(Guarded(a2a::A2a { net: net.clone() })),
+        Box::new(Guarded(run::Run { net: net.clone(), processes })),
     ]
+}
+
+/// `call: http`.
+pub(crate) fn http(net: &Arc<Net>) -> Box<dyn Tool> {
+    Box::new(Guarded(http::Http { net: net.clone() }))
+}
+
+/// `call: openapi`.
+pub(crate) fn openapi(net: &Arc<Net>) -> Box<dyn Tool> {
+    Box::new(Guarded(openapi::Openapi::new(net.clone())))
 }
 
 /// Whether a tool's name is that of one of these.

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use crate::calls;
+use crate::calls::{self, Net};
 use crate::config::Config;
 use crate::domain::call::{Call, Definition, Effect};
 use crate::error::Error;
@@ -100,7 +100,8 @@ impl Registry {
             Ok((tool.definition.name.to_string(), Arc::new(tool)))
         };
         let built_in = tools.into_iter().map(register).collect::<Result<_, Error>>()?;
-        let calls = calls::tools(&outbound, config).into_iter().map(register);
+        let net = Arc::new(Net::new(&outbound, config));
+        let calls = calls::tools(&net, config).into_iter().map(register);
         let calls = calls.collect::<Result<_, Error>>()?;
         Ok(Self {
             built_in: Arc::new(built_in),

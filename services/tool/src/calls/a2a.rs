@@ -2,42 +2,22 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use reqwest::{Method, Url};
 use serde_json::{Map, Value, json};
 
 use super::answer::failure;
 use super::rpc::{Peer, parameters, request, result};
 use super::vault::Vault;
-use super::{Net, raised};
-use crate::domain::call::{Call, Definition, Effect};
+use super::{Net, Perform, raised};
+use crate::domain::call::{Call, Effect};
 use crate::error::Error;
 use crate::outbound::MAX_BODY;
-use crate::tools::{Tool, Work};
 
 pub(super) struct A2a {
     pub(super) net: Arc<Net>,
 }
 
 impl A2a {
-    async fn perform(&self, call: &Call, vault: &mut Vault) -> Result<Value, Error> {
-        let peer = self.peer(&call.arguments, vault).await?;
-        let method = method(&call.arguments);
-        let message = request(1, method, with_id(method, call).as_ref());
-        let key = (call.idempotency_key.as_str(), is_last as fn(&Value) -> bool);
-        let reply = self.net.post(&peer, message, key, vault).await?;
-        let who = format!("the agent {}", reply.url);
-        let results = reply.messages.iter().map(|message| result(message, &who));
-        let mut results = results.collect::<Result<Vec<_>, _>>()?;
-        if streams(method) {
-            return Ok(vault.mask_value(Value::Array(results)));
-        }
-        let last = results.pop().ok_or_else(|| {
-            raised("communication", 502, format!("{who} answered {method} with nothing"))
-        })?;
-        Ok(vault.mask_value(last))
-    }
-
     /// Where the agent is: what the task says, or else its card.
     async fn peer(&self, arguments: &Map<String, Value>, vault: &mut Vault) -> Result<Peer, Error> {
         let text =
@@ -78,14 +58,11 @@ impl A2a {
     }
 }
 
-impl Tool for A2a {
-    fn definition(&self) -> Definition {
-        Definition {
-            name: "call:a2a".into(),
-            description: "".into(),
-            parameters: json!({ "type": "object" }),
-            effect: Effect::Once,
-        }
+impl Perform for A2a {
+    const NAME: &'static str = "call:a2a";
+
+    fn net(&self) -> &Net {
+        &self.net
     }
 
     /// A message is one more thing for the agent to do, however often it has come.
@@ -96,13 +73,22 @@ impl Tool for A2a {
         }
     }
 
-    fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
-        async move {
-            let mut vault = Vault::open(&self.net.secrets, &call.secrets, &call.arguments).await?;
-            let result = self.perform(call, &mut vault).await;
-            result.map_err(|error| vault.mask_error(error))
+    async fn perform(&self, call: &Call, vault: &mut Vault) -> Result<Value, Error> {
+        let peer = self.peer(&call.arguments, vault).await?;
+        let method = method(&call.arguments);
+        let message = request(1, method, with_id(method, call).as_ref());
+        let key = (call.idempotency_key.as_str(), is_last as fn(&Value) -> bool);
+        let reply = self.net.post(&peer, message, key, vault).await?;
+        let who = format!("the agent {}", reply.url);
+        let results = reply.messages.iter().map(|message| result(message, &who));
+        let mut results = results.collect::<Result<Vec<_>, _>>()?;
+        if streams(method) {
+            return Ok(vault.mask_value(Value::Array(results)));
         }
-        .boxed()
+        let last = results.pop().ok_or_else(|| {
+            raised("communication", 502, format!("{who} answered {method} with nothing"))
+        })?;
+        Ok(vault.mask_value(last))
     }
 }
 

@@ -2,29 +2,24 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::answer::Output;
 use super::request::{Ask, effect, method};
 use super::vault::Vault;
-use super::{Net, raised};
-use crate::domain::call::{Call, Definition, Effect};
+use super::{Net, Perform, raised};
+use crate::domain::call::{Call, Effect};
 use crate::error::Error;
-use crate::tools::{Tool, Work};
 
 pub(super) struct Http {
     pub(super) net: Arc<Net>,
 }
 
-impl Tool for Http {
-    fn definition(&self) -> Definition {
-        Definition {
-            name: "call:http".into(),
-            description: "".into(),
-            parameters: json!({ "type": "object" }),
-            effect: Effect::Once,
-        }
+impl Perform for Http {
+    const NAME: &'static str = "call:http";
+
+    fn net(&self) -> &Net {
+        &self.net
     }
 
     fn effect(&self, arguments: &Map<String, Value>) -> Effect {
@@ -32,16 +27,8 @@ impl Tool for Http {
         effect(method, arguments.get("headers"))
     }
 
-    fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
-        async move {
-            let mut vault = Vault::open(&self.net.secrets, &call.secrets, &call.arguments).await?;
-            let result = match ask(&call.arguments) {
-                Ok(ask) => self.net.perform(&ask, &call.idempotency_key, &mut vault).await,
-                Err(error) => Err(error),
-            };
-            result.map_err(|error| vault.mask_error(error))
-        }
-        .boxed()
+    async fn perform(&self, call: &Call, vault: &mut Vault) -> Result<Value, Error> {
+        self.net.perform(&ask(&call.arguments)?, &call.idempotency_key, vault).await
     }
 }
 

@@ -6,18 +6,16 @@ pub(super) mod stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use self::session::Session;
 use super::rpc::parameters;
 use super::vault::Vault;
-use super::{Net, raised};
-use crate::domain::call::{Call, Definition, Effect};
+use super::{Net, Perform, raised};
+use crate::domain::call::{Call, Effect};
 use crate::error::Error;
 use crate::process::Processes;
-use crate::tools::{Tool, Work};
 
 /// The revisions of the protocol that are spoken; a server may choose another of them than was asked for.
 const VERSIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
@@ -31,7 +29,21 @@ pub(super) struct Mcp {
     pub(super) processes: Processes,
 }
 
-impl Mcp {
+impl Perform for Mcp {
+    const NAME: &'static str = "call:mcp";
+
+    fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// A tool may do anything; lists, prompts and resources are read.
+    fn effect(&self, arguments: &Map<String, Value>) -> Effect {
+        match arguments.get("method").and_then(Value::as_str) {
+            Some("tools/call") | None => Effect::Once,
+            Some(_) => Effect::Idempotent,
+        }
+    }
+
     async fn perform(&self, call: &Call, vault: &mut Vault) -> Result<Value, Error> {
         let mut session = Session::open(&self.net, &self.processes, (call, &*vault)).await?;
         let limit = call.arguments.get("timeout").and_then(Value::as_u64);
@@ -97,32 +109,4 @@ fn told(result: &Value) -> String {
     let content = result.get("content").and_then(Value::as_array);
     let texts = content.into_iter().flatten().filter_map(|part| part.get("text")?.as_str());
     texts.collect::<Vec<_>>().join(" ").chars().take(1_000).collect()
-}
-
-impl Tool for Mcp {
-    fn definition(&self) -> Definition {
-        Definition {
-            name: "call:mcp".into(),
-            description: "".into(),
-            parameters: json!({ "type": "object" }),
-            effect: Effect::Once,
-        }
-    }
-
-    /// A tool may do anything; lists, prompts and resources are read.
-    fn effect(&self, arguments: &Map<String, Value>) -> Effect {
-        match arguments.get("method").and_then(Value::as_str) {
-            Some("tools/call") | None => Effect::Once,
-            Some(_) => Effect::Idempotent,
-        }
-    }
-
-    fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
-        async move {
-            let mut vault = Vault::open(&self.net.secrets, &call.secrets, &call.arguments).await?;
-            let result = self.perform(call, &mut vault).await;
-            result.map_err(|error| vault.mask_error(error))
-        }
-        .boxed()
-    }
 }

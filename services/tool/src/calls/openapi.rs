@@ -8,20 +8,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use reqwest::{Method, Url};
-use serde_json::{Map, Value, json};
+use reqwest::Url;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use self::document::Document;
 use super::answer::Output;
 use super::request::{Ask, effect};
 use super::vault::Vault;
-use super::{Net, http, raised};
-use crate::domain::call::{Call, Definition, Effect};
+use super::{Net, Perform, http, raised};
+use crate::domain::call::{Call, Effect};
 use crate::error::Error;
-use crate::tools::{Tool, Work};
 
 /// How long a document is used before it is read again.
 const FRESH: Duration = Duration::from_secs(300);
@@ -41,28 +38,6 @@ pub(super) struct Openapi {
 impl Openapi {
     pub(super) fn new(net: Arc<Net>) -> Self {
         Self { net, documents: Mutex::default() }
-    }
-
-    async fn vault(&self, call: &Call) -> Result<Vault, Error> {
-        Vault::open(&self.net.secrets, &call.secrets, &call.arguments).await
-    }
-
-    async fn perform(&self, call: &Call, vault: &mut Vault) -> Result<Value, Error> {
-        let arguments = &call.arguments;
-        let document = self.document(arguments, vault).await?;
-        let operation = document.operation(name(arguments))?;
-        let made = operation.fill(http::map(arguments, "parameters")?)?;
-        let ask = Ask {
-            method: operation.method.clone(),
-            uri: made.uri,
-            headers: made.headers,
-            query: made.query,
-            body: made.body,
-            authentication: arguments.get("authentication").cloned(),
-            output: Output::parse(arguments.get("output"))?,
-            redirect: arguments.get("redirect").and_then(Value::as_bool).unwrap_or_default(),
-        };
-        self.net.perform(&ask, &call.idempotency_key, vault).await
     }
 
     async fn document(
@@ -94,16 +69,7 @@ impl Openapi {
 
     async fn fetch(&self, endpoint: &Value, vault: &mut Vault) -> Result<Document, Error> {
         let uri = endpoint.get("uri").and_then(Value::as_str).unwrap_or_default();
-        let ask = Ask {
-            method: Method::GET,
-            uri: uri.to_owned(),
-            headers: Map::new(),
-            query: Vec::new(),
-            body: Value::Null,
-            authentication: endpoint.get("authentication").cloned(),
-            output: Output::Raw,
-            redirect: true,
-        };
+        let ask = Ask::document(uri, endpoint.get("authentication").cloned());
         let (asked, answer) = self.net.ask(&ask, "", MAX_DOCUMENT, vault).await?;
         if !answer.status.is_success() {
             let status = answer.status.as_u16();
@@ -117,35 +83,36 @@ impl Openapi {
     }
 }
 
-impl Tool for Openapi {
-    fn definition(&self) -> Definition {
-        Definition {
-            name: "call:openapi".into(),
-            description: "".into(),
-            parameters: json!({ "type": "object" }),
-            effect: Effect::Once,
-        }
+impl Perform for Openapi {
+    const NAME: &'static str = "call:openapi";
+
+    fn net(&self) -> &Net {
+        &self.net
     }
 
     /// The document says the method.
-    fn prepare<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Effect, Error>> {
-        async move {
-            let mut vault = self.vault(call).await?;
-            let document = self.document(&call.arguments, &mut vault).await;
-            let document = document.map_err(|error| vault.mask_error(error))?;
-            let method = document.operation(name(&call.arguments))?.method;
-            Ok(effect(method.as_str(), call.arguments.get("parameters")))
-        }
-        .boxed()
+    async fn prepare(&self, call: &Call, vault: &mut Vault) -> Result<Effect, Error> {
+        let document = self.document(&call.arguments, vault).await?;
+        let method = document.operation(name(&call.arguments))?.method;
+        Ok(effect(method.as_str(), call.arguments.get("parameters")))
     }
 
-    fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
-        async move {
-            let mut vault = self.vault(call).await?;
-            let result = self.perform(call, &mut vault).await;
-            result.map_err(|error| vault.mask_error(error))
-        }
-        .boxed()
+    async fn perform(&self, call: &Call, vault: &mut Vault) -> Result<Value, Error> {
+        let arguments = &call.arguments;
+        let document = self.document(arguments, vault).await?;
+        let operation = document.operation(name(arguments))?;
+        let made = operation.fill(http::map(arguments, "parameters")?)?;
+        let ask = Ask {
+            method: operation.method.clone(),
+            uri: made.uri,
+            headers: made.headers,
+            query: made.query,
+            body: made.body,
+            authentication: arguments.get("authentication").cloned(),
+            output: Output::parse(arguments.get("output"))?,
+            redirect: arguments.get("redirect").and_then(Value::as_bool).unwrap_or_default(),
+        };
+        self.net.perform(&ask, &call.idempotency_key, vault).await
     }
 }
 

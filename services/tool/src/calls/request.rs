@@ -177,6 +177,20 @@ impl Net {
 }
 
 impl Ask {
+    /// Asks for what is at an address.
+    pub(super) fn document(uri: &str, authentication: Option<Value>) -> Self {
+        Self {
+            method: Method::GET,
+            uri: uri.to_owned(),
+            headers: Map::new(),
+            query: Vec::new(),
+            body: Value::Null,
+            authentication,
+            output: Output::Raw,
+            redirect: true,
+        }
+    }
+
     fn question(
         &self,
         credentials: Option<&Credentials>,

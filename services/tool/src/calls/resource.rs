@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
 use super::Net;
-use super::answer::Output;
-use super::oauth::Tokens;
 use super::request::Ask;
 use super::vault::Vault;
 use crate::config::Config;
@@ -24,11 +22,7 @@ pub(crate) struct Resources {
 
 impl Resources {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        let net = Net {
-            outbound: Outbound::new(config)?,
-            secrets: config.secrets.clone(),
-            tokens: Tokens::default(),
-        };
+        let net = Net::new(&Outbound::new(config)?, config);
         Ok(Self { net: Arc::new(net), timeout: config.timeout })
     }
 
@@ -57,16 +51,7 @@ impl Resources {
         let needs: Map<String, Value> =
             authentication.iter().map(|policy| ("policy".to_owned(), policy.clone())).collect();
         let mut vault = Vault::open(&self.net.secrets, secrets, &needs).await?;
-        let ask = Ask {
-            method: Method::GET,
-            uri: uri.to_owned(),
-            headers: Map::new(),
-            query: Vec::new(),
-            body: Value::Null,
-            authentication,
-            output: Output::Raw,
-            redirect: true,
-        };
+        let ask = Ask::document(uri, authentication);
         let asked = self.net.ask(&ask, "", MAX_BODY, &mut vault).await;
         let (asked, answer) = asked.map_err(|error| vault.mask_error(error))?;
         let url = asked.url;

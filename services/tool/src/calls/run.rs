@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use futures::FutureExt;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -15,12 +14,11 @@ use super::answer::failure;
 use super::mcp::stdio::{texts, variables};
 use super::rpc::Peer;
 use super::vault::{Vault, plain};
-use super::{Net, outward, raised};
-use crate::domain::call::{Call, Definition, Effect};
+use super::{Net, Perform, outward, raised};
+use crate::domain::call::Call;
 use crate::error::Error;
 use crate::outbound::MAX_BODY;
 use crate::process::{Process, Processes, Program};
-use crate::tools::{Tool, Work};
 
 /// What a program may write to each of its streams, in bytes.
 const MAX_OUTPUT: usize = 1 << 20;
@@ -42,37 +40,6 @@ struct Ended {
 }
 
 impl Run {
-    async fn perform(&self, call: &Call, vault: &mut Vault) -> Result<Value, Error> {
-        let arguments = &call.arguments;
-        let (what, given) = match (arguments.get("script"), arguments.get("shell")) {
-            (Some(Value::Object(script)), None) => (language(script)?, script),
-            (None, Some(Value::Object(shell))) => ("shell", shell),
-            _ => return Err(raised("configuration", 400, "`run` must have a script or a shell")),
-        };
-        if !self.processes.run.iter().any(|allowed| allowed == what) {
-            let allowed = self.processes.run.join(",");
-            return Err(Error::Denied(format!(
-                "programs of the kind {what} may not be run: the operator names the kinds in MUSTER_RUN of the tool service, now {allowed:?}"
-            )));
-        }
-        let (process, stdin) = self.start(what, given, vault).await?;
-        if arguments.get("await").and_then(Value::as_bool) == Some(false) {
-            let limit = self.processes.timeout;
-            tokio::spawn(async move {
-                if !matches!(timeout(limit, wait(process, stdin)).await, Ok(Ok(_))) {
-                    tracing::warn!(
-                        limit_ms = limit.as_millis(),
-                        "a program that nobody waits for was ended"
-                    );
-                }
-            });
-            return Ok(Value::Null);
-        }
-        let ended = wait(process, stdin).await?;
-        let wanted = arguments.get("return").and_then(Value::as_str).unwrap_or("stdout");
-        output(wanted, &ended).map(|output| vault.mask_value(output))
-    }
-
     async fn start(
         &self,
         what: &str,
@@ -128,23 +95,42 @@ impl Run {
     }
 }
 
-impl Tool for Run {
-    fn definition(&self) -> Definition {
-        Definition {
-            name: "call:run".into(),
-            description: "".into(),
-            parameters: json!({ "type": "object" }),
-            effect: Effect::Once,
-        }
+impl Perform for Run {
+    const NAME: &'static str = "call:run";
+
+    fn net(&self) -> &Net {
+        &self.net
     }
 
-    fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
-        async move {
-            let mut vault = Vault::open(&self.net.secrets, &call.secrets, &call.arguments).await?;
-            let result = self.perform(call, &mut vault).await;
-            result.map_err(|error| vault.mask_error(error))
+    async fn perform(&self, call: &Call, vault: &mut Vault) -> Result<Value, Error> {
+        let arguments = &call.arguments;
+        let (what, given) = match (arguments.get("script"), arguments.get("shell")) {
+            (Some(Value::Object(script)), None) => (language(script)?, script),
+            (None, Some(Value::Object(shell))) => ("shell", shell),
+            _ => return Err(raised("configuration", 400, "`run` must have a script or a shell")),
+        };
+        if !self.processes.run.iter().any(|allowed| allowed == what) {
+            let allowed = self.processes.run.join(",");
+            return Err(Error::Denied(format!(
+                "programs of the kind {what} may not be run: the operator names the kinds in MUSTER_RUN of the tool service, now {allowed:?}"
+            )));
         }
-        .boxed()
+        let (process, stdin) = self.start(what, given, vault).await?;
+        if arguments.get("await").and_then(Value::as_bool) == Some(false) {
+            let limit = self.processes.timeout;
+            tokio::spawn(async move {
+                if !matches!(timeout(limit, wait(process, stdin)).await, Ok(Ok(_))) {
+                    tracing::warn!(
+                        limit_ms = limit.as_millis(),
+                        "a program that nobody waits for was ended"
+                    );
+                }
+            });
+            return Ok(Value::Null);
+        }
+        let ended = wait(process, stdin).await?;
+        let wanted = arguments.get("return").and_then(Value::as_str).unwrap_or("stdout");
+        output(wanted, &ended).map(|output| vault.mask_value(output))
     }
 }
 
