@@ -15,7 +15,7 @@ pub(crate) use self::attributes::{check_attributes, is_attribute_name};
 pub(crate) use self::matching::{Taken, expected};
 pub(crate) use self::read::Read;
 use crate::expression::{Expression, Template};
-use crate::model::{NodeId, Transform};
+use crate::model::{Length, NodeId, Transform};
 
 /// A `listen` task: what it consumes, and what it does with each of these.
 #[derive(Debug)]
@@ -23,6 +23,10 @@ pub(crate) struct Listen {
     pub(crate) to: Strategy,
     pub(crate) read: Read,
     pub(crate) foreach: Option<Foreach>,
+    /// How long it consumes at most; what was consumed until then is its output.
+    pub(crate) lasting: Option<Length>,
+    /// Whether it stands in the document as a call.
+    pub(crate) is_called: bool,
 }
 
 /// What is done with each consumed item, one after the other.
@@ -53,6 +57,10 @@ pub(crate) struct Strategy {
 pub(crate) enum Until {
     /// A condition on what was consumed so far.
     Condition(Expression),
+    /// A condition on what was consumed so far that does not hold any more.
+    Unless(Expression),
+    /// So many items.
+    Amount(usize),
     /// Other events, which are not part of the output.
     Events(Box<Strategy>),
 }
@@ -62,6 +70,8 @@ pub(crate) enum Until {
 pub(crate) struct EventFilter {
     pub(crate) with: Vec<(String, Wanted)>,
     pub(crate) correlate: Vec<(String, Correlation)>,
+    /// A condition on the message that the event is.
+    pub(crate) message: Option<Expression>,
 }
 
 /// What one attribute of an event must be.
@@ -185,7 +195,7 @@ impl Progress {
         };
         match &strategy.until {
             None => enough(strategy, &self.filters),
-            Some(Until::Condition(_)) => false,
+            Some(Until::Condition(_) | Until::Unless(_) | Until::Amount(_)) => false,
             Some(Until::Events(until)) => enough(until, &self.until),
         }
     }

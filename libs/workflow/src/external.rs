@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 use crate::document;
 use crate::problem::Problems;
 
+/// Where an AsyncAPI document stands that was fetched.
+pub(crate) const CONTENT: &str = "content";
+
 /// Something at an address that a document needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct External {
@@ -34,6 +37,8 @@ pub enum Need {
     },
     /// A schema.
     Schema,
+    /// An AsyncAPI document.
+    Channels,
 }
 
 impl External {
@@ -53,7 +58,7 @@ impl External {
     }
 
     /// Makes what was fetched a part of the document: a function stands in `use.functions` under
-    /// the name by which it is called, a schema in the place of its address.
+    /// the name by which it is called, a schema in the place of its address, an AsyncAPI document beside it.
     ///
     /// # Errors
     ///
@@ -62,6 +67,7 @@ impl External {
         let pinned = match &self.need {
             Need::Function { name } => pin_function(document, name, content),
             Need::Schema => pin_schema(document, &self.pointer, content),
+            Need::Channels => pin_channels(document, &self.pointer, content),
         };
         pinned.ok_or_else(|| {
             let message = format!("{} cannot become a part of the document", self.uri);
@@ -82,6 +88,13 @@ fn pin_schema(document: &mut Value, pointer: &str, content: Value) -> Option<()>
     let schema = document.pointer_mut(pointer)?.as_object_mut()?;
     schema.remove("resource")?;
     schema.insert("document".to_owned(), content);
+    Some(())
+}
+
+/// Beside its address, so that both can be read.
+fn pin_channels(document: &mut Value, pointer: &str, content: Value) -> Option<()> {
+    let resource = document.pointer_mut(pointer)?.as_object_mut()?;
+    resource.insert(CONTENT.to_owned(), content);
     Some(())
 }
 

@@ -456,6 +456,8 @@ pub enum Purpose {
     Timeout,
     /// The time limit of one attempt of a `try`.
     Attempt,
+    /// How long messages are consumed.
+    Listen,
 }
 
 /// What follows a caught error.

@@ -109,7 +109,7 @@ pub(crate) enum Kind {
     },
     Child(Child),
     Listen(Box<crate::event::Listen>),
-    Emit(Template),
+    Emit(Emit),
 }
 
 impl Kind {
@@ -127,7 +127,9 @@ impl Kind {
             Kind::Call { .. } | Kind::Function { .. } => "call",
             Kind::Child(child) if child.is_called => "call",
             Kind::Child(_) => "run",
+            Kind::Listen(listen) if listen.is_called => "call",
             Kind::Listen(_) => "listen",
+            Kind::Emit(emit) if emit.is_called => "call",
             Kind::Emit(_) => "emit",
         }
     }
@@ -183,6 +185,15 @@ pub(crate) struct Case {
     /// `None` is the default case.
     pub(crate) when: Option<Expression>,
     pub(crate) then: Then,
+}
+
+/// An event that a task tells the world of.
+#[derive(Debug)]
+pub(crate) struct Emit {
+    /// Its attributes.
+    pub(crate) with: Template,
+    /// Whether it stands in the document as a call.
+    pub(crate) is_called: bool,
 }
 
 /// A workflow that a `run` task runs.

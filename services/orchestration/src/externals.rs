@@ -91,6 +91,7 @@ fn told(external: &External, reason: &str) -> Error {
     let what = match &external.need {
         Need::Function { name } => format!("the function {name}"),
         Need::Schema => "the schema".to_owned(),
+        Need::Channels => "the AsyncAPI document".to_owned(),
     };
     let message = format!("{what} cannot be fetched from {}: {reason}", external.uri);
     Error::Problems(Problems(vec![Problem::new(external.pointer.as_str(), message)]))

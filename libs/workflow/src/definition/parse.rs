@@ -1,6 +1,7 @@
 //! From a document to a model, with every problem that it has.
 
 mod a2a;
+mod asyncapi;
 mod authentication;
 mod call;
 mod catch;
@@ -78,6 +79,8 @@ struct Parser<'d> {
     scope: Vec<String>,
     /// The secrets that it declares.
     secrets: Vec<String>,
+    /// Where its messages come from: a URI reference.
+    source: String,
     depth: usize,
     /// How far each function of `use` was parsed.
     functions: BTreeMap<String, function::Function>,
@@ -100,6 +103,7 @@ impl<'d> Parser<'d> {
             references: References::default(),
             scope: Vec::new(),
             secrets: secrets::declared(root),
+            source: source(root),
             depth: 0,
             functions: BTreeMap::new(),
             extensions: Vec::new(),
@@ -203,6 +207,13 @@ impl<'d> Parser<'d> {
             }
         }
     }
+}
+
+/// What the workflow is as the source of messages.
+fn source(root: &Object) -> String {
+    let document = root.get("document");
+    let text = |name| document.and_then(|map| map.get(name)?.as_str()).unwrap_or_default();
+    format!("/workflows/{}/{}", text("namespace"), text("name"))
 }
 
 /// The pointer of `key` below `pointer`.

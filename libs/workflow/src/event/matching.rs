@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{EventFilter, Progress, Strategy, Until, Wanted};
+use super::{EventFilter, Progress, Read, Strategy, Until, Wanted};
 use crate::Error;
 use crate::expression::Surroundings;
 
@@ -78,6 +78,11 @@ impl EventFilter {
             if !fits {
                 return None;
             }
+        }
+        if let Some(condition) = &self.message
+            && !condition.test(&Read::Message.of(event), around).ok()?
+        {
+            return None;
         }
         let mut added = BTreeMap::new();
         for (name, correlation) in &self.correlate {

@@ -1,6 +1,9 @@
 //! What a task sees of an event.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// The attribute of an event that is a message's correlation id.
+const CORRELATION: &str = "correlationid";
 
 /// What a task sees of an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub(crate) enum Read {
     Envelope,
     /// Its data as it travelled: a text.
     Raw,
+    /// The message of an AsyncAPI channel that it is: `payload`, `headers` and `correlationId`.
+    Message,
 }
 
 impl Read {
@@ -24,6 +29,7 @@ impl Read {
                 Some(bytes) => bytes.clone(),
                 None => data(),
             },
+            Read::Message => message(event),
             Read::Raw => match (event.get("data_base64"), data()) {
                 (Some(bytes), _) => bytes.clone(),
                 (None, Value::Null) => Value::String(String::new()),
@@ -32,6 +38,18 @@ impl Read {
             },
         }
     }
+}
+
+/// Its data and, as headers, its other attributes.
+fn message(event: &Value) -> Value {
+    const BODY: [&str; 3] = ["data", "data_base64", CORRELATION];
+    let mut headers = event.as_object().cloned().unwrap_or_default();
+    headers.retain(|name, _| !BODY.contains(&name.as_str()));
+    let mut message = json!({"payload": Read::Data.of(event), "headers": headers});
+    if let (Some(id), Some(message)) = (event.get(CORRELATION), message.as_object_mut()) {
+        message.insert("correlationId".to_owned(), id.clone());
+    }
+    message
 }
 
 /// Whether the data is JSON, which it is where nothing else is said.

@@ -133,8 +133,8 @@ impl Machine<'_> {
             }
             Kind::Child(child) => self.run_child(run, task, child)?,
             Kind::Listen(listen) => self.listen(run, listen)?,
-            Kind::Emit(with) => {
-                let output = Arc::new(self.publish(run, with)?);
+            Kind::Emit(emit) => {
+                let output = Arc::new(self.publish(run, &emit.with)?);
                 self.later(Move::Finish { run, output, then: task.then.clone() });
             }
             Kind::For(for_) => {
@@ -209,6 +209,8 @@ impl Machine<'_> {
             (Purpose::Retry, _) => format!("{task}#retry"),
             (Purpose::Attempt, Detail::Try { attempt, .. }) => format!("{task}#attempt-{attempt}"),
             (Purpose::Attempt, _) => format!("{task}#attempt"),
+            // An old one may still be on its way.
+            (Purpose::Listen, _) => format!("{task}#listen+{}", self.state.retries),
         };
         let at = self.now + length;
         self.emit(Fact::TimerSet { timer, task, purpose, at });

@@ -184,6 +184,7 @@ impl Machine<'_> {
             }
             Purpose::Retry => self.retry(run),
             Purpose::Attempt => self.attempt_over(run),
+            Purpose::Listen => self.listened_enough(run),
         }
     }
 

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::arguments::Scope;
+use super::begin::length;
 use super::{Machine, Move};
 use crate::event::{Foreach, Listen, Until, expected};
 use crate::execution::{Detail, Listening};
 use crate::model::{Kind, Then};
 use crate::size::size;
-use crate::{Consumed, Error, ErrorType, Fact, limits};
+use crate::{Consumed, Error, ErrorType, Fact, Purpose, limits};
 
 impl Machine<'_> {
     /// Begins to listen. Signals that came before are heard now.
@@ -23,11 +24,35 @@ impl Machine<'_> {
         let correlations = expected(&listen.to, &input, &Scope::of(self, run))?;
         let interests = listen.to.interests();
         self.emit(Fact::ListeningStarted { task: self.key(run), interests, correlations });
+        self.limit_listening(run, listen)?;
+        if listen.is_called
+            && let Some(Until::Condition(condition)) = &listen.to.until
+            && condition.test(&Value::Array(Vec::new()), &Scope::of(self, run))?
+        {
+            self.listened_enough(run);
+            return Ok(());
+        }
         let Detail::Kept { signals } = self.detail(0) else { return Ok(()) };
         for (position, signal) in signals.clone() {
             self.offer(run, position, &signal);
         }
         Ok(())
+    }
+
+    /// Consumes for a time only, where the task says so.
+    fn limit_listening(&mut self, run: usize, listen: &Listen) -> Result<(), Error> {
+        if let Some(lasting) = &listen.lasting {
+            let input = self.live(run).map(|live| live.input.clone()).unwrap_or_default();
+            let length = length(lasting, &input, &Scope::of(self, run))?;
+            self.set_timer(run, Purpose::Listen, length);
+        }
+        Ok(())
+    }
+
+    /// Wants nothing more; what waits for its turn still has it.
+    pub(super) fn listened_enough(&mut self, run: usize) {
+        self.stop_listening(run, false);
+        self.later(Move::Iterate { run });
     }
 
     /// An event for one listening task, or for all of them.
@@ -101,11 +126,16 @@ impl Machine<'_> {
         let idle = listening.current.is_none();
         match &listen.to.until {
             _ if done => self.stop_listening(run, false),
-            Some(Until::Condition(condition)) if results > 0 && idle => {
-                let so_far = list(listening);
-                match condition.test(&so_far, &Scope::of(self, run)) {
-                    Ok(true) => self.stop_listening(run, true),
-                    Ok(false) => {}
+            Some(Until::Amount(amount)) if listening.count >= *amount => {
+                self.stop_listening(run, false);
+            }
+            Some(until @ (Until::Condition(condition) | Until::Unless(condition)))
+                if results > 0 && idle =>
+            {
+                let ends = matches!(until, Until::Condition(_));
+                match condition.test(&list(listening), &Scope::of(self, run)) {
+                    Ok(holds) if holds == ends => self.stop_listening(run, true),
+                    Ok(_) => {}
                     Err(error) => return self.later(Move::Fault { run, error }),
                 }
             }
@@ -197,6 +227,9 @@ impl Machine<'_> {
         if listening.closed && !listening.progress.is_done(&listen.to) {
             let interests = listen.to.interests();
             self.emit(Fact::ListeningResumed { task: self.key(run), interests });
+            if let Err(error) = self.limit_listening(run, listen) {
+                self.later(Move::Fault { run, error });
+            }
         }
     }
 

@@ -40,7 +40,7 @@ impl Driver {
     }
 
     /// The state from the journal alone, and through a snapshot, is the same.
-    fn check_replay(&self) {
+    pub(crate) fn check_replay(&self) {
         let mut again = Execution::new(self.execution.id(), self.execution.definition().clone());
         for fact in &self.journal {
             let text = serde_json::to_string(fact).unwrap();

@@ -7,12 +7,9 @@ use std::path::Path;
 use muster_workflow::Definition;
 
 /// Examples that are refused; all others are supported.
-const REFUSED: [&str; 16] = [
+const REFUSED: [&str; 13] = [
     "call-asyncapi-publish",
     "call-asyncapi-subscribe-consume-amount",
-    "call-asyncapi-subscribe-consume-forever-foreach",
-    "call-asyncapi-subscribe-consume-until",
-    "call-asyncapi-subscribe-consume-while",
     "call-grpc",
     "run-container",
     "run-container-cleanup-always",

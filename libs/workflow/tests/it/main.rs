@@ -6,6 +6,7 @@
     reason = "helpers of tests"
 )]
 
+mod asyncapi;
 mod calls;
 mod cancel;
 mod children;

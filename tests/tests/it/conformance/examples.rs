@@ -12,6 +12,12 @@ use crate::platform::{Platform, read};
 const SECRET: &str = "mySecret";
 /// The function of a public catalogue that an example calls, as this test's catalogue has it.
 const FUNCTION: &str = "set: {logged: '${ .message }'}\n";
+/// The document of the examples' channels, as this test's catalogue has it.
+const CHANNELS: &str = "
+asyncapi: 2.6.0
+channels:
+  /notifications: {subscribe: {operationId: getNotifications}}
+";
 
 /// The verdict that the page has for a file.
 fn verdict(page: &str, file: &str) -> Option<String> {
@@ -45,6 +51,7 @@ async fn every_example_is_registered_or_refused_as_the_page_says() {
         let text = web.redirected(&std::fs::read_to_string(file).unwrap());
         let text =
             text.replace("https://raw.githubusercontent.com", &format!("http://{catalogue}"));
+        let text = text.replace("https://fake.com/docs", &format!("http://{catalogue}/docs"));
         if let Err(reason) = registered(&platform, &page, file, (index, &text)).await {
             wrong.push(reason);
         }
@@ -57,11 +64,13 @@ async fn every_example_is_registered_or_refused_as_the_page_says() {
     assert_eq!(seen, 66, "all examples of DSL 1.0.3 are here");
 }
 
-/// A server that answers with the function whatever it is asked for; its host and port.
+/// A server that answers with the channels, and with the function whatever else it is asked for; its host and port.
 async fn catalogue() -> String {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = axum::Router::new().fallback(|| async { FUNCTION });
+    let router = axum::Router::new()
+        .route("/docs/asyncapi.json", axum::routing::get(|| async { CHANNELS }))
+        .fallback(|| async { FUNCTION });
     tokio::spawn(async move { axum::serve(listener, router).await });
     address.to_string()
 }

@@ -23,7 +23,7 @@ const METHODS: [&str; 11] = [
 impl Parser<'_> {
     pub(super) fn a2a(&mut self, task: &Object, pointer: &str) -> Option<Kind> {
         let keys: Keys<'_> = (&["method"], &["agentCard", "server", "parameters"]);
-        let (with, pointer) = self.with(task, pointer, Function::A2a, keys)?;
+        let (with, pointer) = self.with(task, pointer, Function::A2a.name(), keys)?;
         if let Some(method) = with.get("method") {
             self.one_of(method, &at(&pointer, "method"), "method", &METHODS);
         }

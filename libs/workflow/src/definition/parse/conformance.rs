@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use muster_document::{Bounds, Schema};
 use serde_json::{Value, json};
 
+use crate::external::CONTENT;
 use crate::model::{Kind, Node};
 use crate::problem::Problems;
 
@@ -35,6 +36,10 @@ static SCHEMAS: LazyLock<Result<Schemas, String>> = LazyLock::new(|| {
     )?;
     // An expression is a text too, so that one would be both; what it must be is checked here.
     relax(&mut schema, "/$defs/eventProperties/properties/time", json!({}))?;
+    // What is fetched stands beside its address.
+    let resource = schema.pointer_mut("/$defs/externalResource/properties");
+    let resource = resource.and_then(Value::as_object_mut).ok_or("externalResource is missing")?;
+    resource.insert(CONTENT.to_owned(), json!({}));
     // The tasks of functions are checked as tasks.
     relax(&mut schema, "/properties/use/properties/functions/additionalProperties", json!({}))?;
     let calls = schema.pointer("/$defs/callTask/oneOf").and_then(Value::as_array).cloned();
@@ -68,6 +73,7 @@ static SCHEMAS: LazyLock<Result<Schemas, String>> = LazyLock::new(|| {
         ("openapi", "CallOpenAPI"),
         ("mcp", "CallMCP"),
         ("a2a", "CallA2A"),
+        ("asyncapi", "CallAsyncAPI"),
     ];
     let tasks = kinds.into_iter().map(task).collect::<Result<_, String>>()?;
     Ok(Schemas { document: Schema::trusted(&schema)?, tasks })
@@ -110,6 +116,8 @@ pub(super) fn check(document: &Value, nodes: &[Node], problems: &mut Problems) {
 fn name(kind: &Kind) -> &'static str {
     match kind {
         Kind::Call { function, .. } if function.is_outward() => function.name(),
+        Kind::Listen(listen) if listen.is_called => "asyncapi",
+        Kind::Emit(emit) if emit.is_called => "asyncapi",
         other => other.name(),
     }
 }
@@ -118,6 +126,6 @@ fn name(kind: &Kind) -> &'static str {
 mod tests {
     #[test]
     fn the_embedded_schema_compiles() {
-        assert_eq!(super::SCHEMAS.as_ref().map(|schemas| schemas.tasks.len()).ok(), Some(16));
+        assert_eq!(super::SCHEMAS.as_ref().map(|schemas| schemas.tasks.len()).ok(), Some(17));
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Parser, at};
 use crate::expression::strip;
-use crate::model::Kind;
+use crate::model::{Emit, Kind};
 
 /// Attributes that every event has, and that a document must give.
 const REQUIRED: [&str; 2] = ["source", "type"];
@@ -36,7 +36,8 @@ impl Parser<'_> {
             self.attribute(name, value, &pointer);
         }
         let variables = self.variables(&[]);
-        Some(Kind::Emit(self.template(with, &at_with, &variables)))
+        let with = self.template(with, &at_with, &variables);
+        Some(Kind::Emit(Emit { with, is_called: false }))
     }
 
     /// Checks what is known of an attribute before it is evaluated.

@@ -75,6 +75,12 @@ impl Parser<'_> {
         self.need(Need::Schema, pointer, raw_address(&uri), authentication);
     }
 
+    /// Notes that an AsyncAPI document must be fetched.
+    pub(super) fn external_channels(&mut self, resource: &Object, pointer: &str) {
+        let Some((uri, authentication)) = self.place_of(resource, pointer) else { return };
+        self.need(Need::Channels, pointer, raw_address(&uri), authentication);
+    }
+
     /// The endpoint of something that is fetched when the workflow is registered.
     fn place_of(&mut self, map: &Object, pointer: &str) -> Option<(String, Option<Value>)> {
         let pointer = at(pointer, "endpoint");
@@ -128,7 +134,7 @@ impl Parser<'_> {
 
     fn need(&mut self, need: Need, pointer: &str, uri: String, authentication: Option<Value>) {
         // A function is needed once, wherever it is called.
-        let is_function = need != Need::Schema;
+        let is_function = matches!(need, Need::Function { .. });
         if is_function && self.externals.iter().any(|known| known.need == need) {
             return;
         }

@@ -23,7 +23,7 @@ impl Parser<'_> {
     pub(super) fn http(&mut self, task: &Object, pointer: &str) -> Option<Kind> {
         let keys: Keys<'_> =
             (&["method", "endpoint"], &["headers", "body", "query", "output", "redirect"]);
-        let (with, pointer) = self.with(task, pointer, Function::Http, keys)?;
+        let (with, pointer) = self.with(task, pointer, Function::Http.name(), keys)?;
         if let Some(method) = with.get("method") {
             self.method(method, &at(&pointer, "method"));
         }
@@ -44,7 +44,7 @@ impl Parser<'_> {
     pub(super) fn openapi(&mut self, task: &Object, pointer: &str) -> Option<Kind> {
         let keys: Keys<'_> =
             (&["document", "operationId"], &["parameters", "authentication", "output", "redirect"]);
-        let (with, pointer) = self.with(task, pointer, Function::Openapi, keys)?;
+        let (with, pointer) = self.with(task, pointer, Function::Openapi.name(), keys)?;
         if let Some(operation) = with.get("operationId") {
             let operation = self.text(operation, &at(&pointer, "operationId"), "`operationId`")?;
             if operation.trim().is_empty() {
@@ -79,11 +79,11 @@ impl Parser<'_> {
         &mut self,
         task: &'v Object,
         pointer: &str,
-        function: Function,
+        name: &str,
         (required, optional): Keys<'_>,
     ) -> Option<(&'v Object, String)> {
         let known: Vec<&str> = required.iter().chain(optional).copied().collect();
-        let (pointer, name) = (at(pointer, "with"), function.name());
+        let pointer = at(pointer, "with");
         let Some(with) = task.get("with") else {
             let known = known.join(", ");
             self.problem(pointer, format!("`with` is missing: the arguments of {name}: {known}"));

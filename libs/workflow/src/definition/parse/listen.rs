@@ -49,7 +49,8 @@ impl Parser<'_> {
             None => None,
             Some(foreach) => Some(foreach?),
         };
-        Some(Kind::Listen(Box::new(Listen { to: to?, read: read?, foreach })))
+        let (lasting, is_called) = (None, false);
+        Some(Kind::Listen(Box::new(Listen { to: to?, read: read?, foreach, lasting, is_called })))
     }
 
     /// What is done with each item that the task at `pointer` consumes.
@@ -193,7 +194,7 @@ impl Parser<'_> {
             Some(correlate) => self.correlate(correlate, &at(pointer, "correlate"), variables)?,
             None => Vec::new(),
         };
-        Some(EventFilter { with: wanted, correlate })
+        Some(EventFilter { with: wanted, correlate, message: None })
     }
 
     pub(super) fn attribute_name(&mut self, name: &str, pointer: &str) {

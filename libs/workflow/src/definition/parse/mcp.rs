@@ -24,7 +24,7 @@ impl Parser<'_> {
     pub(super) fn mcp(&mut self, task: &Object, pointer: &str) -> Option<Kind> {
         let keys: Keys<'_> =
             (&["method", "transport"], &["protocolVersion", "parameters", "timeout", "client"]);
-        let (with, pointer) = self.with(task, pointer, Function::Mcp, keys)?;
+        let (with, pointer) = self.with(task, pointer, Function::Mcp.name(), keys)?;
         if let Some(method) = with.get("method") {
             self.one_of(method, &at(&pointer, "method"), "method", &METHODS);
         }
