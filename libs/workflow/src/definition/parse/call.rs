@@ -22,7 +22,7 @@ const SIGNATURES: [Signature; 4] = [
         function: Function::Agent,
         name: "agent",
         one_of: &[&["input", "prompt"]],
-        optional: &[],
+        optional: &["overrides", "thread", "message"],
     },
     Signature { function: Function::Tool, name: "tool", one_of: &[], optional: &["arguments"] },
     Signature {
@@ -55,6 +55,7 @@ impl Parser<'_> {
             "openapi" => return self.openapi(task, pointer),
             "mcp" => return self.mcp(task, pointer),
             "a2a" => return self.a2a(task, pointer),
+            "asyncapi" => return self.asyncapi(task, pointer),
             _ => {}
         }
         if let Some(kind) = self.call_function(task, name, pointer) {
@@ -62,7 +63,7 @@ impl Parser<'_> {
         }
         let Some(signature) = SIGNATURES.iter().find(|known| known.function.name() == name) else {
             let known = SIGNATURES.each_ref().map(|signature| signature.function.name());
-            let known = format!("http, openapi, mcp, a2a, {}", known.join(", "));
+            let known = format!("http, openapi, asyncapi, mcp, a2a, {}", known.join(", "));
             let message = format!("`call: {name}` is not supported; supported are {known}");
             self.problem(at_call, message);
             return None;
