@@ -130,10 +130,29 @@ impl Bus {
     pub async fn listen<M: Addressed>(
         &self,
     ) -> Result<impl Items<Item = M> + Send + use<M>, Fault> {
-        let pattern = subject::pattern(M::SUBJECT);
+        self.listen_on(subject::pattern(M::SUBJECT)).await
+    }
+
+    /// As [`Bus::listen`], only what has these values in its subject.
+    ///
+    /// # Errors
+    /// INVALID where a value cannot be a token of the subject, UNAVAILABLE where the connection is closed.
+    pub async fn listen_to<M: Addressed>(
+        &self,
+        fields: &[(&'static str, &str)],
+    ) -> Result<impl Items<Item = M> + Send + use<M>, Fault> {
+        let subject = subject::address::<M>(fields)
+            .map_err(|error| Fault::new(Code::Invalid, error.to_string()))?;
+        self.listen_on(subject).await
+    }
+
+    async fn listen_on<M: Addressed>(
+        &self,
+        subject: String,
+    ) -> Result<impl Items<Item = M> + Send + use<M>, Fault> {
         let subscription = self
             .client()
-            .subscribe(pattern)
+            .subscribe(subject)
             .await
             .map_err(|error| crate::publish::unavailable(&error))?;
         let bus = self.clone();
