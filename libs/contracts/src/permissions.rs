@@ -12,6 +12,11 @@ use crate::{Addressed, Bucket, CATALOGUE, Entry, Kind, ObjectStore, Stream};
 /// The user of people and of `muster streams apply`: everything is allowed.
 pub const OPERATOR: &str = "operator";
 
+/// The messages that are listed by their headers.
+const DELIVERABLES: &str = "muster.deliverable.";
+/// Who shows people how the streams are.
+const SHOWS_STREAMS: &str = "gateway";
+
 /// What follows the service in the name of the consumer by which it learns what the broker gave up.
 pub const ADVISORIES: &str = "advisories";
 
@@ -66,6 +71,17 @@ pub fn streams_of(service: &str) -> Vec<Stream> {
             .any(|entry| reads(&entry) || produces(entry, service)),
     };
     Stream::ALL.iter().copied().filter(used).collect()
+}
+
+/// Whether a stream comes into being with its first message, and not when a service starts: where several streams share a message, a platform may never have any of it.
+#[must_use]
+pub fn on_demand(stream: Stream) -> bool {
+    let shared = |message: &str| {
+        let mut streams = CATALOGUE.iter().filter(|entry| entry.message == message);
+        streams.any(|entry| entry.stream.is_some_and(|other| other != stream))
+    };
+    let mut of_stream = CATALOGUE.iter().filter(|entry| entry.stream == Some(stream)).peekable();
+    of_stream.peek().is_some() && of_stream.all(|entry| shared(entry.message))
 }
 
 /// The buckets that a service reads or writes; every bucket for a name that the contract does not know.
@@ -152,7 +168,9 @@ pub fn of(service: &str) -> Permissions {
     for entry in entries() {
         granted.entry(entry, service);
     }
-    for stream in streams_of(service) {
+    // Streams are the platform's: what its peers publish is refused where there are none yet.
+    let streams = if peers().contains(service) { Vec::new() } else { streams_of(service) };
+    for stream in streams {
         granted.stream(stream.name());
         granted.feed(stream, service);
         if stream == Stream::Dlq {
@@ -164,6 +182,9 @@ pub fn of(service: &str) -> Permissions {
     }
     for store in stores_of(service) {
         granted.object_store(store, service);
+    }
+    if service == SHOWS_STREAMS {
+        granted.publish("$JS.API.STREAM.LIST");
     }
     granted.deny_what_is_of_others(service);
     granted
@@ -276,6 +297,9 @@ impl Permissions {
             self.subscribe(subject.clone());
         }
         let Some(stream) = entry.stream else { return };
+        if peers().contains(service) {
+            return self.peer(entry, stream, service);
+        }
         let name = stream.name();
         if is_pulled(entry) {
             let consumer = consumer_name(service, entry.message);
@@ -297,8 +321,21 @@ impl Permissions {
             self.publish(format!("$JS.API.DIRECT.GET.{name}"));
         }
         let feeds = stream.settings().feeds.contains(&service);
-        if !is_pulled(entry) && !produces(entry, service) && !feeds {
+        // Of deliverables mostly the headers are read, those of many at once.
+        let listed = entry.message.starts_with(DELIVERABLES);
+        if listed || (!is_pulled(entry) && !produces(entry, service) && !feeds) {
             self.follow(name);
+        }
+    }
+
+    /// Programs of others hear what is published: a durable consumer would have one name for all of them. A command goes to one of those that listen for it.
+    fn peer(&mut self, entry: &Entry, stream: Stream, service: &str) {
+        if entry.kind == Kind::Command {
+            self.subscribe(format!("{} {}", pattern(entry.subject), queue_group(service)));
+        }
+        if entry.message.starts_with(DELIVERABLES) {
+            self.publish(format!("$JS.API.STREAM.MSG.GET.{}", stream.name()));
+            self.follow(stream.name());
         }
     }
 

@@ -48,6 +48,9 @@ pub struct Tool {
     /// The names of the secrets that `with` may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// An agent's call waits for somebody's approval, unless the agent's definition says otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval: bool,
     /// Grows with each registration of the name; ignored in a request.
     #[serde(default, skip_serializing_if = "is_zero_long")]
     pub revision: u64,
@@ -120,6 +123,7 @@ impl From<contract::ToolDefinition> for Tool {
                 .rate
                 .map(|rate| ToolRate { calls: rate.calls, per_seconds: rate.per_seconds }),
             secrets: definition.secrets,
+            approval: definition.approval,
             revision: definition.revision,
             source: definition.source,
             problem: definition.problem,
@@ -143,6 +147,7 @@ impl From<Tool> for contract::RegisterToolRequest {
                 per_seconds: rate.per_seconds,
             }),
             secrets: tool.secrets,
+            approval: tool.approval,
         }
     }
 }
