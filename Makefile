@@ -2,8 +2,8 @@
 PYTHON ?= python3
 # The document that the demo works on; empty: the example's own.
 INPUT ?=
-# How many rounds of killing `make chaos` plays.
-ROUNDS ?= 20
+# How many services `make chaos` kills; a tenth as many on a cluster.
+ROUNDS ?= 1000
 
 MUSTER := $(PYTHON) deploy/local/muster.py
 # rustup installs here; a shell that was open before does not know it yet.
@@ -46,9 +46,9 @@ bench: ## measure (release build), print the table, write target/bench/results.j
 	@$(PYTHON) deploy/local/servers.py doctor
 	@$(MUSTER) run cargo run --release -p muster-bench
 
-chaos: ## kill services at random for ROUNDS rounds while executions run, then the servers of a NATS cluster in every way
+chaos: ## kill ROUNDS services at random while executions run, then services and servers on a NATS cluster, then its servers in every way
 	@$(PYTHON) deploy/local/servers.py doctor
-	@$(MUSTER) run env MUSTER_CHAOS_ROUNDS=$(ROUNDS) \
+	@$(MUSTER) run env MUSTER_CHAOS_ROUNDS=$(ROUNDS) MUSTER_CHAOS_CLUSTER=$$(( ($(ROUNDS) + 9) / 10 )) \
 		sh -c 'cargo build --workspace --bins && cargo test -p muster-tests chaos -- --nocapture --test-threads=1'
 
 clean-dev: down ## stop everything and delete .dev (servers, data, logs)

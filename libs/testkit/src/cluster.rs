@@ -137,6 +137,19 @@ impl Cluster {
         Settings { replicas: Self::NODES, ..users::settings(service, &self.node_url(node)) }
     }
 
+    /// The environment by which services connect to any node, each as its own user, with streams of three replicas.
+    pub fn env(&self) -> Vec<(String, String)> {
+        users::env(&self.url(), &[("NATS_STREAM_REPLICAS", &Self::NODES.to_string())])
+    }
+
+    /// A client that is not the bus: a user's, or the operator's.
+    ///
+    /// # Panics
+    /// When no node lets it in.
+    pub async fn client(&self, user: &str) -> async_nats::Client {
+        users::client(user, &self.url()).await
+    }
+
     /// What a node has logged so far, over all its starts.
     pub fn log(&self, node: usize) -> String {
         std::fs::read_to_string(self.log_path(node)).unwrap_or_default()

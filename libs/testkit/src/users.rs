@@ -49,7 +49,8 @@ pub(crate) fn url_of(user: &str, url: &str) -> String {
 pub(crate) async fn client(user: &str, url: &str) -> async_nats::Client {
     let options = ConnectOptions::with_user_and_password(user.to_owned(), password(user))
         .custom_inbox_prefix(inbox_prefix(user));
-    or_fail(options.connect(url).await.with_context(|| format!("{user} cannot connect to {url}")))
+    let servers: Vec<&str> = url.split(',').collect();
+    or_fail(options.connect(servers).await.with_context(|| format!("{user} cannot connect to {url}")))
 }
 
 /// The lines of a server's log that say that somebody tried what the contract does not grant.

@@ -17,7 +17,7 @@ use self::load::Load;
 use crate::chaos::number;
 
 /// What a round of `make chaos` counts as: so many rounds play every scenario once.
-const ROUNDS_FOR_ALL: u64 = 20;
+const ROUNDS_FOR_ALL: u64 = 1_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_in_the_cluster_loses_nothing_and_doubles_nothing() {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster_bus::Bus;
-use muster_testkit::{Database, NatsServer, Process, Program, eventually, free_port};
+use muster_bus::{Bus, Settings};
+use muster_testkit::{Cluster, Database, NatsServer, Process, Program, eventually, free_port};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -14,8 +14,37 @@ pub(crate) const SERVICES: [&str; 7] =
     ["gateway", "orchestration", "agent", "tool", "model", "vector", "execution-log"];
 const START: Duration = Duration::from_secs(60);
 
-pub(crate) struct Platform {
-    pub(crate) nats: NatsServer,
+/// The servers that a platform runs on.
+pub(crate) trait Nats {
+    /// What its services have in their environment.
+    fn environment(&self) -> Vec<(String, String)>;
+
+    /// How the test itself connects.
+    fn own_settings(&self) -> Settings;
+}
+
+impl Nats for NatsServer {
+    fn environment(&self) -> Vec<(String, String)> {
+        self.env(&[])
+    }
+
+    fn own_settings(&self) -> Settings {
+        self.settings("test")
+    }
+}
+
+impl Nats for Cluster {
+    fn environment(&self) -> Vec<(String, String)> {
+        self.env()
+    }
+
+    fn own_settings(&self) -> Settings {
+        self.settings("test")
+    }
+}
+
+pub(crate) struct Platform<N = NatsServer> {
+    pub(crate) nats: N,
     pub(crate) processes: BTreeMap<&'static str, Process>,
     pub(crate) http: String,
     pub(crate) client: Client,
@@ -30,14 +59,21 @@ impl Platform {
 
     /// Starts every service with these settings and waits until the gateway is ready.
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(NatsServer::start().await, settings).await
+    }
+}
+
+impl<N: Nats> Platform<N> {
+    /// The same on these servers.
+    pub(crate) async fn start_on(nats: N, settings: &[(&str, &str)]) -> Self {
         // Fails where another test was first, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let (nats, database) = (NatsServer::start().await, Database::create().await);
+        let database = Database::create().await;
         let address = format!("127.0.0.1:{}", free_port());
         let (mut processes, mut programs) = (BTreeMap::new(), BTreeMap::new());
         for service in SERVICES {
             let mut program = Program::of_workspace(&format!("muster-{service}"))
-                .envs(nats.env(&[]))
+                .envs(nats.environment())
                 .env("DATABASE_URL", database.url())
                 .env("MUSTER_HTTP_ADDR", &address)
                 .env("MUSTER_ACK_WAIT", "2")
@@ -82,7 +118,7 @@ impl Platform {
 
     /// A connection of the test itself.
     pub(crate) async fn bus(&self) -> Bus {
-        let bus = Bus::open(self.nats.settings("test")).await.unwrap();
+        let bus = Bus::open(self.nats.own_settings()).await.unwrap();
         bus.ready().await;
         bus
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::platform::{Platform, example};
+use crate::platform::{Nats, Platform, example};
 
 /// Tool calls one after the other, with waits between them.
 const EFFECTS: &str = "
@@ -92,7 +92,7 @@ pub(super) const KINDS: [(&str, &[&str]); 5] = [
 ];
 
 /// Registers all of them.
-pub(super) async fn register(platform: &Platform) {
+pub(super) async fn register(platform: &Platform<impl Nats>) {
     for workflow in [EFFECTS, STUBBORN, CHILD, FAMILY, LISTENER] {
         platform.put_workflow(workflow.to_owned()).await;
     }
@@ -104,7 +104,7 @@ pub(super) async fn register(platform: &Platform) {
 
 /// Starts the execution with this number, and returns its id and the marks that it will leave.
 pub(super) async fn begin(
-    platform: &Platform,
+    platform: &Platform<impl Nats>,
     world: &World,
     number: usize,
 ) -> (String, Vec<String>) {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::platform::Platform;
+use crate::platform::{Nats, Platform};
 
 /// The log has the start and the end once, each command with one end, and no event twice.
-pub(super) async fn log_is_complete(platform: &Platform, id: &str, seed: u64) {
+pub(super) async fn log_is_complete(platform: &Platform<impl Nats>, id: &str, seed: u64) {
     let events =
         muster_testkit::eventually(Duration::from_secs(60), "the log has the end", || async {
             let (status, timeline) =
