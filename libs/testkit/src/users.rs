@@ -50,7 +50,9 @@ pub(crate) async fn client(user: &str, url: &str) -> async_nats::Client {
     let options = ConnectOptions::with_user_and_password(user.to_owned(), password(user))
         .custom_inbox_prefix(inbox_prefix(user));
     let servers: Vec<&str> = url.split(',').collect();
-    or_fail(options.connect(servers).await.with_context(|| format!("{user} cannot connect to {url}")))
+    or_fail(
+        options.connect(servers).await.with_context(|| format!("{user} cannot connect to {url}")),
+    )
 }
 
 /// The lines of a server's log that say that somebody tried what the contract does not grant.
