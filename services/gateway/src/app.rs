@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use muster_bus::Bus;
+use muster_contracts::Fault;
 use muster_contracts::vector::v1::{UpsertCompleted, UpsertFailed};
+use muster_contracts::workflow::v1::WorkflowDefinition;
 use muster_runtime::{Context, Readiness};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, waits::Waits};
+use crate::controllers::openai::{Abandoned, keys::Keys};
+use crate::{config::Config, fresh::Fresh, waits::Waits};
 
 /// What the controllers share. Cheap to clone.
 #[derive(Clone)]
@@ -16,6 +19,8 @@ pub(crate) struct App {
     pub(crate) bus: Bus,
     /// Executions whose end someone waits for, by execution id.
     pub(crate) ends: Waits<()>,
+    /// Definitions that are being asked for, by name and version.
+    pub(crate) definitions: Fresh<Result<WorkflowDefinition, Fault>>,
     /// Uploads whose end someone waits for, by request id.
     pub(crate) uploads: Waits<Upload>,
     /// A permit for each open live stream.
@@ -24,6 +29,10 @@ pub(crate) struct App {
     /// Live streams end when the process stops: their clients go on at another replica.
     pub(crate) stop: CancellationToken,
     pub(crate) readiness: Readiness,
+    /// Whose keys clients of OpenAI's format have.
+    pub(crate) keys: Keys,
+    /// Requests to models that nobody waits for any more.
+    pub(crate) abandoned: Abandoned,
 }
 
 /// How an upload ended.
@@ -34,15 +43,18 @@ pub(crate) enum Upload {
 }
 
 impl App {
-    pub(crate) fn new(cx: &Context, config: &Config) -> Self {
+    pub(crate) fn new(cx: &Context, config: &Config, abandoned: Abandoned) -> Self {
         Self {
             bus: cx.bus.clone(),
             ends: Waits::default(),
+            definitions: Fresh::default(),
             uploads: Waits::default(),
             streams: Arc::new(Semaphore::new(config.max_streams)),
             max_streams: config.max_streams,
             stop: cx.shutdown.clone(),
             readiness: cx.readiness.clone(),
+            keys: Keys::new(&cx.bus, config.require_keys),
+            abandoned,
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Config {
     pub(crate) head_time: Duration,
     /// How long a client may leave what is sent to it unread.
     pub(crate) stall_time: Duration,
+    /// Whether the paths of OpenAI's format need a virtual key even where none is registered.
+    pub(crate) require_keys: bool,
 }
 
 impl Config {
@@ -26,6 +28,7 @@ impl Config {
             head_time: Duration::from_secs(head_time),
             stall_time: Duration::from_secs(stall_time),
             http_addr: env.parse("MUSTER_HTTP_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080)))?,
+            require_keys: env.parse("MUSTER_REQUIRE_KEYS", false)?,
             max_streams: env.within("MUSTER_MAX_STREAMS", 1024, 1..=1_000_000)?,
         })
     }

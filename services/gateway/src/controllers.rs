@@ -7,5 +7,7 @@ pub(crate) mod deliverables;
 pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod health;
+pub(crate) mod openai;
+pub(crate) mod streams;
 pub(crate) mod tools;
 pub(crate) mod workflows;

@@ -4,6 +4,7 @@ pub(crate) mod cloud_event;
 pub(crate) mod idempotency;
 pub(crate) mod letters;
 pub(crate) mod name;
+pub(crate) mod openai;
 pub(crate) mod position;
 pub(crate) mod prefer;
 pub(crate) mod recorded;

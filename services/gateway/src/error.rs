@@ -3,6 +3,7 @@
 use muster_contracts::{Code, Fault, SubjectError};
 
 use crate::domain::{idempotency::KeyError, position::PositionError};
+use crate::wire::openai::Refusal;
 
 /// An error that a client is told.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,12 @@ pub(crate) enum Error {
     /// As many clients follow executions as may.
     #[error("{0} live streams are open, which is the limit; close one or try again later")]
     TooManyStreams(usize),
+    /// A parameter of a request in OpenAI's format is wrong.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// Nobody knows who asks, in OpenAI's format.
+    #[error("{}", .0.message)]
+    Unauthenticated(Refusal),
     /// A bug, or something that nobody foresaw.
     #[error("internal error")]
     Internal(#[from] anyhow::Error),
@@ -76,7 +83,9 @@ impl Error {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Fault(fault) => fault.code,
+            Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::Invalid(_)
+            | Self::Refused(_)
             | Self::Malformed { .. }
             | Self::MediaType { .. }
             | Self::TooLarge { .. } => Code::Invalid,

@@ -6,6 +6,7 @@ mod config;
 mod controllers;
 mod domain;
 mod error;
+mod fresh;
 mod listen;
 mod live;
 mod patient;
@@ -25,6 +26,7 @@ use tracing::info;
 pub use problem::Problem;
 pub use routes::openapi;
 
+use crate::controllers::openai::{Abandoned, tell_abandoned};
 use crate::{app::App, config::Config, server::Patience};
 
 /// The gateway service.
@@ -36,12 +38,14 @@ pub fn service() -> Service {
 }
 
 async fn run(cx: Context, config: Config) -> anyhow::Result<()> {
-    let app = App::new(&cx, &config);
+    let (abandoned, sessions) = Abandoned::new();
+    let app = App::new(&cx, &config, abandoned);
     let listener = TcpListener::bind(config.http_addr)
         .await
         .with_context(|| format!("cannot listen on {} (MUSTER_HTTP_ADDR)", config.http_addr))?;
     info!(address = %listener.local_addr()?, "REST listens");
     cx.spawn(listen::listen(app.clone()));
+    cx.spawn(tell_abandoned(cx.bus.clone(), sessions));
     let patience = Patience { head: config.head_time, stall: config.stall_time };
     server::serve(listener, routes::router(app), patience, cx.shutdown.clone()).await;
     Ok(())

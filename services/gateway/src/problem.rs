@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::error;
 
-use crate::{error::Error, trace::TraceId};
+use crate::{controllers::openai, error::Error, trace::TraceId};
 
 /// An error, as `application/problem+json` (RFC 9457).
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -53,24 +53,29 @@ impl Problem {
             details: Value::Null,
         }
     }
+
+    /// What a client is told of an error.
+    pub(crate) fn of(error: &Error) -> Self {
+        let status =
+            StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let detail = if error.code() == Code::Internal {
+            "internal error".to_owned()
+        } else {
+            error.to_string()
+        };
+        let details = match error {
+            Error::Fault(fault) if fault.code != Code::Internal => fault.details.clone(),
+            Error::Refused(refusal) | Error::Unauthenticated(refusal) => refusal.details(),
+            _ => Value::Null,
+        };
+        Self { details, ..Self::new(status, error.code(), detail) }
+    }
 }
 
 impl IntoResponse for Error {
     /// A bare response that carries the problem; [`render`] writes it.
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let detail = if self.code() == Code::Internal {
-            "internal error".to_owned()
-        } else {
-            self.to_string()
-        };
-        let mut problem = Problem::new(status, self.code(), detail);
-        if let Self::Fault(fault) = &self
-            && fault.code != Code::Internal
-        {
-            problem.details = fault.details.clone();
-        }
+        let problem = Problem::of(&self);
         match &self {
             Self::Internal(chain) => error!(error = format!("{chain:#}"), "request failed"),
             Self::Fault(fault) if fault.code == Code::Internal => {
@@ -78,6 +83,8 @@ impl IntoResponse for Error {
             }
             _ => {}
         }
+        let status =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
         if let Some(seconds) = self.retry_after_s() {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -105,8 +112,11 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     };
     problem.instance = instance;
     problem.trace_id = trace_id.to_string();
-    let text = serde_json::to_vec(&problem).unwrap_or_default();
     parts.headers.remove(header::CONTENT_LENGTH);
+    if openai::speaks(&method, &problem.instance) {
+        return openai::failed(parts, &problem);
+    }
+    let text = serde_json::to_vec(&problem).unwrap_or_default();
     parts
         .headers
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -13,8 +13,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     controllers::{
-        agents, collections, dead_letters, deliverables, events, executions, health, tools,
-        workflows,
+        agents, collections, dead_letters, deliverables, events, executions, health, openai,
+        streams, tools, workflows,
     },
     problem::{self, Problem},
     trace,
@@ -49,7 +49,12 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(executions::signal::signal))
         .routes(routes!(events::publish::publish))
         .routes(routes!(executions::usage::usage))
-        .routes(routes!(deliverables::get))
+        .routes(routes!(deliverables::list::list, deliverables::publish::publish))
+        .routes(routes!(deliverables::get::get))
+        .routes(routes!(deliverables::get::of_team))
+        .routes(routes!(streams::list::list))
+        .routes(routes!(streams::get::get))
+        .routes(routes!(streams::agent::agent))
         .routes(routes!(collections::ingest::ingest))
         .routes(routes!(collections::get::get))
         .routes(routes!(collections::search::search))
@@ -57,6 +62,9 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(dead_letters::replay::many))
         .routes(routes!(dead_letters::get::get, dead_letters::purge::one))
         .routes(routes!(dead_letters::replay::one))
+        .routes(routes!(openai::chat::complete))
+        .routes(routes!(openai::embeddings::embed))
+        .routes(routes!(openai::models::list))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();

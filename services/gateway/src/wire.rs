@@ -4,8 +4,11 @@ mod agent;
 mod cloud_event;
 mod collection;
 mod dead_letter;
+mod deliverable;
 mod event;
 mod execution;
+pub(crate) mod openai;
+mod stream;
 mod time_travel;
 mod tool;
 mod workflow;
@@ -14,10 +17,15 @@ pub use agent::{Agent, Agents, Limits, Model};
 pub use cloud_event::{PublishedEvent, PublishedEvents, Signal, Signalled};
 pub use collection::{Document, Hit, Hits, NewDocument, PendingDocument, Search};
 pub use dead_letter::{DeadLetter, DeadLetters, Message, Purged, Replay, ReplayError, Replays};
-pub use event::{AgentUsage, Deliverable, Event, Events, ExecutionUsage, Usage};
+pub use deliverable::{
+    AgentDeliverable, Deliverable, DeliverableEntry, Deliverables, NewDeliverable,
+    PublishedDeliverable,
+};
+pub use event::{AgentUsage, Event, Events, ExecutionUsage, Usage};
 pub use execution::{
     Execution, ExecutionSummary, Executions, ParentTask, Reason, Start, Started, Task,
 };
+pub use stream::{AgentStream, StreamLimits, StreamStatus, StreamStatuses};
 pub use time_travel::{
     DiffSide, ExecutionCheck, ExecutionDiff, ExecutionReplay, Fork, Origin, TaskDifference,
     VersionDifference, WorkflowCheck,

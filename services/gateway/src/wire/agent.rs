@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::AgentDeliverable;
+
 /// An agent, as its file describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +36,9 @@ pub struct Agent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub offline: Option<Map<String, Value>>,
+    /// Where its answers are stored; absent: each at `deliverables/{agent}/report/{run}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliverable: Option<AgentDeliverable>,
     /// SHA-256 of the definition, hexadecimal; made at registration and ignored in a request.
     #[serde(default)]
     pub digest: String,
@@ -103,6 +108,7 @@ impl From<Agent> for contract::AgentDefinition {
             }),
             output_schema: agent.output_schema.map(JsonObject),
             offline: agent.offline.map(JsonObject),
+            deliverable: agent.deliverable.map(Into::into),
             ..Self::default()
         }
     }
@@ -131,6 +137,7 @@ impl From<contract::AgentDefinition> for Agent {
             },
             output_schema: definition.output_schema.map(|schema| schema.0),
             offline: definition.offline.map(|script| script.0),
+            deliverable: definition.deliverable.map(Into::into),
             digest: definition.digest,
         }
     }

@@ -1,7 +1,7 @@
 //! What happened in an execution, what it used, and what it produced.
 
 use chrono::{DateTime, Utc};
-use muster_contracts::{agent::v1 as agent, deliverable::v1 as deliverable, log::v1 as log};
+use muster_contracts::{agent::v1 as agent, log::v1 as log};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -96,33 +96,6 @@ pub struct Usage {
     pub cost_usd: f64,
 }
 
-/// What an agent produced.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Deliverable {
-    /// Who produced it.
-    pub agent: String,
-    /// What kind of thing it is, such as `report`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What it is about.
-    pub feature: String,
-    /// The text.
-    pub content: String,
-    /// SHA-256 of the content, hexadecimal.
-    pub sha256: String,
-    /// Tokens of the content by the o200k tokenizer.
-    pub tokens: u32,
-    /// The execution in which it was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub execution_id: Option<String>,
-    /// The task in which it was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
-    /// When it was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<DateTime<Utc>>,
-}
-
 impl From<log::Timeline> for Events {
     fn from(timeline: log::Timeline) -> Self {
         Self {
@@ -178,22 +151,6 @@ impl From<agent::Usage> for Usage {
             tool_calls: usage.tool_calls,
             reasoning_tokens: usage.reasoning_tokens,
             cost_usd: usage.cost_nanos as f64 / NANOS_PER_DOLLAR,
-        }
-    }
-}
-
-impl From<deliverable::Deliverable> for Deliverable {
-    fn from(deliverable: deliverable::Deliverable) -> Self {
-        Self {
-            agent: deliverable.agent,
-            kind: deliverable.r#type,
-            feature: deliverable.feature,
-            content: deliverable.content,
-            sha256: deliverable.sha256,
-            tokens: deliverable.tokens,
-            execution_id: some(deliverable.execution_id),
-            task: some(deliverable.task),
-            at: when(deliverable.timestamp.as_ref()),
         }
     }
 }

@@ -13,6 +13,7 @@ mod definitions;
 mod events;
 mod executions;
 mod live;
+mod openai;
 mod outages;
 mod platform;
 mod refusals;

@@ -29,7 +29,7 @@ use muster_testkit::{NatsServer, eventually, free_port};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{control, tools};
+use crate::{control, openai, tools};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -43,6 +43,7 @@ struct Known {
     documents: HashMap<String, DocumentState>,
     starts: Vec<StartExecution>,
     uploads: Vec<(String, usize)>,
+    has_keys: bool,
     bus: Option<Bus>,
 }
 
@@ -64,7 +65,16 @@ impl Peers {
         self.0.lock().unwrap().executions.get(id).cloned()
     }
 
-    fn bus(&self) -> Bus {
+    /// From now on clients need one of the test's virtual keys.
+    pub(crate) fn register_keys(&self) {
+        self.0.lock().unwrap().has_keys = true;
+    }
+
+    pub(crate) fn has_keys(&self) -> bool {
+        self.0.lock().unwrap().has_keys
+    }
+
+    pub(crate) fn bus(&self) -> Bus {
         self.0.lock().unwrap().bus.clone().unwrap()
     }
 
@@ -237,6 +247,11 @@ fn routes(peers: Peers) -> Routes<Peers> {
         .rpc(usage)
         .rpc(search)
         .rpc(get_document)
+        .rpc(openai::complete)
+        .rpc(openai::embed)
+        .rpc(openai::models)
+        .rpc(openai::keys)
+        .rpc(openai::check)
         .on(started)
         .on(upsert)
 }
@@ -295,7 +310,7 @@ async fn put_workflow(_: Peers, request: PutWorkflowRequest) -> Result<WorkflowD
 
 async fn get_workflow(_: Peers, request: GetWorkflowRequest) -> Result<WorkflowDefinition, Fault> {
     match request.name.as_str() {
-        "quick" | "slow" | "failing" => Ok(workflow(&request.name)),
+        "quick" | "slow" | "failing" | "chat-with-agent" => Ok(workflow(&request.name)),
         "broken" => Err(Fault::new(Code::Internal, "the secret of the database")),
         other => Err(Fault::new(Code::NotFound, format!("there is no workflow {other:?}"))),
     }
@@ -321,7 +336,7 @@ async fn started(peers: Peers, delivery: Delivery<StartExecution>) -> Result<(),
     let input = start.input.clone().unwrap_or_default().0;
     peers.0.lock().unwrap().starts.push(start);
     match workflow.as_str() {
-        "quick" => peers.complete(&id, json!({"echo": input})).await,
+        "quick" | "chat-with-agent" => peers.complete(&id, json!({"echo": input})).await,
         "failing" => peers.fail(&id, json!({"status": 500, "title": "it broke"})).await,
         _ => {}
     }

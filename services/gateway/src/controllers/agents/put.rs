@@ -35,6 +35,9 @@ pub(crate) async fn put(
         )));
     }
     path.clone_into(&mut agent.name);
-    let definition = app.bus.request(&PutAgentRequest { definition: Some(agent.into()), ..Default::default() }).await?;
+    let definition = app
+        .bus
+        .request(&PutAgentRequest { definition: Some(agent.into()), ..Default::default() })
+        .await?;
     Ok(Json(definition.into()))
 }

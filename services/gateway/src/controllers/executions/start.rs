@@ -55,16 +55,7 @@ pub(crate) async fn start(State(app): State<App>, request: Request) -> Result<Re
         let execution_id = accept(&app, &start, key.as_ref()).await?;
         return Ok(started(execution_id, "pending".to_owned()));
     };
-    let (execution_id, (over, execution)) = match &key {
-        None => run(&app, &start, wait).await?,
-        Some(_) => {
-            let execution_id = accept(&app, &start, key.as_ref()).await?;
-            let waiter = app.ends.register(&execution_id);
-            // A repeated request may be about an execution that ended long ago.
-            let end = end(&app, &execution_id, wait, waiter, Duration::ZERO).await?;
-            (execution_id, end)
-        }
-    };
+    let (execution_id, (over, execution)) = waited(&app, &start, key.as_ref(), wait).await?;
     let mut response = if over {
         (StatusCode::OK, [(header::CONTENT_LOCATION, location(&execution_id))], Json(execution))
             .into_response()
@@ -75,6 +66,33 @@ pub(crate) async fn start(State(app): State<App>, request: Request) -> Result<Re
         response.headers_mut().insert("preference-applied", applied);
     }
     Ok(response)
+}
+
+/// Starts an execution, or finds the one of the key, and waits for its end; what it answers last where the wait is over before.
+pub(crate) async fn to_the_end(
+    app: &App,
+    start: &Start,
+    key: Option<&Key>,
+    wait: Duration,
+) -> Result<Execution, Error> {
+    let (_id, (_over, execution)) = waited(app, start, key, wait).await?;
+    Ok(execution)
+}
+
+async fn waited(
+    app: &App,
+    start: &Start,
+    key: Option<&Key>,
+    wait: Duration,
+) -> Result<(String, End), Error> {
+    if key.is_none() {
+        return run(app, start, wait).await;
+    }
+    let execution_id = accept(app, start, key).await?;
+    let waiter = app.ends.register(&execution_id);
+    // A repeated request may be about an execution that ended long ago.
+    let end = end(app, &execution_id, wait, waiter, Duration::ZERO).await?;
+    Ok((execution_id, end))
 }
 
 fn wait(headers: &HeaderMap) -> Option<Duration> {
@@ -160,7 +178,9 @@ async fn remember(
 async fn resolve(app: &App, start: &Start, request: String) -> Result<StartRecord, Error> {
     let version = start.version.clone().unwrap_or_default();
     let wanted = GetWorkflowRequest { name: start.workflow.clone(), version, brief: true };
-    let definition = app.bus.request(&wanted).await?;
+    // A name may have any characters: its length keeps it apart from the version.
+    let key = format!("{} {}{}", wanted.name.len(), wanted.name, wanted.version);
+    let definition = app.definitions.get(&key, || app.bus.request(&wanted)).await?;
     Ok(StartRecord {
         request,
         workflow: definition.name,

@@ -1,0 +1,48 @@
+//! The paths that speak OpenAI's wire format: any client of OpenAI's can use the platform by its address.
+
+mod abandon;
+mod agent;
+mod asked;
+pub(crate) mod chat;
+pub(crate) mod embeddings;
+pub(crate) mod keys;
+pub(crate) mod models;
+mod stream;
+
+pub(crate) use abandon::{Abandoned, tell_abandoned};
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Method, StatusCode, header, response::Parts};
+use axum::{body::Body, response::Response};
+
+use crate::problem::Problem;
+use crate::wire::openai::Failure;
+
+/// As long as OpenAI's own clients wait.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Whether errors of this path are told in OpenAI's format.
+pub(crate) fn speaks(method: &Method, path: &str) -> bool {
+    match path {
+        "/v1/chat/completions" | "/v1/embeddings" => true,
+        "/v1/models" => method == Method::GET,
+        _ => false,
+    }
+}
+
+/// The response that tells of an error.
+pub(crate) fn failed(mut parts: Parts, problem: &Problem) -> Response {
+    let text = serde_json::to_vec(&Failure::of(problem)).unwrap_or_default();
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(trace) = HeaderValue::from_str(&problem.trace_id) {
+        parts.headers.insert(REQUEST_ID, trace);
+    }
+    if parts.status == StatusCode::UNAUTHORIZED {
+        parts.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    Response::from_parts(parts, Body::from(text))
+}
+
+/// What clients of OpenAI's show as the id of a request; here the id of its trace.
+const REQUEST_ID: &str = "x-request-id";

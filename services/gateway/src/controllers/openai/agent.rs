@@ -1,0 +1,193 @@
+//! An agent in the place of a model: its run is an execution of a workflow of one call.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use muster_contracts::llm::v1::{ChatMessage, CompleteResponse, TokenUsage};
+use muster_contracts::log::v1::{ExecutionUsage, GetUsageRequest};
+use muster_contracts::workflow::v1::PutWorkflowRequest;
+use muster_contracts::{Code, Fault};
+use serde_json::{Value, json};
+use tracing::debug;
+
+use super::LONGEST;
+use super::chat::refused;
+use crate::app::App;
+use crate::controllers::executions::start;
+use crate::domain::idempotency::Key;
+use crate::domain::name;
+use crate::domain::openai::{AGENT, messages};
+use crate::error::Error;
+use crate::wire::openai::{ChatRequest, Refusal};
+use crate::wire::{Execution, Start};
+
+/// How often it is looked for what a run spent, which the log may know a moment later than the end.
+const LOOKS: u32 = 40;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+const WORKFLOW: &str = "chat-with-agent";
+/// Registered when it is used for the first time; the same definition again changes nothing.
+const SOURCE: &str = "\
+document: {dsl: '1.0.3', namespace: muster, name: chat-with-agent, version: '1.0.0', summary: An agent that is asked by /v1/chat/completions.}
+do:
+- run: {call: agent, with: {agent: '${ .agent }', input: '${ .input }'}}
+";
+
+/// Runs the agent on the conversation. A part of the request that an agent's definition decides is refused.
+pub(super) fn run(
+    app: App,
+    asked: ChatRequest,
+    key: Option<String>,
+) -> Result<BoxFuture<'static, Result<CompleteResponse, Error>>, Error> {
+    let model = asked.model.clone();
+    let agent =
+        name::name("agent's name", model.strip_prefix(AGENT).unwrap_or_default())?.to_owned();
+    check(&asked).map_err(Error::Refused)?;
+    let input = input(&messages(asked.messages).map_err(Error::Refused)?);
+    let start = Start {
+        workflow: WORKFLOW.to_owned(),
+        input: json!({ "agent": agent, "input": input }),
+        version: None,
+    };
+    Ok(async move {
+        let key = key.map(|key| Key::parse(&key)).transpose()?;
+        let execution = execute(&app, &start, key.as_ref()).await?;
+        reply(&app, execution, model).await
+    }
+    .boxed())
+}
+
+/// An agent's own definition says what it may do and how it answers.
+fn check(asked: &ChatRequest) -> Result<(), Refusal> {
+    let own = "is decided by the agent's definition";
+    let given = [
+        ("tools", asked.tools.as_ref().is_some_and(|tools| !tools.is_empty())),
+        ("tool_choice", asked.tool_choice.is_some()),
+        (
+            "response_format",
+            asked.response_format.as_ref().is_some_and(|format| format.kind != "text"),
+        ),
+        ("n", asked.n.is_some_and(|count| count != 1)),
+        ("stop", asked.stop.is_some()),
+    ];
+    let refused = given.into_iter().find(|(_, is_given)| *is_given);
+    refused.map_or(Ok(()), |(param, _)| Err(Refusal::unsupported(param, own)))
+}
+
+/// One message is the question itself; a conversation is told with its roles, as JSON that no content can leave.
+fn input(messages: &[ChatMessage]) -> Value {
+    match messages {
+        [only] if only.role == "user" && only.parts.is_empty() => json!(only.content),
+        _ => {
+            let told = messages.iter().map(|message| {
+                let texts = message.parts.iter().map(|part| part.text.as_str());
+                let text: String = std::iter::once(message.content.as_str()).chain(texts).collect();
+                json!({ "role": message.role, "content": text })
+            });
+            json!({ "conversation": told.collect::<Vec<_>>() })
+        }
+    }
+}
+
+async fn execute(app: &App, start: &Start, key: Option<&Key>) -> Result<Execution, Error> {
+    match start::to_the_end(app, start, key, LONGEST).await {
+        Err(Error::Fault(fault)) if fault.code == Code::NotFound => {
+            debug!(workflow = WORKFLOW, "registering what runs agents");
+            app.bus.request(&PutWorkflowRequest { source: SOURCE.to_owned() }).await?;
+            start::to_the_end(app, start, key, LONGEST).await
+        }
+        result => result,
+    }
+}
+
+async fn reply(app: &App, execution: Execution, model: String) -> Result<CompleteResponse, Error> {
+    match execution.status.as_str() {
+        "completed" => {}
+        "faulted" => return Err(failed(&execution)),
+        "cancelled" => {
+            return Err(Fault::new(
+                Code::Conflict,
+                format!("the execution {} was cancelled", execution.execution_id),
+            )
+            .into());
+        }
+        other => {
+            let text = format!(
+                "the execution {} is still {other} after {} s",
+                execution.execution_id,
+                LONGEST.as_secs()
+            );
+            return Err(Fault::new(Code::Deadline, text).into());
+        }
+    }
+    let content = match execution.output {
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let usage = usage(app, &execution.execution_id).await;
+    let message = ChatMessage { role: "assistant".to_owned(), content, ..ChatMessage::default() };
+    Ok(CompleteResponse {
+        message: Some(message),
+        finish_reason: "stop".to_owned(),
+        usage: Some(usage),
+        provider: "muster".to_owned(),
+        model,
+        ..CompleteResponse::default()
+    })
+}
+
+/// What the run spent, as soon as the log knows it.
+async fn usage(app: &App, execution_id: &str) -> TokenUsage {
+    let request = GetUsageRequest { execution_id: execution_id.to_owned() };
+    for _look in 0..LOOKS {
+        if let Ok(ExecutionUsage { total: Some(total), .. }) = app.bus.request(&request).await
+            && total.model_calls > 0
+        {
+            return TokenUsage {
+                input_tokens: total.input_tokens,
+                output_tokens: total.output_tokens,
+                reasoning_tokens: total.reasoning_tokens,
+                ..TokenUsage::default()
+            };
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    TokenUsage::default()
+}
+
+/// The error of the run, with its status.
+fn failed(execution: &Execution) -> Error {
+    let error = execution.error.as_ref();
+    let text = |field: &str| error.and_then(|error| error.get(field)).and_then(Value::as_str);
+    let status = error.and_then(|error| error.get("status")).and_then(Value::as_u64);
+    let code = Code::ALL.into_iter().find(|code| Some(u64::from(code.http_status())) == status);
+    let told = text("detail").or_else(|| text("title")).unwrap_or("no reason given");
+    let message = format!("the execution {} failed: {told}", execution.execution_id);
+    refused(match code.filter(|code| *code != Code::Internal) {
+        Some(code) => Fault::new(code, message),
+        // What an agent comes to is no bug of the platform.
+        None => Fault::new(Code::Unavailable, message),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_question_is_told_as_it_is_and_a_conversation_with_its_roles() {
+        let message = |role: &str, content: &str| ChatMessage {
+            role: role.into(),
+            content: content.into(),
+            ..ChatMessage::default()
+        };
+        assert_eq!(input(&[message("user", "hi")]), json!("hi"));
+        assert_eq!(
+            input(&[message("system", "Be brief."), message("user", "hi \"}")]),
+            json!({ "conversation": [
+                { "role": "system", "content": "Be brief." }, { "role": "user", "content": "hi \"}" },
+            ] })
+        );
+    }
+}

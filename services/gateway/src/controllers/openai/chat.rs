@@ -1,0 +1,148 @@
+//! One reply to a conversation.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use chrono::Utc;
+use muster_contracts::llm::v1::{ChatMessage, CompleteRequest, CompleteResponse};
+use muster_contracts::{Code, Fault};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{LONGEST, agent, asked, stream};
+use crate::app::App;
+use crate::body::{INPUT_LIMIT, Media, Payload};
+use crate::controllers::executions::start::key;
+use crate::controllers::openai::keys::Client;
+use crate::domain::idempotency::{Key, digest};
+use crate::domain::openai::{AGENT, complete_request};
+use crate::error::Error;
+use crate::wire::openai::{ChatReply, ChatRequest};
+
+/// What a reply needs to be written.
+pub(super) struct Writing {
+    pub(super) id: String,
+    pub(super) created: i64,
+    /// At most one call of a tool is answered, as the client wishes.
+    pub(super) one_call: bool,
+}
+
+/// One reply of a model or an agent, in the wire format of OpenAI's chat completions: whole, or with `stream: true` as
+/// server-sent events.
+///
+/// `model` is an alias, a provider's model or `agent:NAME`. Errors are in OpenAI's format. With an `Idempotency-Key` a
+/// repeated request gets the recorded reply (for 24 hours); without one, a client that hangs up ends the provider's work.
+#[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", operation_id = "create_chat_completion",
+    request_body(content = Object, description = "As OpenAI describes it", content_type = "application/json"),
+    params(("Authorization" = Option<String>, Header, description = "`Bearer` and a virtual key, where keys are registered"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 characters that name this request")),
+    responses((status = 200, content((Object = "application/json"), (String = "text/event-stream"))),
+        (status = "default", body = Object, description = "OpenAI's `error`", content_type = "application/json")))]
+pub(crate) async fn complete(State(app): State<App>, request: Request) -> Result<Response, Error> {
+    let client = app.keys.client(request.headers()).await?;
+    let key = key(request.headers())?;
+    let body = Payload::read(request, &[Media::Json], INPUT_LIMIT).await?.bytes;
+    let mut asked: ChatRequest = asked::parse(&body)?;
+    let streams = asked.stream == Some(true);
+    let with_usage =
+        asked.stream_options.take().and_then(|options| options.include_usage) == Some(true);
+    let writing = Writing {
+        id: format!("chatcmpl-{}", Uuid::now_v7().simple()),
+        created: Utc::now().timestamp(),
+        one_call: asked.parallel_tool_calls == Some(false),
+    };
+    if asked.model.starts_with(AGENT) {
+        client.may_use(&asked.model)?;
+        let model = asked.model.clone();
+        let run = agent::run(app.clone(), asked, scoped(&client, key.as_ref(), &body))?;
+        if streams {
+            return stream::respond(
+                &app,
+                stream::Source::of_agent(run),
+                writing,
+                &model,
+                with_usage,
+            )
+            .await;
+        }
+        return Ok(whole(run.await?, &writing));
+    }
+    let request = CompleteRequest {
+        tenant: client.tenant.clone(),
+        key_id: client.key_id.clone(),
+        idempotency_key: scoped(&client, key.as_ref(), &body).unwrap_or_else(random),
+        unrecorded: key.is_none(),
+        ..complete_request(asked).map_err(Error::Refused)?
+    };
+    if streams {
+        let model = request.model.clone();
+        let source = stream::Source::of_model(&app, request).await?;
+        return stream::respond(&app, source, writing, &model, with_usage).await;
+    }
+    let mut waiting =
+        request.unrecorded.then(|| app.abandoned.unless_answered(&request.idempotency_key));
+    // On the heap: the wait for a reply is much state, and this future is moved.
+    let response = Box::pin(app.bus.request_within(&request, LONGEST)).await;
+    if let Some(waiting) = &mut waiting
+        && !matches!(&response, Err(fault) if fault.code == Code::Deadline)
+    {
+        waiting.answered();
+    }
+    Ok(whole(response.map_err(refused)?, &writing))
+}
+
+/// The name of the recorded reply. The same key with another body is another request.
+fn scoped(client: &Client, key: Option<&Key>, body: &[u8]) -> Option<String> {
+    let scope = format!("chat/{}/{}/{}", client.tenant, client.key_id, digest([body]));
+    key.map(|key| key.id(&scope).simple().to_string())
+}
+
+pub(super) fn random() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
+/// An unknown model is told by OpenAI's word for it.
+pub(super) fn refused(fault: Fault) -> Error {
+    if fault.code == Code::NotFound {
+        return fault
+            .with_details(json!({ "param": "model", "openai_code": "model_not_found" }))
+            .into();
+    }
+    fault.into()
+}
+
+/// The message as the client wishes it.
+pub(super) fn message(response: &mut CompleteResponse, one_call: bool) -> ChatMessage {
+    let mut message = response.message.take().unwrap_or_default();
+    if one_call {
+        message.tool_calls.truncate(1);
+    }
+    message
+}
+
+fn whole(mut response: CompleteResponse, writing: &Writing) -> Response {
+    let message = message(&mut response, writing.one_call);
+    let body =
+        serde_json::to_vec(&ChatReply::new(&writing.id, writing.created, &response, &message));
+    let json = HeaderValue::from_static("application/json");
+    (headers(&response), [(header::CONTENT_TYPE, json)], body.unwrap_or_default()).into_response()
+}
+
+/// What OpenAI's format has no place for.
+fn headers(response: &CompleteResponse) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(provider) = HeaderValue::from_str(&response.provider) {
+        headers.insert(HeaderName::from_static("muster-provider"), provider);
+    }
+    if response.cost_nanos > 0 {
+        headers.insert(HeaderName::from_static("muster-cost-nanos"), response.cost_nanos.into());
+    }
+    for (name, is_so) in
+        [("muster-cached", response.cached), ("muster-replayed", response.replayed)]
+    {
+        if is_so {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("true"));
+        }
+    }
+    headers
+}

@@ -1,0 +1,212 @@
+//! A reply in pieces, as they come.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, Stream, StreamExt};
+use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse, Token};
+use muster_contracts::{Code, Fault};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::error;
+
+use super::LONGEST;
+use super::abandon::Waiting;
+use super::chat::{Writing, message, random, refused};
+use crate::app::App;
+use crate::error::Error;
+use crate::problem::Problem;
+use crate::wire::openai::{Failure, Pieces};
+
+/// How long a client waits for the head of its response: a reply that fails before that is told by its status.
+const FIRST: Duration = Duration::from_secs(10);
+/// So often a quiet stream says that it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The most bytes that are sent at once where pieces wait.
+const MOST: usize = 64 << 10;
+
+/// Where a reply comes from.
+pub(super) struct Source {
+    tokens: BoxStream<'static, Token>,
+    reply: BoxFuture<'static, Result<CompleteResponse, Error>>,
+    waiting: Option<Waiting>,
+}
+
+impl Source {
+    pub(super) async fn of_model(app: &App, mut request: CompleteRequest) -> Result<Self, Error> {
+        // Its own, also where the reply is a recorded one: two clients may ask with one key.
+        request.session = random();
+        // Before the request: a fast reply must find us listening.
+        let tokens = app.bus.listen_to::<Token>(&[("session", &request.session)]).await?.boxed();
+        let waiting = request.unrecorded.then(|| app.abandoned.unless_answered(&request.session));
+        let bus = app.bus.clone();
+        let reply = async move { bus.request_within(&request, LONGEST).await.map_err(refused) };
+        Ok(Self { tokens, reply: reply.boxed(), waiting })
+    }
+
+    /// An agent's reply is told when its run has ended: what it says on the way is not its result.
+    pub(super) fn of_agent(run: BoxFuture<'static, Result<CompleteResponse, Error>>) -> Self {
+        Self { tokens: futures::stream::pending().boxed(), reply: run, waiting: None }
+    }
+}
+
+/// What came next.
+enum Next {
+    Token(Token),
+    Reply(Result<CompleteResponse, Error>),
+    Nothing,
+}
+
+/// One client's stream.
+struct Streamed {
+    source: Source,
+    pieces: Pieces,
+    one_call: bool,
+    /// What the client has.
+    sent: String,
+    /// The sequence of the next token; none where one was lost or the reply begun again: then the rest comes with the whole reply.
+    expected: Option<u32>,
+    over: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The response, as soon as there is a first piece.
+pub(super) async fn respond(
+    app: &App,
+    mut source: Source,
+    writing: Writing,
+    model: &str,
+    with_usage: bool,
+) -> Result<Response, Error> {
+    let permit = Arc::clone(&app.streams).try_acquire_owned();
+    let permit = permit.map_err(|_full| Error::TooManyStreams(app.max_streams))?;
+    let first = match source.next(FIRST).await {
+        Next::Reply(Err(error)) => {
+            source.answered(&error);
+            return Err(error);
+        }
+        first => first,
+    };
+    let pieces = Pieces::new(&writing.id, writing.created, model, with_usage);
+    let streamed = Streamed {
+        source,
+        pieces,
+        one_call: writing.one_call,
+        sent: String::new(),
+        expected: Some(1),
+        over: false,
+        _permit: permit,
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    Ok((headers, Body::from_stream(streamed.frames(first))).into_response())
+}
+
+impl Source {
+    async fn next(&mut self, patience: Duration) -> Next {
+        tokio::select! {
+            biased;
+            Some(token) = self.tokens.next() => Next::Token(token),
+            reply = &mut self.reply => Next::Reply(reply),
+            () = tokio::time::sleep(patience) => Next::Nothing,
+        }
+    }
+
+    /// Where nobody knows how it went, the provider may still be at work.
+    fn answered(&mut self, error: &Error) {
+        if let Some(waiting) = &mut self.waiting
+            && error.code() != Code::Deadline
+        {
+            waiting.answered();
+        }
+    }
+}
+
+impl Streamed {
+    fn frames(mut self, first: Next) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+        async_stream::stream! {
+            let mut frame = BytesMut::new();
+            self.pieces.role(&mut frame);
+            self.write(first, &mut frame);
+            while !self.over {
+                yield Ok(frame.split().freeze());
+                let next = self.source.next(KEEP_ALIVE).await;
+                self.write(next, &mut frame);
+                self.write_what_waits(&mut frame);
+            }
+            yield Ok(frame.freeze());
+        }
+    }
+
+    /// Where the client is slower than the model, what has come meanwhile goes out at once.
+    fn write_what_waits(&mut self, frame: &mut BytesMut) {
+        while !self.over && frame.len() < MOST {
+            match self.source.tokens.next().now_or_never() {
+                Some(Some(token)) => self.write(Next::Token(token), frame),
+                _ => return,
+            }
+        }
+    }
+
+    fn write(&mut self, next: Next, frame: &mut BytesMut) {
+        match next {
+            Next::Token(token) => self.token(&token, frame),
+            Next::Nothing => frame.extend_from_slice(b": still there\n\n"),
+            Next::Reply(Ok(response)) => {
+                if let Some(waiting) = &mut self.source.waiting {
+                    waiting.answered();
+                }
+                self.end(response, frame);
+            }
+            Next::Reply(Err(error)) => {
+                self.source.answered(&error);
+                self.fail(error, frame);
+            }
+        }
+    }
+
+    fn token(&mut self, token: &Token, frame: &mut BytesMut) {
+        self.expected = self.expected.filter(|expected| *expected == token.sequence);
+        let Some(expected) = &mut self.expected else { return };
+        *expected += 1;
+        if !token.delta.is_empty() {
+            self.pieces.text(frame, &token.delta);
+            self.sent.push_str(&token.delta);
+        }
+    }
+
+    /// The whole reply says what is missing.
+    fn end(&mut self, mut response: CompleteResponse, frame: &mut BytesMut) {
+        let message = message(&mut response, self.one_call);
+        let Some(rest) = message.content.strip_prefix(&self.sent) else {
+            let text =
+                "the reply was begun again after a part of it was sent: send the request again";
+            return self.fail(Fault::new(Code::Unavailable, text).into(), frame);
+        };
+        if !rest.is_empty() {
+            self.pieces.text(frame, rest);
+        }
+        self.pieces.calls(frame, &message.tool_calls);
+        self.pieces.end(frame, &response);
+        self.over = true;
+    }
+
+    fn fail(&mut self, error: Error, frame: &mut BytesMut) {
+        if error.code() == Code::Internal {
+            error!(error = format!("{error:#}"), "reply broke off");
+        }
+        let problem = Problem::of(&error);
+        frame.extend_from_slice(b"data: ");
+        frame.extend_from_slice(&serde_json::to_vec(&Failure::of(&problem)).unwrap_or_default());
+        frame.extend_from_slice(b"\n\n");
+        self.over = true;
+    }
+}

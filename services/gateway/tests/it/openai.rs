@@ -1,0 +1,382 @@
+//! OpenAI's wire format: chat completions, embeddings, models and keys.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use muster_contracts::llm::v1::{
+    ChatMessage, CompleteRequest, CompleteResponse, EmbedRequest, EmbedResponse, SessionAbandoned,
+    Token, TokenUsage, ToolCall, Vector,
+};
+use muster_contracts::model::v1::{
+    CheckVirtualKeyRequest, ListModelsRequest, ListVirtualKeysRequest, ModelDefinition, ModelList,
+    ProviderInfo, VirtualKey, VirtualKeyList,
+};
+use muster_contracts::{Code, Fault, JsonObject};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use sha2::Digest;
+
+use crate::platform::{PATIENCE, Peers, Platform, told};
+
+/// A model that does what its name says.
+pub(crate) async fn complete(
+    peers: Peers,
+    request: CompleteRequest,
+) -> Result<CompleteResponse, Fault> {
+    let text = request.messages.last().map(|message| message.content.clone()).unwrap_or_default();
+    speak(&peers, &request, &text).await?;
+    let content = match request.model.as_str() {
+        "loses" | "restarts" => "one two three ".to_owned(),
+        "who" => format!("{}/{}", request.tenant, request.key_id),
+        "key" => format!("{} {}", request.idempotency_key, request.unrecorded),
+        "tools" => String::new(),
+        "params" => serde_json::to_string(&request.params).unwrap(),
+        _ => text,
+    };
+    let arguments = Some(JsonObject::wrap(json!({ "n": 1 })));
+    let call = |id: &str| ToolCall {
+        id: id.to_owned(),
+        name: "look".to_owned(),
+        arguments: arguments.clone(),
+        ..ToolCall::default()
+    };
+    let calls = if request.model == "tools" { vec![call("c1"), call("c2")] } else { Vec::new() };
+    let finish_reason = if calls.is_empty() { "stop" } else { "tool_calls" };
+    let usage = TokenUsage { input_tokens: 3, output_tokens: 2, ..TokenUsage::default() };
+    Ok(CompleteResponse {
+        message: Some(ChatMessage {
+            role: "assistant".to_owned(),
+            content,
+            tool_calls: calls,
+            ..ChatMessage::default()
+        }),
+        finish_reason: finish_reason.to_owned(),
+        usage: Some(usage),
+        provider: "played".to_owned(),
+        model: format!("{}-2026", request.model),
+        cost_nanos: 17,
+        ..CompleteResponse::default()
+    })
+}
+
+/// What it does before it answers: streams, fails, or never ends.
+async fn speak(peers: &Peers, request: &CompleteRequest, text: &str) -> Result<(), Fault> {
+    let token = |sequence: u32, delta: &str| Token {
+        session: request.session.clone(),
+        sequence,
+        delta: delta.to_owned(),
+        ..Token::default()
+    };
+    match request.model.as_str() {
+        "missing" => return Err(Fault::new(Code::NotFound, "there is no model \"missing\"")),
+        "busy" => {
+            return Err(Fault::new(Code::Exhausted, "too many").with_retry_after_ms(7_000));
+        }
+        "endless" => std::future::pending::<()>().await,
+        "breaks" => {
+            peers.bus().emit(&token(1, "one ")).await.unwrap();
+            return Err(Fault::new(Code::Unavailable, "it broke off"));
+        }
+        // A token is lost, and the reply has more than was streamed.
+        "loses" => {
+            peers.bus().emit(&token(1, "one ")).await.unwrap();
+            peers.bus().emit(&token(3, "three ")).await.unwrap();
+        }
+        "restarts" => {
+            peers.bus().emit(&token(1, "eins ")).await.unwrap();
+            peers.bus().emit(&token(1, "one ")).await.unwrap();
+        }
+        model if !request.session.is_empty() && model != "tools" => {
+            for (piece, sequence) in text.split_inclusive(' ').zip(1..) {
+                peers.bus().emit(&token(sequence, piece)).await.unwrap();
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+pub(crate) async fn embed(_: Peers, request: EmbedRequest) -> Result<EmbedResponse, Fault> {
+    let vectors = request.inputs.iter().map(|text| Vector { values: vec![text.len() as f32, 0.5] });
+    Ok(EmbedResponse {
+        vectors: vectors.collect(),
+        usage: Some(TokenUsage { input_tokens: 4, ..TokenUsage::default() }),
+        model: request.model,
+        ..EmbedResponse::default()
+    })
+}
+
+pub(crate) async fn models(_: Peers, _: ListModelsRequest) -> Result<ModelList, Fault> {
+    let alias = ModelDefinition { name: "fast".to_owned(), ..ModelDefinition::default() };
+    let provider = ProviderInfo {
+        name: "played".to_owned(),
+        default_model: "small".to_owned(),
+        models: vec!["small".to_owned(), "fast".to_owned(), "large".to_owned()],
+        ..ProviderInfo::default()
+    };
+    Ok(ModelList { models: vec![alias], providers: vec![provider] })
+}
+
+/// `sk-good-good-good` is for every model, `sk-fast-fast-fast` for one.
+const KEYS: [(&str, &str, &[&str]); 2] =
+    [("k1", "sk-good-good-good", &[]), ("k2", "sk-fast-fast-fast", &["fast"])];
+
+pub(crate) async fn keys(peers: Peers, _: ListVirtualKeysRequest) -> Result<VirtualKeyList, Fault> {
+    let all = KEYS.map(|(key_id, _, models)| key(key_id, models));
+    Ok(VirtualKeyList { keys: if peers.has_keys() { all.into() } else { Vec::new() } })
+}
+
+pub(crate) async fn check(_: Peers, request: CheckVirtualKeyRequest) -> Result<VirtualKey, Fault> {
+    let hash = |key: &str| {
+        let bytes = sha2::Sha256::digest(key.as_bytes());
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let found = KEYS.iter().find(|(_, key, _)| hash(key) == request.hash);
+    let (key_id, _, models) =
+        found.ok_or_else(|| Fault::new(Code::Unauthenticated, "nobody has this key"))?;
+    Ok(key(key_id, models))
+}
+
+fn key(key_id: &str, models: &[&str]) -> VirtualKey {
+    VirtualKey {
+        key_id: key_id.to_owned(),
+        tenant: "acme".to_owned(),
+        models: models.iter().map(|model| (*model).to_owned()).collect(),
+        ..VirtualKey::default()
+    }
+}
+
+fn asking(model: &str, text: &str) -> Value {
+    json!({ "model": model, "messages": [{ "role": "user", "content": text }] })
+}
+
+async fn ask(platform: &Platform, body: Value) -> (u16, Value) {
+    told(platform.post("/v1/chat/completions", body).await).await
+}
+
+/// The `data` of every event.
+async fn events(response: Response) -> Vec<String> {
+    let text = response.text().await.unwrap();
+    let events = text.split_terminator("\n\n").filter(|event| !event.starts_with(':'));
+    events.map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect()
+}
+
+async fn streamed(platform: &Platform, mut body: Value) -> Vec<String> {
+    body["stream"] = json!(true);
+    let response = platform.post("/v1/chat/completions", body).await;
+    assert_eq!(response.status(), 200);
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
+    events(response).await
+}
+
+/// The text of a stream's pieces.
+fn text(events: &[String]) -> String {
+    let deltas = events.iter().filter_map(|event| serde_json::from_str::<Value>(event).ok());
+    let text = |piece: Value| piece["choices"][0]["delta"]["content"].as_str().map(str::to_owned);
+    deltas.filter_map(text).collect()
+}
+
+#[tokio::test]
+async fn a_reply_is_answered_whole() {
+    let platform = Platform::start().await;
+    let response = platform.post("/v1/chat/completions", asking("small", "hello")).await;
+    assert_eq!(response.headers()["muster-provider"], "played");
+    assert_eq!(response.headers()["muster-cost-nanos"], "17");
+    let (status, reply) = told(response).await;
+    assert_eq!((status, &reply["object"]), (200, &json!("chat.completion")));
+    assert!(reply["id"].as_str().unwrap().starts_with("chatcmpl-"), "{reply}");
+    assert_eq!(reply["model"], "small-2026");
+    assert_eq!(
+        reply["choices"],
+        json!([{ "index": 0, "logprobs": null, "finish_reason": "stop",
+            "message": { "role": "assistant", "content": "hello", "refusal": null } }])
+    );
+    let usage = &reply["usage"];
+    assert_eq!((&usage["prompt_tokens"], &usage["total_tokens"]), (&json!(3), &json!(5)));
+    let mut tools = asking("tools", "hello");
+    let (_, reply) = ask(&platform, tools.clone()).await;
+    assert_eq!(reply["choices"][0]["message"]["tool_calls"][1]["id"], "c2");
+    tools["parallel_tool_calls"] = json!(false);
+    let (_, reply) = ask(&platform, tools).await;
+    assert_eq!(reply["choices"][0]["message"]["tool_calls"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_reply_is_streamed_as_it_comes() {
+    let platform = Platform::start().await;
+    let mut body = asking("small", "one two three");
+    body["stream_options"] = json!({ "include_usage": true });
+    let told = streamed(&platform, body).await;
+    assert_eq!(told.last().unwrap(), "[DONE]");
+    assert_eq!(text(&told), "one two three");
+    let piece = |at: usize| serde_json::from_str::<Value>(&told[at]).unwrap();
+    assert_eq!(piece(0)["choices"][0]["delta"], json!({ "role": "assistant", "content": "" }));
+    assert_eq!(piece(told.len() - 3)["choices"][0]["finish_reason"], "stop");
+    let usage = piece(told.len() - 2);
+    assert_eq!((&usage["choices"], &usage["usage"]["total_tokens"]), (&json!([]), &json!(5)));
+    let told = streamed(&platform, asking("tools", "x")).await;
+    assert!(told.iter().all(|event| !event.contains("usage")), "{told:?}");
+    let calls: Vec<Value> =
+        told.iter().filter_map(|event| serde_json::from_str(event).ok()).collect();
+    let indices: Vec<&Value> = calls
+        .iter()
+        .map(|piece| &piece["choices"][0]["delta"]["tool_calls"][0]["index"])
+        .filter(|index| !index.is_null())
+        .collect();
+    assert_eq!(indices, [&json!(0), &json!(1)]);
+}
+
+#[tokio::test]
+async fn what_a_stream_loses_comes_with_its_end_and_what_breaks_off_says_so() {
+    let platform = Platform::start().await;
+    assert_eq!(text(&streamed(&platform, asking("loses", "x")).await), "one two three ");
+    let told = streamed(&platform, asking("breaks", "x")).await;
+    assert_eq!(text(&told), "one ");
+    let last: Value = serde_json::from_str(told.last().unwrap()).unwrap();
+    assert_eq!(last["error"]["message"], "it broke off");
+    assert_eq!(last["error"]["type"], "server_error");
+    let told = streamed(&platform, asking("restarts", "x")).await;
+    assert!(told.last().unwrap().contains("begun again"), "{told:?}");
+}
+
+#[tokio::test]
+async fn errors_are_in_openais_format() {
+    let platform = Platform::start().await;
+    let check = async |body: Value, status: u16, expected: Value| {
+        let (got, answer) = ask(&platform, body).await;
+        let error = &answer["error"];
+        let found =
+            json!({ "type": error["type"], "param": error["param"], "code": error["code"] });
+        assert_eq!((got, found), (status, expected), "{answer}");
+        assert!(!error["message"].as_str().unwrap().is_empty());
+    };
+    let invalid = |param: &str, code: &str| json!({ "type": "invalid_request_error", "param": param, "code": code });
+    check(asking("missing", "x"), 404, invalid("model", "model_not_found")).await;
+    let mut streamed = asking("missing", "x");
+    streamed["stream"] = json!(true);
+    check(streamed, 404, invalid("model", "model_not_found")).await;
+    check(json!({ "model": "m" }), 400, invalid("messages", "missing_required_parameter")).await;
+    check(json!({ "max_token": 1 }), 400, invalid("max_token", "unknown_parameter")).await;
+    let mut several = asking("m", "x");
+    several["n"] = json!(2);
+    check(several, 400, invalid("n", "invalid_value")).await;
+    let busy = platform.post("/v1/chat/completions", asking("busy", "x")).await;
+    assert_eq!(
+        (busy.status().as_u16(), &busy.headers()["retry-after"]),
+        (429, &"7".parse().unwrap())
+    );
+    assert_eq!(busy.headers()["x-request-id"].len(), 32);
+    assert_eq!(told(busy).await.1["error"]["code"], "rate_limit_exceeded");
+    let (status, answer) = told(platform.get("/v1/chat/completions").await).await;
+    assert_eq!((status, &answer["error"]["type"]), (405, &json!("invalid_request_error")));
+    let request = platform.request(Method::POST, "/v1/chat/completions");
+    let request = request.header("content-type", "application/json").body("{");
+    let (status, answer) = told(request.send().await.unwrap()).await;
+    assert_eq!(status, 400);
+    assert!(answer["error"]["message"].as_str().unwrap().contains("parse"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_key_names_the_recorded_reply_and_without_one_nothing_is_recorded() {
+    let platform = Platform::start().await;
+    let ask = async |key: Option<&str>, text: &str| {
+        let mut request = platform.request(Method::POST, "/v1/chat/completions");
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let answer = told(request.json(&asking("key", text)).send().await.unwrap()).await.1;
+        answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+    };
+    let first = ask(Some("a"), "x").await;
+    assert!(first.ends_with(" false"), "{first}");
+    assert_eq!(ask(Some("a"), "x").await, first);
+    assert_ne!(ask(Some("a"), "y").await, first);
+    assert_ne!(ask(Some("b"), "x").await, first);
+    let (one, other) = (ask(None, "x").await, ask(None, "x").await);
+    assert!(one.ends_with(" true") && one != other, "{one} {other}");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_ends_the_work() {
+    let platform = Platform::start().await;
+    let mut abandoned = Box::pin(platform.bus.listen::<SessionAbandoned>().await.unwrap());
+    platform.bus.ready().await;
+    for stream in [false, true] {
+        let mut body = asking("endless", "x");
+        body["stream"] = json!(stream);
+        let request = platform.request(Method::POST, "/v1/chat/completions");
+        // Longer than the way to the model takes; what is hung up on before is not asked at all.
+        let request = request.json(&body).timeout(Duration::from_millis(700));
+        assert!(request.send().await.unwrap_err().is_timeout());
+        let heard = tokio::time::timeout(PATIENCE, abandoned.next()).await.unwrap().unwrap();
+        assert!(!heard.session.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn vectors_and_models_are_told() {
+    let platform = Platform::start().await;
+    let embed = async |body: Value| told(platform.post("/v1/embeddings", body).await).await;
+    let (status, answer) = embed(json!({ "model": "e", "input": ["abc", "d"] })).await;
+    assert_eq!((status, &answer["data"][0]["embedding"]), (200, &json!([3.0, 0.5])));
+    assert_eq!(
+        (&answer["data"][1]["index"], &answer["usage"]["total_tokens"]),
+        (&json!(1), &json!(4))
+    );
+    let (_, answer) =
+        embed(json!({ "model": "e", "input": "abc", "encoding_format": "base64" })).await;
+    assert_eq!(answer["data"][0]["embedding"], "AABAQAAAAD8=");
+    let (status, answer) = embed(json!({ "model": "e", "input": [1, 2] })).await;
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("input")));
+    let (_, answer) = told(platform.get("/v1/models").await).await;
+    let ids: Vec<&str> = answer["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["fast", "small", "large", "agent:critic", "agent:writer"]);
+}
+
+#[tokio::test]
+async fn where_keys_are_registered_nobody_comes_in_without_one() {
+    let platform = Platform::start().await;
+    platform.peers.register_keys();
+    let ask = async |key: &str, model: &str| {
+        let request =
+            platform.request(Method::POST, "/v1/chat/completions").json(&asking(model, "x"));
+        let request = if key.is_empty() { request } else { request.bearer_auth(key) };
+        told(request.send().await.unwrap()).await
+    };
+    for key in ["", "sk-bad-bad-bad-bad"] {
+        let (status, answer) = ask(key, "who").await;
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (401, &json!("invalid_api_key")),
+            "{answer}"
+        );
+        assert!(!answer.to_string().contains("sk-bad"), "{answer}");
+    }
+    let (status, answer) = ask("sk-good-good-good", "who").await;
+    assert_eq!((status, &answer["choices"][0]["message"]["content"]), (200, &json!("acme/k1")));
+    let (status, answer) = ask("sk-fast-fast-fast", "agent:critic").await;
+    assert_eq!((status, &answer["error"]["code"]), (403, &json!("permission_denied")));
+}
+
+#[tokio::test]
+async fn an_agent_is_asked_by_its_name() {
+    let platform = Platform::start().await;
+    let (status, answer) = ask(&platform, asking("agent:critic", "hello")).await;
+    assert_eq!(status, 200, "{answer}");
+    let content = answer["choices"][0]["message"]["content"].as_str().unwrap();
+    let echoed: Value = serde_json::from_str(content).unwrap();
+    assert_eq!(echoed["echo"], json!({ "agent": "critic", "input": "hello" }));
+    let told = streamed(&platform, asking("agent:critic", "hello")).await;
+    assert_eq!((text(&told).as_str(), told.last().unwrap().as_str()), (content, "[DONE]"));
+    let mut tools = asking("agent:critic", "hello");
+    tools["tools"] = json!([{ "type": "function", "function": { "name": "look" } }]);
+    let (status, answer) = ask(&platform, tools).await;
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("tools")));
+    let (status, _) = ask(&platform, asking("agent:No", "hello")).await;
+    assert_eq!(status, 400);
+}
