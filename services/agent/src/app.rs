@@ -3,13 +3,17 @@
 use muster_bus::{Bus, OpenCalls};
 use tokio_util::sync::CancellationToken;
 
+use crate::memory::Memories;
 use crate::registry::Registry;
+use crate::threads::Threads;
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) bus: Bus,
     pub(crate) registry: Registry,
+    pub(crate) threads: Threads,
+    pub(crate) memories: Memories,
     /// The runs of this process: one that is cancelled stops.
     pub(crate) calls: OpenCalls,
     /// A run need not be finished before a stop: its journal is all that it has.
@@ -18,6 +22,13 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(bus: Bus, shutdown: CancellationToken) -> Self {
-        Self { registry: Registry::new(&bus), calls: OpenCalls::new(&bus), bus, shutdown }
+        Self {
+            registry: Registry::new(&bus),
+            threads: Threads::new(&bus),
+            memories: Memories::new(&bus),
+            calls: OpenCalls::new(&bus),
+            bus,
+            shutdown,
+        }
     }
 }

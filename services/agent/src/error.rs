@@ -3,6 +3,8 @@
 use muster_bus::AppendError;
 use muster_contracts::{Code, Fault, HasCode};
 
+use crate::domain::thread::Refusal;
+
 /// An error of the agent service.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -17,6 +19,22 @@ pub enum Error {
         /// The names that are there.
         known: String,
     },
+    /// No such version of an agent.
+    #[error("agent {name:?} has no version {digest:?}; its versions are: {known}")]
+    UnknownVersion {
+        /// The agent.
+        name: String,
+        /// The version.
+        digest: String,
+        /// The digests that are there.
+        known: String,
+    },
+    /// No such thread.
+    #[error("there is no thread {0:?}")]
+    UnknownThread(String),
+    /// The thread does not take the message.
+    #[error(transparent)]
+    Thread(#[from] Refusal),
     /// The service stops; another replica goes on.
     #[error("the agent service is stopping")]
     Stopping,
@@ -32,7 +50,10 @@ impl HasCode for Error {
     fn code(&self) -> Code {
         match self {
             Self::Definition(_) => Code::Invalid,
-            Self::UnknownAgent { .. } => Code::NotFound,
+            Self::UnknownAgent { .. } | Self::UnknownVersion { .. } | Self::UnknownThread(_) => {
+                Code::NotFound
+            }
+            Self::Thread(refusal) => refusal.code(),
             Self::Stopping => Code::Unavailable,
             Self::Fault(fault) => fault.code,
             Self::Damaged(_) => Code::Internal,

@@ -5,11 +5,15 @@ mod config;
 mod domain;
 mod error;
 mod handlers;
+mod memory;
 mod registry;
 mod routes;
 mod runner;
+mod shown;
+mod threads;
 mod tokenizer;
 
+pub use domain::thread::Refusal;
 pub use error::Error;
 use muster_runtime::{Context, Service};
 

@@ -4,7 +4,7 @@ use muster_bus::{Consume, Idempotency, Routes};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::handlers::{definition, requested};
+use crate::handlers::{definition, memory, requested, thread};
 
 pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
     let runs = Consume {
@@ -13,9 +13,25 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         max_deliver: 1000,
         idempotency: Idempotency::Handler("the run's journal says how far it came"),
     };
+    let advances = Consume {
+        idempotency: Idempotency::Handler(
+            "what a thread asks for is done under the ids of its messages",
+        ),
+        ..Default::default()
+    };
     Routes::new(app)
         .rpc(definition::put)
         .rpc(definition::get)
         .rpc(definition::list)
+        .rpc(definition::versions)
+        .rpc(definition::delete)
+        .rpc(thread::create)
+        .rpc(thread::send)
+        .rpc(thread::get)
+        .rpc(thread::list)
+        .rpc(thread::delete)
+        .rpc(memory::list)
+        .rpc(memory::forget)
         .on_with(runs, requested::run)
+        .on_with(advances, thread::advance)
 }

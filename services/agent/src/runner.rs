@@ -2,7 +2,9 @@
 
 mod asking;
 mod ending;
+mod shortening;
 mod starting;
+mod threading;
 
 pub(crate) use ending::tell_broken;
 
@@ -53,7 +55,11 @@ impl Runner {
         loop {
             match self.run.next(Utc::now()) {
                 Next::Start => self.start().await?,
-                Next::CallModel(turn) => self.ask_model(turn).await?,
+                Next::CallModel(turn) => {
+                    if !self.shorten(turn).await? {
+                        self.ask_model(turn).await?;
+                    }
+                }
                 Next::CallTools(calls) => self.call_tools(calls).await?,
                 Next::Finish(answer) => {
                     let fact = self.finish(answer).await?;

@@ -8,8 +8,12 @@ use serde_json::{Value, json};
 
 use super::fact::Returned;
 
-/// The first two messages: who the agent is, and what it is asked.
-pub(crate) fn opening(definition: &AgentDefinition, input: &Value) -> Vec<ChatMessage> {
+/// The first messages: who the agent is, what was said before, and what it is asked.
+pub(crate) fn opening(
+    definition: &AgentDefinition,
+    history: &[ChatMessage],
+    input: &Value,
+) -> Vec<ChatMessage> {
     let mut instructions = definition.instructions.trim().to_owned();
     if let Some(schema) = &definition.output_schema {
         // Providers that enforce the schema get it as a parameter too; the others know it from here only.
@@ -18,7 +22,10 @@ pub(crate) fn opening(definition: &AgentDefinition, input: &Value) -> Vec<ChatMe
             Value::Object(schema.0.clone())
         ));
     }
-    vec![message("system", instructions), message("user", text_of(input))]
+    let mut messages = vec![message("system", instructions)];
+    messages.extend_from_slice(history);
+    messages.push(message("user", text_of(input)));
+    messages
 }
 
 /// Asks the model to mend its last answer.
@@ -29,6 +36,11 @@ pub(crate) fn repair(flaw: &str) -> ChatMessage {
             "Your last answer cannot be used: {flaw}. Answer again, whole and corrected, and with nothing else."
         ),
     )
+}
+
+/// What stands where the oldest of a conversation was.
+pub(crate) fn summary(text: &str) -> ChatMessage {
+    message("user", format!("Summary of the conversation until here:\n{text}"))
 }
 
 /// What the model reads of a tool call.
@@ -65,7 +77,7 @@ fn text_of(input: &Value) -> String {
     }
 }
 
-fn message(role: &str, content: impl Into<String>) -> ChatMessage {
+pub(crate) fn message(role: &str, content: impl Into<String>) -> ChatMessage {
     ChatMessage { role: role.to_owned(), content: content.into(), ..ChatMessage::default() }
 }
 
@@ -87,7 +99,7 @@ mod tests {
     #[test]
     fn a_structured_question_is_asked_as_json_and_a_text_as_it_is() {
         let definition = AgentDefinition { instructions: "Be brief.".into(), ..Default::default() };
-        let asked = |input: Value| opening(&definition, &input)[1].content.clone();
+        let asked = |input: Value| opening(&definition, &[], &input)[1].content.clone();
         assert_eq!(asked(json!("Why?")), "Why?");
         assert_eq!(asked(json!({"q": "Why?"})), r#"{"q":"Why?"}"#);
     }

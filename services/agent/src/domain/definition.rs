@@ -5,6 +5,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::schema::OutputSchema;
+use super::{notice, template};
+
+mod extras;
+pub(crate) mod overrides;
+
+pub(crate) use extras::{context_tokens, fails_on_tool_error, memory_items};
 
 const DEFAULT_TURNS: u32 = 16;
 const MAX_TURNS: u32 = 100;
@@ -14,7 +20,10 @@ const MAX_SECONDS: u32 = 86_400;
 const MAX_INSTRUCTIONS_BYTES: usize = 128 * 1024;
 const MAX_TOOLS: usize = 64;
 const MAX_NAME: usize = 63;
-const PROVIDERS: [&str; 3] = ["default", "openai", "offline"];
+const MAX_MODEL: usize = 200;
+/// More than any run costs: what is above is a slip.
+const MAX_COST_USD: f64 = 1_000_000.0;
+const NANOS: f64 = 1e9;
 
 /// Words that stand where an agent's name stands in subjects that are to come.
 const RESERVED: [&str; 8] =
@@ -38,6 +47,13 @@ pub(crate) fn tokens(definition: &AgentDefinition) -> u32 {
 /// Seconds that a run of the agent may last.
 pub(crate) fn seconds(definition: &AgentDefinition) -> u32 {
     or_default(definition.limits.as_ref().map(|limits| limits.seconds), DEFAULT_SECONDS)
+}
+
+/// What a run of the agent may cost, in billionths of a US dollar; none where it says nothing.
+pub(crate) fn cost_nanos(definition: &AgentDefinition) -> Option<u64> {
+    let usd = definition.limits.as_ref().map(|limits| limits.cost_usd)?;
+    // Checked at registration: from 0 to a million.
+    (usd > 0.0).then_some((usd * NANOS).round() as u64)
 }
 
 /// The provider that answers for the agent.
@@ -67,6 +83,11 @@ pub(crate) fn check(definition: &AgentDefinition) -> Result<(), Flaw> {
     check_model(definition)?;
     check_tools(&definition.tools)?;
     check_limits(definition)?;
+    notice::check(definition).map_err(|error| Flaw(error.to_string()))?;
+    extras::check(definition)?;
+    if definition.template {
+        template::check(&definition.instructions)?;
+    }
     OutputSchema::of(definition)?;
     Ok(())
 }
@@ -76,7 +97,8 @@ pub(crate) fn check(definition: &AgentDefinition) -> Result<(), Flaw> {
 /// # Errors
 /// Where it cannot be written as JSON.
 pub(crate) fn digest(definition: &AgentDefinition) -> serde_json::Result<String> {
-    let plain = AgentDefinition { digest: String::new(), ..definition.clone() };
+    let plain =
+        AgentDefinition { digest: String::new(), registered_at: None, ..definition.clone() };
     let canonical = canonical(serde_json::to_value(plain)?);
     Ok(hex(&Sha256::digest(canonical.to_string())))
 }
@@ -109,11 +131,13 @@ fn is_reserved(name: &str) -> bool {
 }
 
 fn check_model(definition: &AgentDefinition) -> Result<(), Flaw> {
-    let provider = provider(definition);
-    ensure(PROVIDERS.contains(&provider), || {
+    // It is a token of the subject on which the model is asked.
+    subject::token("provider", provider(definition))
+        .map_err(|error| Flaw(format!("`model.provider`: {error}")))?;
+    let name = definition.model.as_ref().map_or("", |model| model.name.as_str());
+    ensure(name.len() <= MAX_MODEL && !name.chars().any(char::is_control), || {
         format!(
-            "`model.provider` is {provider:?}; known are {}, or nothing for the default",
-            PROVIDERS.join(", ")
+            "`model.name` is {name:.80?}; it must be at most {MAX_MODEL} bytes without control characters"
         )
     })?;
     let temperature = definition.model.as_ref().and_then(|model| model.temperature);
@@ -141,6 +165,10 @@ fn check_limits(definition: &AgentDefinition) -> Result<(), Flaw> {
     })?;
     ensure(seconds <= MAX_SECONDS, || {
         format!("`limits.seconds` is {seconds}; at most {MAX_SECONDS}, or 0 for {DEFAULT_SECONDS}")
+    })?;
+    let cost = definition.limits.as_ref().map_or(0.0, |limits| limits.cost_usd);
+    ensure((0.0..=MAX_COST_USD).contains(&cost), || {
+        format!("`limits.cost_usd` is {cost}; it must be 0 (no limit) to {MAX_COST_USD} US dollars")
     })
 }
 
@@ -220,16 +248,31 @@ mod tests {
         let model = |provider: &str, temperature| {
             Some(ModelChoice { provider: provider.into(), temperature, ..Default::default() })
         };
-        assert!(flaw(|d| d.model = model("gpt", None)).contains("\"gpt\""));
+        assert!(flaw(|d| d.model = model("g.p.t", None)).contains("g.p.t"));
+        let cost = |cost_usd| Some(Limits { cost_usd, ..Limits::default() });
+        assert!(flaw(|d| d.limits = cost(-0.5)).contains("-0.5"));
+        assert!(flaw(|d| d.limits = cost(f64::NAN)).contains("NaN"));
         assert!(flaw(|d| d.model = model("", Some(2.5))).contains("2.5"));
         let schema = JsonObject::wrap(json!({"type": "strnig"}));
         assert!(flaw(|d| d.output_schema = Some(schema)).contains("strnig"));
     }
 
     #[test]
+    fn money_is_a_whole_number_of_billionths() {
+        let nanos = |cost_usd| {
+            let limits = Some(Limits { cost_usd, ..Limits::default() });
+            cost_nanos(&AgentDefinition { limits, ..good() })
+        };
+        assert_eq!(nanos(0.0), None);
+        assert_eq!(nanos(0.1), Some(100_000_000));
+        assert_eq!(nanos(0.000_000_001), Some(1));
+    }
+
+    #[test]
     fn the_digest_depends_on_the_content_only() {
         let digest_of = |definition: &AgentDefinition| digest(definition).expect("a digest");
-        let with_digest = AgentDefinition { digest: "x".into(), ..good() };
+        let registered_at = muster_contracts::now(chrono::DateTime::UNIX_EPOCH);
+        let with_digest = AgentDefinition { digest: "x".into(), registered_at, ..good() };
         assert_eq!(digest_of(&good()), digest_of(&with_digest));
         let other = AgentDefinition { instructions: "Find more.".into(), ..good() };
         assert_ne!(digest_of(&good()), digest_of(&other));

@@ -12,6 +12,7 @@ use serde_json::Value;
 /// One step of a run. A fact carries its outcome: replaying it asks nobody again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "facts are read one at a time, and few are kept")]
 pub(crate) enum Fact {
     /// The run began.
     RunStarted(Started),
@@ -28,6 +29,19 @@ pub(crate) enum Fact {
         /// When it is asked again, in milliseconds.
         retry_in_ms: u32,
     },
+    /// The oldest of the conversation went, because it outgrew the model's window.
+    ContextCut {
+        /// The turn that was to be asked.
+        turn: u32,
+        /// The place of the first message that went.
+        from: u32,
+        /// How many messages went.
+        messages: u32,
+        /// What the question had before, in tokens.
+        tokens: u32,
+    },
+    /// A summary stands where the oldest of the conversation was.
+    ContextSummarised(Summarised),
     /// The model answered one turn.
     ModelReplied(Replied),
     /// A tool answered one call, or could not.
@@ -73,12 +87,39 @@ pub(crate) struct Started {
     /// What the agent is asked.
     #[serde(default)]
     pub(crate) input: Value,
+    /// What was said before in its thread.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) history: Vec<ChatMessage>,
+    /// What this run does differently from what is registered; the definition above has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) overrides: Option<Value>,
     /// What the deliverables named in the input would cost if they were pasted.
     #[serde(default)]
     pub(crate) pasted_tokens: u32,
     /// What their notices cost instead.
     #[serde(default)]
     pub(crate) notice_tokens: u32,
+}
+
+/// What the model made of the oldest of a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Summarised {
+    /// The turn that was to be asked.
+    pub(crate) turn: u32,
+    /// The place of the first message that the summary replaces.
+    pub(crate) from: u32,
+    /// How many messages it replaces.
+    pub(crate) messages: u32,
+    /// What the question had before, in tokens.
+    pub(crate) tokens: u32,
+    /// The summary.
+    pub(crate) summary: String,
+    /// What the summary took.
+    #[serde(default)]
+    pub(crate) usage: TokenUsage,
+    /// What it cost, in billionths of a US dollar.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(crate) cost_nanos: u64,
 }
 
 /// One reply of the model.
@@ -100,6 +141,12 @@ pub(crate) struct Replied {
     /// With which model.
     #[serde(default)]
     pub(crate) model: String,
+    /// What it cost by the price table, in billionths of a US dollar.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(crate) cost_nanos: u64,
+    /// The response cache answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cached: bool,
     /// The reply was bought by an earlier request with the same key.
     #[serde(default)]
     pub(crate) replayed: bool,
@@ -125,6 +172,9 @@ pub(crate) struct Returned {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// What kind of error the tool had; absent where the call itself was wrong, or went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<Code>,
     /// How long the agent waited for it.
     #[serde(default)]
     pub(crate) duration_ms: u32,
@@ -134,6 +184,11 @@ pub(crate) struct Returned {
     /// Tokens of a deliverable that the call fetched.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) fetched_tokens: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_nothing(number: &u64) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

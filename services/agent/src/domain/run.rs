@@ -4,13 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use muster_contracts::{
     Code,
     agent::v1::Usage,
-    llm::v1::{ChatMessage, ToolCall},
+    llm::v1::{ChatMessage, TokenUsage, ToolCall},
 };
 use serde_json::Value;
 
 use super::{
     conversation, definition,
-    fact::{Fact, Replied, Returned, Started},
+    fact::{Fact, Replied, Returned, Started, Summarised},
     schema::OutputSchema,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Run {
     started: Option<(Started, DateTime<Utc>)>,
     schema: Option<OutputSchema>,
     messages: Vec<ChatMessage>,
+    /// The place of the run's own question among the messages; what is before it was said earlier in the thread.
+    question: usize,
     turns: u32,
     /// The calls of the last turn with what they came to.
     calls: Vec<(ToolCall, Option<Returned>)>,
@@ -95,6 +97,8 @@ impl Run {
         match fact {
             Fact::RunStarted(started) => self.start(started, at),
             Fact::ModelDelayed { .. } => {}
+            Fact::ContextCut { from, messages, .. } => self.cut(from, messages, None),
+            Fact::ContextSummarised(summarised) => self.summarise(summarised),
             Fact::ModelReplied(replied) => self.reply(replied),
             Fact::ToolReturned(returned) => self.return_call(returned),
             Fact::AnswerRefused { flaw } => self.refuse(&flaw),
@@ -160,6 +164,25 @@ impl Run {
         &self.messages
     }
 
+    /// The place of the run's own question among them.
+    pub(crate) fn question(&self) -> usize {
+        self.question
+    }
+
+    /// What the model has said in this run, as a text; empty where it said nothing yet.
+    pub(crate) fn said(&self) -> String {
+        let own = self.messages.iter().skip(self.question + 1);
+        let said =
+            own.filter(|message| message.role == "assistant").map(|message| message.content.trim());
+        said.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// The model's last word in this run.
+    pub(crate) fn last_word(&self) -> &str {
+        let mut own = self.messages.iter().skip(self.question + 1).rev();
+        own.find(|message| message.role == "assistant").map_or("", |message| &message.content)
+    }
+
     /// What the run has spent and saved until now.
     pub(crate) fn usage(&self) -> Usage {
         self.usage
@@ -171,7 +194,9 @@ impl Run {
     }
 
     fn start(&mut self, started: Started, at: DateTime<Utc>) {
-        self.messages = conversation::opening(&started.definition, &started.input);
+        self.messages =
+            conversation::opening(&started.definition, &started.history, &started.input);
+        self.question = self.messages.len().saturating_sub(1);
         match OutputSchema::of(&started.definition) {
             Ok(schema) => self.schema = schema,
             Err(error) => self.verdict = Some(Verdict::Fail(Code::Invalid, error.to_string())),
@@ -182,11 +207,10 @@ impl Run {
     }
 
     fn reply(&mut self, replied: Replied) {
-        let Replied { mut message, finish_reason, usage, .. } = replied;
+        let Replied { mut message, finish_reason, usage, cost_nanos, .. } = replied;
         self.turns += 1;
         self.usage.model_calls += 1;
-        self.usage.input_tokens = self.usage.input_tokens.saturating_add(usage.input_tokens);
-        self.usage.output_tokens = self.usage.output_tokens.saturating_add(usage.output_tokens);
+        self.spend(usage, cost_nanos);
         message.tool_calls = conversation::with_distinct_ids(message.tool_calls, self.turns);
         self.calls = message.tool_calls.iter().map(|call| (call.clone(), None)).collect();
         let judged = self.calls.is_empty().then(|| self.judge(&message.content, &finish_reason));
@@ -196,6 +220,33 @@ impl Run {
             Some(Ok(verdict)) => self.verdict = Some(verdict),
             None => {}
         }
+    }
+
+    /// Replaces messages, by nothing or by one. Never the first, which says who the agent is.
+    fn cut(&mut self, from: u32, messages: u32, by: Option<ChatMessage>) {
+        let from = usize::try_from(from).unwrap_or(usize::MAX).max(1).min(self.messages.len());
+        let count = usize::try_from(messages).unwrap_or(usize::MAX);
+        let to = from.saturating_add(count).min(self.messages.len());
+        let added = usize::from(by.is_some());
+        self.messages.splice(from..to, by);
+        if self.question >= to {
+            self.question = self.question - (to - from) + added;
+        }
+    }
+
+    fn summarise(&mut self, summarised: Summarised) {
+        let Summarised { from, messages, summary, usage, cost_nanos, .. } = summarised;
+        self.usage.model_calls += 1;
+        self.spend(usage, cost_nanos);
+        self.cut(from, messages, Some(conversation::summary(&summary)));
+    }
+
+    fn spend(&mut self, spent: TokenUsage, cost_nanos: u64) {
+        let usage = &mut self.usage;
+        usage.input_tokens = usage.input_tokens.saturating_add(spent.input_tokens);
+        usage.output_tokens = usage.output_tokens.saturating_add(spent.output_tokens);
+        usage.reasoning_tokens = usage.reasoning_tokens.saturating_add(spent.reasoning_tokens);
+        usage.cost_nanos = usage.cost_nanos.saturating_add(cost_nanos);
     }
 
     /// Asks the model to mend its answer; the second flawed answer is the last.
@@ -246,6 +297,15 @@ impl Run {
         self.usage.tool_calls += 1;
         self.usage.fetched_tokens =
             self.usage.fetched_tokens.saturating_add(returned.fetched_tokens);
+        let fatal = returned.code.filter(|_| {
+            let definition = self.started.as_ref().map(|(started, _)| &started.definition);
+            definition.is_some_and(definition::fails_on_tool_error)
+        });
+        if let Some(code) = fatal {
+            let error = returned.error.clone().unwrap_or_default();
+            let error = format!("tool `{}` failed: {error}", returned.name);
+            self.verdict = Some(Verdict::Fail(code, error));
+        }
         *result = Some(Returned { call_id: call.id.clone(), ..returned });
         if self.calls.iter().all(|(_, result)| result.is_some()) {
             // Told in the order of the calls, whichever came first: a replayed run asks the model the same.
@@ -284,9 +344,19 @@ impl Run {
                 "the run has spent {spent} tokens of the {tokens} of its `limits.tokens` and has no answer"
             ))
         } else {
-            None
+            let most = definition::cost_nanos(&started.definition)?;
+            (self.usage.cost_nanos >= most).then(|| {
+                let (spent, most) = (dollars(self.usage.cost_nanos), dollars(most));
+                format!("the run has spent {spent} US dollars of the {most} of its `limits.cost_usd` and has no answer")
+            })
         }
     }
+}
+
+/// Billionths of a dollar as a decimal number, exact.
+fn dollars(nanos: u64) -> String {
+    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Why a call is answered with an error instead of being made.

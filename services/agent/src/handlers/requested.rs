@@ -33,7 +33,7 @@ async fn run_or_fail(app: App, delivery: Delivery<AgentExecutionRequested>) -> R
     match result {
         Err(error) if is_lasting(&error, attempt) => {
             error!(execution = command.execution_id, agent = command.agent, attempt, %error, "run cannot go on");
-            runner::tell_broken(&app.bus, &command, &error).await
+            runner::tell_broken(&app, &command, &error).await
         }
         result => result,
     }

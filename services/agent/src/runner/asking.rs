@@ -16,7 +16,9 @@ use super::Runner;
 use crate::Error;
 use crate::domain::definition::provider;
 use crate::domain::fact::{Fact, Replied, Returned};
+use crate::domain::memory;
 use crate::domain::run::Call;
+use crate::memory::{Memories, Place};
 use crate::tokenizer::{count, counting};
 
 /// The tool whose results count as fetched on demand.
@@ -47,6 +49,8 @@ impl Runner {
                             message: reply.message.unwrap_or_default(),
                             finish_reason: reply.finish_reason,
                             usage: reply.usage.unwrap_or_default(),
+                            cost_nanos: reply.cost_nanos,
+                            cached: reply.cached,
                             provider: reply.provider,
                             model: reply.model,
                             replayed: reply.replayed,
@@ -108,6 +112,11 @@ impl Runner {
             run_key: self.run_key(),
             timeouts,
             deadline: self.deadline(),
+            memories: self.app.memories.clone(),
+            memory: self
+                .run
+                .started()
+                .and_then(|started| Place::of(&started.definition, &self.command.tenant)),
         }
     }
 
@@ -140,11 +149,12 @@ impl Runner {
             task: self.command.task.clone(),
             agent: self.command.agent.clone(),
             offline: definition.offline.clone(),
+            tenant: self.command.tenant.clone(),
             ..CompleteRequest::default()
         }
     }
 
-    fn run_key(&self) -> String {
+    pub(super) fn run_key(&self) -> String {
         format!("{}/{}", self.command.execution_id, self.run_id)
     }
 }
@@ -158,6 +168,9 @@ pub(super) struct Caller {
     run_key: String,
     timeouts: Vec<(String, u32)>,
     deadline: DateTime<Utc>,
+    memories: Memories,
+    /// Where the agent remembers, if it does.
+    memory: Option<Place>,
 }
 
 impl Caller {
@@ -173,6 +186,13 @@ impl Caller {
         };
         if let Some(refusal) = call.refusal {
             return Returned { error: Some(refusal), ..returned };
+        }
+        let arguments = call.call.arguments.clone().unwrap_or_default();
+        if let Some(place) = self.memory.as_ref().filter(|_| memory::is_tool(&call.call.name)) {
+            let key = format!("{}/{}/{}", self.run_key, call.turn, call.index);
+            let made_by = (key.as_str(), self.execution_id.as_str());
+            let answer = self.memories.call(place, &call.call.name, &arguments, made_by).await;
+            return told(returned, answer, millis(begun));
         }
         let request = ExecuteToolRequest {
             tool: call.call.name.clone(),
@@ -196,6 +216,7 @@ impl Caller {
             }
             Err(fault) => Returned {
                 error: Some(format!("{}: {}", fault.code, fault.message)),
+                code: Some(fault.code),
                 duration_ms: millis(begun),
                 ..returned
             },
@@ -231,6 +252,19 @@ impl Caller {
             }
             tokio::time::sleep(pause).await;
         }
+    }
+}
+
+/// What a tool of the agent service itself came to.
+fn told(returned: Returned, answer: Result<Value, Fault>, duration_ms: u32) -> Returned {
+    match answer {
+        Ok(value) => Returned { result: Some(value), duration_ms, ..returned },
+        Err(fault) => Returned {
+            error: Some(format!("{}: {}", fault.code, fault.message)),
+            code: Some(fault.code),
+            duration_ms,
+            ..returned
+        },
     }
 }
 

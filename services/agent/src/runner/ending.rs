@@ -1,26 +1,31 @@
 //! The end of a run: the deliverable, its notice, and the event that everybody waits for.
 
 use chrono::Utc;
-use muster_bus::{Bus, MessageId};
+use muster_bus::MessageId;
 use muster_contracts::agent::v1::{
-    AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
+    AgentDefinition, AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed,
+    AgentExecutionRequested,
 };
-use muster_contracts::deliverable::v1::Deliverable;
+use muster_contracts::gateway::v1::TokensSaved;
 use muster_contracts::{Code, HasCode, Json, now, subject};
-use sha2::{Digest, Sha256};
+use muster_deliverable::{Address, Deliverables, Draft, Published};
+use serde_json::Value;
 
+use super::threading::settle_broken;
 use super::{Runner, id};
 use crate::Error;
-use crate::domain::definition::hex;
+use crate::app::App;
 use crate::domain::fact::Fact;
-use crate::domain::notice;
+use crate::domain::notice::{self, About, is_shared};
 use crate::domain::run::{Answer, End};
 use crate::tokenizer::{count, counting};
 
 /// The longest deliverable, in bytes.
 const MAX_CONTENT: usize = 1 << 20;
-/// What agents produce. The feature of its address tells runs apart.
-const TYPE: &str = "report";
+/// A version that no stream will ever have.
+const WIDEST: u64 = 9_999_999_999;
+/// What saved tokens, on the event that tells it.
+const BY_NOTICE: &str = "notice";
 
 impl Runner {
     /// Stores the answer and says how the run ended. The deliverable is there before anybody can read of it.
@@ -33,20 +38,55 @@ impl Runner {
             );
             return Ok(Fact::RunFailed { code: Code::Invalid, error, usage });
         }
-        let unmeasured = self.deliverable(answer.content);
-        let composed = counting(move || {
-            let deliverable = Deliverable { tokens: count(&unmeasured.content), ..unmeasured };
-            let notice = notice::compose(&deliverable, answer.data.as_ref(), count);
-            (deliverable, notice)
-        });
-        let (deliverable, notice) = composed.await?;
-        match notice {
-            Ok(output) => {
-                self.app.bus.publish(&deliverable, &self.id("deliverable")).await?;
-                Ok(Fact::RunCompleted { output, usage })
+        let definition = self.definition();
+        let address = match notice::address(&definition, &self.input(), &self.short_name()) {
+            Ok(address) => address,
+            Err(error) => {
+                return Ok(Fact::RunFailed {
+                    code: Code::Invalid,
+                    error: error.to_string(),
+                    usage,
+                });
             }
+        };
+        // Refused before it is stored: the version is not known yet, but none is longer.
+        let widest = address.clone().at(Some(WIDEST));
+        if let Err(error) = noticed(widest, &answer).await? {
+            return Ok(Fact::AnswerRefused { flaw: error.to_string() });
+        }
+        let stored = self.store(address, answer.content.clone()).await?;
+        let address = stored.address.at(Some(stored.sequence).filter(|_| is_shared(&definition)));
+        match noticed(address, &answer).await? {
+            Ok(output) => Ok(Fact::RunCompleted { output, usage }),
             Err(error) => Ok(Fact::AnswerRefused { flaw: error.to_string() }),
         }
+    }
+
+    /// The deliverable is there before anybody can read of it.
+    async fn store(&self, address: Address, content: String) -> Result<Published, Error> {
+        let draft = Draft {
+            address,
+            content,
+            execution_id: self.command.execution_id.clone(),
+            task: self.command.task.clone(),
+            timestamp: now(Utc::now()),
+        };
+        let deliverables = Deliverables::new(&self.app.bus);
+        Ok(deliverables.publish(draft, Some(self.id("deliverable"))).await?)
+    }
+
+    /// A name for what this run makes: short, because it travels in every notice.
+    pub(super) fn short_name(&self) -> String {
+        let run = MessageId::derived([self.command.execution_id.as_str(), &self.run_id]);
+        run.as_str().chars().take(16).collect()
+    }
+
+    fn definition(&self) -> AgentDefinition {
+        self.run.started().map(|started| started.definition.clone()).unwrap_or_default()
+    }
+
+    fn input(&self) -> Value {
+        self.run.started().map(|started| started.input.clone()).unwrap_or_default()
     }
 
     /// Ends the run where it is, if it has not ended.
@@ -62,12 +102,14 @@ impl Runner {
     /// Tells how the run ended; a second time changes nothing.
     pub(super) async fn tell_end(&self) -> Result<(), Error> {
         let Some((end, at)) = self.run.end() else { return Ok(()) };
+        self.settle(end).await?;
         let (execution_id, task, agent, run_id) = (
             self.command.execution_id.clone(),
             self.command.task.clone(),
             self.command.agent.clone(),
             self.run_id.clone(),
         );
+        self.tell_saving().await?;
         let (usage, timestamp, id) = (Some(self.run.usage()), now(*at), self.id("ended"));
         match end {
             End::Completed(output) => {
@@ -111,26 +153,46 @@ impl Runner {
         Ok(())
     }
 
-    fn deliverable(&self, content: String) -> Deliverable {
-        // Short, because it travels in every notice.
-        let run = MessageId::derived([self.command.execution_id.as_str(), &self.run_id]);
-        Deliverable {
-            agent: self.command.agent.clone(),
-            r#type: TYPE.to_owned(),
-            feature: run.as_str().chars().take(16).collect(),
-            sha256: hex(&Sha256::digest(content.as_bytes())),
-            content,
-            tokens: 0,
-            execution_id: self.command.execution_id.clone(),
-            task: self.command.task.clone(),
-            timestamp: now(Utc::now()),
+    /// What notices saved the run. Told at its end, when it is known what was fetched after all.
+    async fn tell_saving(&self) -> Result<(), Error> {
+        let usage = self.run.usage();
+        if usage.pasted_tokens == 0 {
+            return Ok(());
         }
+        let event = TokensSaved {
+            by: BY_NOTICE.to_owned(),
+            tokens: usage.saved_tokens,
+            execution_id: self.command.execution_id.clone(),
+            timestamp: now(Utc::now()),
+            agent: self.command.agent.clone(),
+            task: self.command.task.clone(),
+            pasted_tokens: usage.pasted_tokens,
+            notice_tokens: usage.pasted_tokens.saturating_sub(usage.saved_tokens),
+            fetched_tokens: usage.fetched_tokens,
+            tenant: self.command.tenant.clone(),
+            ..TokensSaved::default()
+        };
+        self.app.bus.publish(&event, &self.id("saved")).await?;
+        Ok(())
     }
+}
+
+/// The notice of an answer at this address.
+async fn noticed(
+    address: Address,
+    answer: &Answer,
+) -> Result<Result<Value, notice::TooLarge>, Error> {
+    let (content, data) = (answer.content.clone(), answer.data.clone());
+    let composed = counting(move || {
+        let about = About { address: &address, content: &content, tokens: count(&content) };
+        notice::compose(about, data.as_ref())
+    });
+    Ok(composed.await?)
 }
 
 /// Tells the end of a run whose journal cannot be read or written any more. The id is that of every end: a run has one.
 pub(crate) async fn tell_broken(
-    bus: &Bus,
+    app: &App,
     command: &AgentExecutionRequested,
     error: &Error,
 ) -> Result<(), Error> {
@@ -146,6 +208,6 @@ pub(crate) async fn tell_broken(
         usage: None,
         timestamp: now(Utc::now()),
     };
-    bus.publish(&event, &id(command, "ended")).await?;
-    Ok(())
+    app.bus.publish(&event, &id(command, "ended")).await?;
+    settle_broken(app, command, event.error).await
 }

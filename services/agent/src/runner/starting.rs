@@ -2,17 +2,20 @@
 
 use chrono::{TimeDelta, Utc};
 use muster_contracts::agent::v1::{AgentDefinition, AgentExecutionStarted};
+use muster_contracts::llm::v1::ChatMessage;
 use muster_contracts::tool::v1::{ListToolsRequest, ToolDefinition, ToolList};
 use muster_contracts::{Code, Fault, now};
+use muster_deliverable::{Address, Deliverables};
 use serde_json::Value;
 use tracing::warn;
 
 use super::Runner;
 use super::asking::{is_passing, left_until, pause};
 use crate::Error;
-use crate::domain::definition::seconds;
+use crate::domain::definition::overrides::overridden;
+use crate::domain::definition::{Flaw, seconds};
 use crate::domain::fact::{Fact, Started};
-use crate::domain::notice;
+use crate::domain::{memory, notice, template};
 use crate::tokenizer::{count, counting};
 
 impl Runner {
@@ -25,6 +28,14 @@ impl Runner {
             }
             Err(error) => return Err(error),
         };
+        let definition = match self.effective(definition, &input) {
+            Ok(definition) => definition,
+            Err(flaw) => return self.refuse(Code::Invalid, flaw.to_string()).await,
+        };
+        let Some(history) = self.history().await? else {
+            let error = format!("thread {:?} is gone", self.command.thread_id);
+            return self.refuse(Code::NotFound, error).await;
+        };
         let tools = match self.tools(&definition).await {
             Ok(tools) => tools,
             Err(fault) => {
@@ -32,12 +43,18 @@ impl Runner {
                 return self.refuse(fault.code, error).await;
             }
         };
+        // Before anything is paid for an answer that could not be stored.
+        if let Err(error) = notice::address(&definition, &input, &self.short_name()) {
+            return self.refuse(Code::Invalid, error.to_string()).await;
+        }
         let (pasted_tokens, notice_tokens) = self.savings(&input).await?;
         if self
             .record(Fact::RunStarted(Started {
                 definition,
                 tools,
                 input,
+                history,
+                overrides: self.command.overrides.clone().map(|given| Value::Object(given.0)),
                 pasted_tokens,
                 notice_tokens,
             }))
@@ -46,6 +63,29 @@ impl Runner {
             self.tell_start().await?;
         }
         Ok(())
+    }
+
+    /// The definition as this run has it: with its overrides, and with the template filled.
+    fn effective(
+        &self,
+        definition: AgentDefinition,
+        input: &Value,
+    ) -> Result<AgentDefinition, Flaw> {
+        let mut definition = overridden(definition, self.command.overrides.as_ref())?;
+        if definition.template {
+            definition.instructions =
+                template::fill(&definition.instructions, &definition.name, input)?;
+        }
+        Ok(definition)
+    }
+
+    /// What was said before in the run's thread; nothing where the thread is gone.
+    async fn history(&self) -> Result<Option<Vec<ChatMessage>>, Error> {
+        if self.command.thread_id.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let thread = self.app.threads.load(&self.command.thread_id).await?;
+        Ok(thread.map(|thread| thread.value.before(&self.command.message_id)))
     }
 
     /// Tells that the run began; a second time changes nothing.
@@ -69,8 +109,9 @@ impl Runner {
     /// waited for as long as the run may last.
     async fn tools(&self, definition: &AgentDefinition) -> Result<Vec<ToolDefinition>, Fault> {
         let names = &definition.tools;
+        let own = if definition.memory.is_some() { memory::tools() } else { Vec::new() };
         if names.is_empty() {
-            return Ok(Vec::new());
+            return Ok(own);
         }
         let patience = TimeDelta::seconds(i64::from(seconds(definition)));
         let (deadline, mut tries) = (Utc::now() + patience, 0);
@@ -80,6 +121,7 @@ impl Runner {
             let fault = match asked {
                 Ok(ToolList { mut tools }) => {
                     tools.sort_by_key(|tool| names.iter().position(|name| *name == tool.name));
+                    tools.extend(own);
                     return Ok(tools);
                 }
                 Err(fault) => fault,
@@ -93,13 +135,16 @@ impl Runner {
         }
     }
 
-    /// What pasting the deliverables of the input would have cost, and what their notices cost.
+    /// What pasting the deliverables of the input would have cost, and what their notices cost. The deliverables themselves stay where they are.
     async fn savings(&self, input: &Value) -> Result<(u32, u32), Error> {
+        let found = notice::scan(input);
+        let addresses: Vec<Address> = found.keys().cloned().collect();
+        let sizes = Deliverables::new(&self.app.bus).tokens(&addresses).await?;
         let (mut pasted, mut notices) = (0u32, Vec::new());
-        for (address, texts) in notice::scan(input) {
-            if let Some((_, deliverable)) = self.app.bus.latest(&address.message()).await? {
+        for (address, texts) in found {
+            if let Some(tokens) = sizes.get(&address) {
                 let times = u32::try_from(texts.len()).unwrap_or(u32::MAX);
-                pasted = pasted.saturating_add(deliverable.tokens.saturating_mul(times));
+                pasted = pasted.saturating_add(tokens.saturating_mul(times));
                 notices.extend(texts);
             }
         }

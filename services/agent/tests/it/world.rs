@@ -207,7 +207,10 @@ impl World {
         let service = Some(serve(&nats));
         let world = Self { nats, bus, peers, service, _peers: stop.drop_guard() };
         eventually(LONG, "agent and its peers answer", || async {
-            let unknown = world.bus.request(&GetAgentRequest { name: "x".into(), ..Default::default() }).await;
+            let unknown = world
+                .bus
+                .request(&GetAgentRequest { name: "x".into(), ..Default::default() })
+                .await;
             let listed = world.bus.request(&ListToolsRequest::default()).await;
             unknown.is_err_and(|fault| fault.code == Code::NotFound) && listed.is_ok()
         })
@@ -216,7 +219,9 @@ impl World {
     }
 
     pub(crate) async fn put(&self, definition: AgentDefinition) -> Result<AgentDefinition, Fault> {
-        self.bus.request(&PutAgentRequest { definition: Some(definition), ..Default::default() }).await
+        self.bus
+            .request(&PutAgentRequest { definition: Some(definition), ..Default::default() })
+            .await
     }
 
     /// Registers an agent that plays this part, and asks it.

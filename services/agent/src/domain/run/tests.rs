@@ -28,6 +28,7 @@ fn started() -> Started {
         input: json!("Is it good?"),
         pasted_tokens: 1_000,
         notice_tokens: 40,
+        ..Default::default()
     }
 }
 
