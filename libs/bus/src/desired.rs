@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Republish, RetentionPolicy, Source, StorageType,
 };
-use muster_contracts::permissions::{buckets_of, stores_of, streams_of};
+use muster_contracts::permissions::{buckets_of, on_demand, stores_of, streams_of};
 use muster_contracts::{
     Bucket, BucketSettings, Discard, ObjectStore, Retention, Storage, Stream, StreamSettings,
     contract_version,
@@ -24,7 +24,8 @@ const MAX_CONSUMERS: i32 = 100_000;
 /// What a service needs.
 pub(crate) fn of_service(settings: &Settings) -> Vec<Config> {
     let service = settings.service.as_str();
-    let streams = streams_of(service).into_iter().map(|stream| of_stream(stream, settings));
+    let streams = streams_of(service).into_iter().filter(|stream| !on_demand(*stream));
+    let streams = streams.map(|stream| of_stream(stream, settings));
     let buckets = buckets_of(service).into_iter().map(|bucket| of_bucket(bucket, settings));
     let stores = stores_of(service).into_iter().map(|store| of_store(store, settings));
     streams.chain(buckets).chain(stores).collect()
@@ -40,7 +41,7 @@ pub(crate) fn all(settings: &Settings) -> Vec<Config> {
     streams.chain(buckets).chain(stores).collect()
 }
 
-fn of_stream(stream: Stream, settings: &Settings) -> Config {
+pub(crate) fn of_stream(stream: Stream, settings: &Settings) -> Config {
     let wanted = stream.settings();
     Config {
         name: stream.name().to_owned(),

@@ -74,7 +74,7 @@ fn version(config: &stream::Config) -> String {
 }
 
 /// The stream as it is; none where it was created just now.
-async fn ensure(
+pub(crate) async fn ensure(
     jetstream: &jetstream::Context,
     wanted: &stream::Config,
 ) -> Result<Option<stream::Config>, Fault> {

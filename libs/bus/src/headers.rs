@@ -76,7 +76,7 @@ impl Block {
 }
 
 /// A line break would end the header.
-fn one_line(value: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(value: &str) -> Cow<'_, str> {
     if value.contains(['\r', '\n']) {
         Cow::Owned(value.replace(['\r', '\n'], " "))
     } else {

@@ -3,6 +3,7 @@
 use async_nats::jetstream::message::StreamMessage;
 use muster_contracts::{Durable, Fault};
 
+use crate::glance::stream_of;
 pub(crate) use crate::leader::unreadable;
 use crate::publish::{Refused, subject_of};
 use crate::{Bus, MessageId, damage};
@@ -45,8 +46,23 @@ impl Bus {
     /// INVALID where a field cannot be a token of a subject, UNAVAILABLE where the stream cannot be read, INTERNAL where what is there is no such message.
     pub async fn latest<M: Durable>(&self, address: &M) -> Result<Option<(u64, M)>, Fault> {
         let subject = subject_of(address)?;
-        match self.last_message(M::STREAM.name(), &subject).await? {
+        let Some(stream) = self.kept_in::<M>(&subject).await? else { return Ok(None) };
+        match self.last_message(stream.name(), &subject).await? {
             Some(message) => Ok(Some((message.sequence, self.entry(message).await?))),
+            None => Ok(None),
+        }
+    }
+
+    /// The message at the address that the fields of `address` make, with this sequence.
+    ///
+    /// # Errors
+    /// As [`Bus::latest`].
+    pub async fn at<M: Durable>(&self, address: &M, sequence: u64) -> Result<Option<M>, Fault> {
+        let subject = subject_of(address)?;
+        let Some(stream) = self.kept_in::<M>(&subject).await? else { return Ok(None) };
+        let found = self.next_message(stream.name(), &subject, sequence).await?;
+        match found.filter(|message| message.sequence == sequence) {
+            Some(message) => Ok(Some(self.entry(message).await?)),
             None => Ok(None),
         }
     }
@@ -55,7 +71,9 @@ impl Bus {
     async fn entry<M: Durable>(&self, message: StreamMessage) -> Result<M, Fault> {
         let StreamMessage { subject, sequence, headers, payload, .. } = message;
         let read = self.read(Some(&headers), payload).await;
-        read.map_err(|fault| damage::of_entry(&subject, sequence, M::STREAM.name(), fault))
+        read.map_err(|fault| {
+            damage::of_entry(&subject, sequence, stream_of::<M>(&subject).name(), fault)
+        })
     }
 }
 

@@ -47,7 +47,27 @@ impl Ordered {
         bus: &Bus,
         stream: &str,
         patterns: &[String],
+        policy: DeliverPolicy,
+    ) -> Result<Self, async_nats::Error> {
+        Self::open_as(bus, stream, patterns, policy, false).await
+    }
+
+    /// As `open_at`, without the bodies: they do not even travel.
+    pub(crate) async fn open_headers(
+        bus: &Bus,
+        stream: &str,
+        patterns: &[String],
+        policy: DeliverPolicy,
+    ) -> Result<Self, async_nats::Error> {
+        Self::open_as(bus, stream, patterns, policy, true).await
+    }
+
+    async fn open_as(
+        bus: &Bus,
+        stream: &str,
+        patterns: &[String],
         deliver_policy: DeliverPolicy,
+        headers_only: bool,
     ) -> Result<Self, async_nats::Error> {
         let inbox = bus.client().new_inbox();
         // Subscribe first: the server sends as soon as the consumer is there.
@@ -55,6 +75,7 @@ impl Ordered {
         let config = push::Config {
             deliver_subject: inbox,
             deliver_policy,
+            headers_only,
             filter_subjects: patterns.to_vec(),
             ack_policy: AckPolicy::None,
             max_deliver: 1,

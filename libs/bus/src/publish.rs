@@ -63,8 +63,24 @@ impl Bus {
         message: &M,
         id: &MessageId,
     ) -> Result<Published, Fault> {
+        self.publish_noted(message, id, &[]).await
+    }
+
+    /// As [`Bus::publish`], with further headers, which [`Bus::glance`] reads without the body. Their names are the contract's: it says where a message has them.
+    ///
+    /// # Errors
+    /// As [`Bus::publish`].
+    pub async fn publish_noted<M: Durable>(
+        &self,
+        message: &M,
+        id: &MessageId,
+        notes: &[(&'static str, &str)],
+    ) -> Result<Published, Fault> {
         let subject = subject_of(message)?;
-        let (ours, body) = self.pack_body(message, id).await?;
+        let (mut ours, body) = self.pack_body(message, id).await?;
+        for (name, value) in notes {
+            ours.insert(*name, headers::one_line(value).as_ref());
+        }
         // Made for each try: a try takes them, and mostly there is one.
         let headers = || {
             let mut headers = headers::durable(self.service(), message, id);
