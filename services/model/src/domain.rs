@@ -1,5 +1,7 @@
 //! What a request is and what becomes of a reply; no I/O.
 
+pub(crate) mod content;
+pub(crate) mod definition;
 pub(crate) mod prompt;
 pub(crate) mod reply;
 pub(crate) mod script;

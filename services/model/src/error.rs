@@ -9,14 +9,27 @@ pub(crate) enum Error {
     Invalid(String),
     #[error("there is no provider {name:?}: {known}")]
     UnknownProvider { name: String, known: String },
+    #[error("no provider is configured for the model {name:?}: {known}")]
+    UnknownModel { name: String, known: String },
+    #[error("there is no name for models {0:?}")]
+    UnknownDefinition(String),
     #[error("{provider} refuses the key with status {status}: check {setting}")]
-    Denied { provider: &'static str, status: u16, setting: &'static str },
+    Denied { provider: String, status: u16, setting: String },
+    #[error("{provider} has no key: {reason}")]
+    NoKey { provider: String, reason: String },
     #[error("{provider} is at its rate limit: {message}")]
-    Exhausted { provider: &'static str, message: String, retry_after_ms: u64 },
+    Exhausted { provider: String, message: String, retry_after_ms: u64 },
     #[error("{provider} cannot answer: {message}")]
-    Unavailable { provider: &'static str, message: String },
+    Unavailable { provider: String, message: String, retry_after_ms: Option<u64> },
+    /// None of several targets answers.
+    #[error("no target answers: {message}")]
+    NoTarget { message: String, code: Code, retry_after_ms: Option<u64> },
+    #[error("no reply came within {seconds} s: {last}")]
+    Deadline { seconds: u64, last: String },
     #[error("the task {0} is cancelled: its reply is not wanted any more")]
     Cancelled(String),
+    #[error("whoever asked has gone: the reply is not wanted any more")]
+    Abandoned,
     #[error(transparent)]
     Bus(#[from] Fault),
     #[error("internal error: {0}")]
@@ -42,9 +55,12 @@ impl HasCode for Error {
     fn code(&self) -> Code {
         match self {
             Self::Invalid(_) => Code::Invalid,
-            Self::UnknownProvider { .. } => Code::NotFound,
-            Self::Denied { .. } => Code::Denied,
-            Self::Cancelled(_) => Code::Conflict,
+            Self::UnknownProvider { .. } | Self::UnknownModel { .. } => Code::NotFound,
+            Self::UnknownDefinition(_) => Code::NotFound,
+            Self::Denied { .. } | Self::NoKey { .. } => Code::Denied,
+            Self::Deadline { .. } => Code::Deadline,
+            Self::NoTarget { code, .. } => *code,
+            Self::Cancelled(_) | Self::Abandoned => Code::Conflict,
             Self::Exhausted { .. } => Code::Exhausted,
             Self::Unavailable { .. } => Code::Unavailable,
             Self::Bus(fault) => fault.code,
@@ -55,7 +71,8 @@ impl HasCode for Error {
     fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::Exhausted { retry_after_ms, .. } => Some(*retry_after_ms),
-            Self::Unavailable { .. } => Some(1_000),
+            Self::Unavailable { retry_after_ms, .. } => Some(retry_after_ms.unwrap_or(1_000)),
+            Self::NoTarget { retry_after_ms, .. } => *retry_after_ms,
             Self::Bus(fault) => fault.retry_after_ms,
             _ => None,
         }

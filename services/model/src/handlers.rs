@@ -1,3 +1,5 @@
 //! One request a file.
 
 pub(crate) mod complete;
+pub(crate) mod definition;
+pub(crate) mod embed;

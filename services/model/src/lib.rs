@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod abandoned;
 mod app;
 mod config;
 mod domain;
@@ -7,6 +8,7 @@ mod error;
 mod handlers;
 mod providers;
 mod routes;
+mod routing;
 
 use muster_runtime::{Context, Service};
 
@@ -17,12 +19,13 @@ pub fn service() -> Service {
 }
 
 async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
-    tracing::info!(
-        openai = config.openai.as_ref().map(|openai| openai.base_url.shown()),
-        default = if config.openai.is_some() { "openai" } else { "offline" },
-        "model providers"
-    );
     let app = app::App::new(cx.bus.clone(), &config)?;
+    let providers: Vec<&str> =
+        app.routing.providers.ready().map(|found| found.info.name.as_str()).collect();
+    tracing::info!(providers = providers.join(", "), "model providers");
+    drop(providers);
     cx.spawn(app.calls.clone().listen());
+    cx.spawn(app.routing.definitions.clone().listen());
+    cx.spawn(app.sessions.clone().listen(cx.bus.clone()));
     cx.serve(routes::routes(app)).await
 }

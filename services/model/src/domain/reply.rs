@@ -35,14 +35,20 @@ pub(crate) struct PartialCall {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) arguments: String,
+    /// What the provider wants to have back with the call.
+    pub(crate) signature: String,
 }
 
 /// A reply while its pieces arrive.
 #[derive(Default)]
 pub(crate) struct PartialReply {
     text: String,
+    reasoning: String,
     calls: Vec<PartialCall>,
     size: usize,
+    /// What the provider wants to have back beside the reasoning.
+    pub(crate) reasoning_signature: String,
+    /// In OpenAI's words.
     pub(crate) finish_reason: Option<String>,
     pub(crate) usage: Option<TokenUsage>,
     pub(crate) model: String,
@@ -59,9 +65,22 @@ impl PartialReply {
         Ok(())
     }
 
+    /// Adds to what the model thought before it answered.
+    pub(crate) fn push_reasoning(&mut self, delta: &str) -> Result<(), TooLarge> {
+        self.grow(delta.len())?;
+        self.reasoning.push_str(delta);
+        Ok(())
+    }
+
+    /// How many calls there are so far.
+    pub(crate) const fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
     /// Adds a piece of the call with this index; indices come in their order.
     pub(crate) fn push_call(&mut self, index: usize, piece: &PartialCall) -> Result<(), TooLarge> {
-        self.grow(piece.id.len() + piece.name.len() + piece.arguments.len())?;
+        let size = piece.id.len() + piece.name.len() + piece.arguments.len();
+        self.grow(size + piece.signature.len())?;
         if index >= MAX_CALLS {
             return Err(TooLarge);
         }
@@ -77,11 +96,13 @@ impl PartialReply {
                 call.name.clone_from(&piece.name);
             }
             call.arguments.push_str(&piece.arguments);
+            call.signature.push_str(&piece.signature);
         }
         Ok(())
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<(), TooLarge> {
+    /// Counts bytes that the reply keeps.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), TooLarge> {
         self.size += bytes;
         if self.size > MAX_REPLY { Err(TooLarge) } else { Ok(()) }
     }
@@ -108,6 +129,8 @@ impl PartialReply {
                 role: "assistant".to_owned(),
                 content: self.text,
                 tool_calls,
+                reasoning: self.reasoning,
+                reasoning_signature: self.reasoning_signature,
                 ..Default::default()
             },
             finish_reason: finish_reason.to_owned(),
@@ -131,9 +154,16 @@ fn whole((at, call): (usize, PartialCall)) -> ToolCall {
             id,
             name: call.name,
             arguments: Some(JsonObject(arguments)),
-            invalid_arguments: String::new(),
+            signature: call.signature,
+            ..ToolCall::default()
         },
-        _ => ToolCall { id, name: call.name, arguments: None, invalid_arguments: call.arguments },
+        _ => ToolCall {
+            id,
+            name: call.name,
+            invalid_arguments: call.arguments,
+            signature: call.signature,
+            ..ToolCall::default()
+        },
     }
 }
 
@@ -144,7 +174,12 @@ mod tests {
     use super::*;
 
     fn piece(id: &str, name: &str, arguments: &str) -> PartialCall {
-        PartialCall { id: id.into(), name: name.into(), arguments: arguments.into() }
+        PartialCall {
+            id: id.into(),
+            name: name.into(),
+            arguments: arguments.into(),
+            ..PartialCall::default()
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use muster_contracts::llm::v1::{ChatMessage, ToolCall};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use super::content;
 use super::prompt::Prompt;
 use super::reply::{MAX_REPLY, Reply};
 use super::template::{Engine, value};
@@ -57,14 +58,19 @@ struct Summary {
 /// The reply to a prompt.
 pub(crate) fn reply(prompt: &Prompt) -> Result<Reply, Error> {
     let script = prompt.offline.as_ref().filter(|script| !script.is_empty());
+    if prompt.messages.iter().any(|message| content::images(message).next().is_some()) {
+        return Err(Error::invalid(
+            "the offline model sees no images: leave them out, or use a real model",
+        ));
+    }
     let (content, tool_calls) = match script {
         Some(script) => scripted(script, prompt).map_err(Error::Invalid)?,
-        None if prompt.response_schema.is_some() => {
+        None if prompt.response_schema.is_some() || prompt.json_object => {
             return Err(Error::invalid(
                 "the offline model has no script to fill the response schema from: give the agent an `offline` script with a `json` answer, or use a real model",
             ));
         }
-        None => (text::summary(last_user_message(prompt), SENTENCES, ""), Vec::new()),
+        None => (text::summary(&last_user_message(prompt), SENTENCES, ""), Vec::new()),
     };
     let finish_reason = if tool_calls.is_empty() { "stop" } else { "tool_calls" };
     Ok(Reply {
@@ -80,9 +86,9 @@ pub(crate) fn reply(prompt: &Prompt) -> Result<Reply, Error> {
     })
 }
 
-fn last_user_message(prompt: &Prompt) -> &str {
+fn last_user_message(prompt: &Prompt) -> String {
     let message = prompt.messages.iter().rev().find(|message| message.role == "user");
-    message.map_or("", |message| message.content.as_str())
+    message.map(content::text).unwrap_or_default()
 }
 
 fn scripted(script: &JsonObject, prompt: &Prompt) -> Result<(String, Vec<ToolCall>), String> {
@@ -133,7 +139,7 @@ impl Conversation {
     fn read(prompt: &Prompt) -> Self {
         let first = prompt.messages.iter().find(|message| message.role == "user");
         let mut conversation = Self {
-            input: parsed(first.map_or("", |message| message.content.as_str())),
+            input: parsed(&first.map(content::text).unwrap_or_default()),
             message: Value::from(last_user_message(prompt)),
             results: Vec::new(),
             replies: 0,
@@ -147,7 +153,7 @@ impl Conversation {
                 }
                 "tool" => {
                     let call = asked.iter().rev().find(|call| call.id == message.tool_call_id);
-                    let result = parsed(&message.content);
+                    let result = parsed(&content::text(message));
                     let call = described(call.copied(), message, &result);
                     conversation.results.push((conversation.replies, result, call));
                 }
@@ -269,7 +275,7 @@ impl Play {
                     id: format!("call_{}_{}", replies + 1, calls.len() + 1),
                     name: call.name.clone(),
                     arguments: Some(JsonObject::wrap(arguments)),
-                    invalid_arguments: String::new(),
+                    ..ToolCall::default()
                 });
             }
             if calls.len() > MAX_CALLS {

@@ -3,6 +3,10 @@
 use muster_contracts::llm::v1::{ChatMessage, ChatTool, TokenUsage, ToolCall};
 pub(crate) use muster_text::tokens::{count, cut};
 
+use super::content::{Part, parts};
+
+/// Tokens that an image is taken for: OpenAI counts 85 to 1,445, by its size.
+const PER_IMAGE: usize = 1_000;
 /// Tokens that a message costs beside its text, as OpenAI counts them.
 const PER_MESSAGE: usize = 3;
 
@@ -15,16 +19,22 @@ pub(crate) fn estimate(
     let asked: usize =
         messages.iter().map(of_message).sum::<usize>() + tools.iter().map(of_tool).sum::<usize>();
     let small = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+    let thought = count(&reply.reasoning);
     TokenUsage {
         input_tokens: small(asked + PER_MESSAGE),
-        output_tokens: small(count(&reply.content) + of_calls(&reply.tool_calls)),
+        output_tokens: small(thought + count(&reply.content) + of_calls(&reply.tool_calls)),
         estimated: true,
+        reasoning_tokens: small(thought),
         ..TokenUsage::default()
     }
 }
 
 fn of_message(message: &ChatMessage) -> usize {
-    PER_MESSAGE + count(&message.content) + count(&message.role) + of_calls(&message.tool_calls)
+    let said = parts(message).map(|part| match part {
+        Part::Text(text) => count(text),
+        Part::Image(_) => PER_IMAGE,
+    });
+    PER_MESSAGE + said.sum::<usize>() + count(&message.role) + of_calls(&message.tool_calls)
 }
 
 fn of_calls(calls: &[ToolCall]) -> usize {

@@ -1,20 +1,20 @@
 //! Asks a model for one reply, once for each idempotency key.
 
-use anyhow::Context;
-use chrono::Utc;
-use futures::future::join;
-use muster_bus::Repeat;
-use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse, Token, TokenUsage};
-use muster_contracts::subject;
-use tokio::sync::mpsc;
-use tracing::{info, warn};
+mod attempt;
+mod tokens;
 
+use muster_bus::Repeat;
+use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse};
+use muster_contracts::subject;
+
+use self::attempt::Try;
+use self::tokens::Tokens;
 use crate::app::App;
 use crate::domain::prompt::Prompt;
 use crate::error::Error;
-
-/// Pieces that wait for the bus before the provider has to wait.
-const PIECES: usize = 256;
+use crate::limits::Caller;
+use crate::money::Asked;
+use crate::routing::Plan;
 
 pub(crate) async fn complete(
     app: App,
@@ -26,98 +26,81 @@ pub(crate) async fn complete(
         subject::token("session", &request.session)
             .map_err(|error| Error::invalid(error.to_string()))?;
     }
-    app.providers.get(&request.provider)?;
+    let plan =
+        app.routing.plan(&request.provider, &request.model, &request.idempotency_key).await?;
     let call = app.calls.begin(&request.execution_id, &request.task);
+    let session = app.sessions.begin(&request);
     // On the heap: a call of a provider is much state, and it is kept inside of what records it.
     let ask = || async {
         let asked = tokio::select! {
             biased;
             // Whoever drops the call drops the connection to the provider: what is not read is not made.
             () = call.cancelled() => Err(Error::Cancelled(request.task.clone())),
-            asked = Box::pin(ask(&app, &request, &prompt)) => asked,
+            () = session.abandoned() => Err(Error::Abandoned),
+            asked = Box::pin(ask(&app, &request, &prompt, &plan)) => asked,
         };
         asked.map_err(|error| error.fault())
     };
+    if request.unrecorded {
+        // Two writes and two reads of the record less: nobody will ever ask for it.
+        return Ok(ask().await?);
+    }
     let (response, replayed) = app.replies.run(&request.idempotency_key, Repeat::Safe, ask).await?;
     Ok(CompleteResponse { replayed, ..response })
 }
 
+/// Who asks, what was answered before, what it may cost, who answers, what it did cost.
 async fn ask(
     app: &App,
     request: &CompleteRequest,
     prompt: &Prompt,
+    plan: &Plan,
 ) -> Result<CompleteResponse, Error> {
-    let _slot = app.slots.acquire().await.context("the slots for providers are closed")?;
-    let (name, provider) = app.providers.get(&request.provider)?;
-    let mut tokens = Tokens { app, request, sequence: 0, failed: false };
-    let (sender, receiver) = mpsc::channel(PIECES);
-    let (reply, ()) = join(provider.complete(prompt, sender), tokens.forward(receiver)).await;
-    let reply = reply?;
-    let usage = reply.usage(&prompt.messages, &prompt.tools);
-    tokens.last(&reply.finish_reason, &usage).await;
-    info!(
-        provider = name,
-        model = reply.model,
-        input_tokens = usage.input_tokens,
-        output_tokens = usage.output_tokens,
-        finish_reason = reply.finish_reason,
-        "reply received"
-    );
-    Ok(CompleteResponse {
-        message: Some(reply.message),
-        finish_reason: reply.finish_reason,
-        usage: Some(usage),
-        provider: name.to_owned(),
-        model: reply.model,
-        ..CompleteResponse::default()
-    })
+    let caller = caller(request);
+    let owners = app.gate.check(&caller).await?;
+    let place = app.cache.place(request, || targets(plan));
+    if let Some(place) = &place
+        && let Some(reply) = app.cache.find(place, request).await
+    {
+        Tokens::new(app, request).whole(&reply).await;
+        return Ok(reply);
+    }
+    let asked = Asked { messages: &prompt.messages, tools: &prompt.tools };
+    let quote = || {
+        let found = plan.routes.iter().filter_map(|route| {
+            app.routing.provider(route).ok().map(|found| attempt::names(found, route))
+        });
+        app.quotes.quote(asked, prompt.max_tokens, found)
+    };
+    // Charged with what the bill says when it is dropped, however that comes.
+    let admitted = app.gate.admit(&caller, owners, quote).await?;
+    let one = Try { app, request, prompt, bill: &admitted.bill };
+    let reply = app.routing.ask(plan, |route| one.make(route)).await?;
+    let reply = CompleteResponse { cost_nanos: admitted.bill.cost(), ..reply };
+    if let Some(place) = place {
+        app.cache.keep(place, &reply);
+    }
+    Ok(reply)
 }
 
-/// The live stream of one reply.
-struct Tokens<'a> {
-    app: &'a App,
-    request: &'a CompleteRequest,
-    sequence: u32,
-    failed: bool,
+/// Who may be asked, in no order: replies of other models are others.
+fn targets(plan: &Plan) -> String {
+    let mut targets: Vec<String> = plan.routes.iter().map(ToString::to_string).collect();
+    targets.sort();
+    targets.join(" ")
 }
 
-impl Tokens<'_> {
-    async fn forward(&mut self, mut pieces: mpsc::Receiver<String>) {
-        while let Some(delta) = pieces.recv().await {
-            self.emit(Token { delta, ..Token::default() }).await;
-        }
-    }
-
-    async fn last(&mut self, finish_reason: &str, usage: &TokenUsage) {
-        self.emit(Token {
-            finish_reason: finish_reason.to_owned(),
-            usage: Some(*usage),
-            ..Token::default()
-        })
-        .await;
-    }
-
-    async fn emit(&mut self, token: Token) {
-        let request = self.request;
-        if request.session.is_empty() {
-            return;
-        }
-        self.sequence += 1;
-        let token = Token {
-            session: request.session.clone(),
-            sequence: self.sequence,
-            reply: request.idempotency_key.clone(),
-            execution_id: request.execution_id.clone(),
-            task: request.task.clone(),
-            agent: request.agent.clone(),
-            sent_at_ms: Utc::now().timestamp_micros() as f64 / 1_000.0,
-            ..token
-        };
-        // A lost token is cosmetic: the whole reply is recorded and answered.
-        if let Err(error) = self.app.bus.emit(&token).await
-            && !std::mem::replace(&mut self.failed, true)
-        {
-            warn!(%error, session = request.session, "token could not be streamed");
-        }
+/// The request, as far as it matters who may ask.
+fn caller(request: &CompleteRequest) -> Caller<'_> {
+    Caller {
+        tenant: &request.tenant,
+        key_id: &request.key_id,
+        agent: &request.agent,
+        execution_id: &request.execution_id,
+        budget: request.budget_nanos,
+        provider: &request.provider,
+        model: &request.model,
+        idempotency_key: &request.idempotency_key,
+        is_recorded: !request.unrecorded,
     }
 }

@@ -7,13 +7,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::sleep;
 
-use super::{Pieces, Provider};
+use super::{OFFLINE, Pieces, Provider, Texts, Vectors};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::Reply;
 use crate::domain::{script, tokens};
 use crate::error::Error;
-
-pub(super) const NAME: &str = "offline";
 
 pub(super) struct Offline {
     delay: Duration,
@@ -59,9 +57,23 @@ fn answer(prompt: &Prompt) -> Result<Reply, Error> {
 impl Provider for Offline {
     fn complete<'a>(
         &'a self,
+        _model: &'a str,
         prompt: &'a Prompt,
         pieces: Pieces,
     ) -> BoxFuture<'a, Result<Reply, Error>> {
         self.answer(prompt, pieces).boxed()
+    }
+
+    fn embed<'a>(
+        &'a self,
+        _model: &'a str,
+        _texts: &'a Texts,
+    ) -> BoxFuture<'a, Result<Vectors, Error>> {
+        let message = format!("{OFFLINE} has no vectors: configure a provider that has");
+        std::future::ready(Err(Error::invalid(message))).boxed()
+    }
+
+    fn is_ready(&self) -> bool {
+        true
     }
 }

@@ -108,7 +108,7 @@ async fn an_unknown_provider_and_a_bad_session_are_refused_before_anything_is_bo
     let fault =
         world.ask(&CompleteRequest { provider: "acme".into(), ..request("k1") }).await.unwrap_err();
     assert_eq!(fault.code, Code::NotFound);
-    assert!(fault.message.contains("configured are offline, openai"), "{fault}");
+    assert!(fault.message.contains("configured are openai, offline"), "{fault}");
     let fault =
         world.ask(&CompleteRequest { session: "a.b".into(), ..request("k1") }).await.unwrap_err();
     assert_eq!(fault.code, Code::Invalid);

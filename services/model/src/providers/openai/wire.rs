@@ -1,85 +1,16 @@
-//! OpenAI's wire format: the request's body and the chunks of a streamed reply.
+//! The chunks of a streamed reply in OpenAI's format.
 
-use muster_contracts::llm::v1::{ChatMessage, ChatTool, TokenUsage, ToolCall};
+use muster_contracts::llm::v1::TokenUsage;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use crate::domain::prompt::Prompt;
 use crate::domain::reply::{PartialCall, PartialReply, TooLarge};
-
-/// The body of a request for a stream.
-pub(super) fn body(prompt: &Prompt, model: &str, official: bool) -> Value {
-    let mut body = Map::new();
-    let mut set = |field: &str, value: Value| drop(body.insert(field.to_owned(), value));
-    set("model", json!(model));
-    set("messages", prompt.messages.iter().map(message).collect());
-    set("stream", json!(true));
-    set("stream_options", json!({ "include_usage": true }));
-    if !prompt.tools.is_empty() {
-        set("tools", prompt.tools.iter().map(tool).collect());
-    }
-    if let Some(temperature) = prompt.temperature {
-        set("temperature", json!(temperature));
-    }
-    if prompt.max_tokens > 0 {
-        // OpenAI's newer models refuse the old name, other servers do not know the new one.
-        let field = if official { "max_completion_tokens" } else { "max_tokens" };
-        set(field, json!(prompt.max_tokens));
-    }
-    if let Some(schema) = &prompt.response_schema {
-        let schema = json!({ "name": "reply", "schema": schema });
-        set("response_format", json!({ "type": "json_schema", "json_schema": schema }));
-    }
-    Value::Object(body)
-}
-
-fn message(message: &ChatMessage) -> Value {
-    let mut fields = Map::new();
-    let mut set = |field: &str, value: Value| drop(fields.insert(field.to_owned(), value));
-    set("role", json!(message.role));
-    if message.tool_calls.is_empty() {
-        set("content", json!(message.content));
-    } else {
-        let content = (!message.content.is_empty()).then_some(&message.content);
-        set("content", json!(content));
-        set("tool_calls", message.tool_calls.iter().map(call).collect());
-    }
-    if message.role == "tool" {
-        set("tool_call_id", json!(message.tool_call_id));
-    }
-    Value::Object(fields)
-}
-
-fn call(call: &ToolCall) -> Value {
-    let arguments = match &call.arguments {
-        Some(arguments) => arguments.clone().into_value().to_string(),
-        // What the model said, so that it can see its mistake.
-        None => call.invalid_arguments.clone(),
-    };
-    json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": arguments } })
-}
-
-fn tool(tool: &ChatTool) -> Value {
-    let parameters = tool
-        .parameters
-        .clone()
-        .map_or_else(|| json!({ "type": "object" }), |schema| schema.into_value());
-    json!({
-        "type": "function",
-        "function": { "name": tool.name, "description": tool.description, "parameters": parameters },
-    })
-}
-
-/// An event of the stream.
-pub(super) enum Event {
-    Chunk(Chunk),
-    /// An error that the provider found while it answered.
-    Error(String),
-    End,
-}
+use crate::providers::Vectors;
+use crate::providers::dialect::{Broken, Reader, Step, json, typed};
+use crate::providers::refusal::{message_of, status_of};
 
 #[derive(Deserialize)]
-pub(super) struct Chunk {
+struct Chunk {
     #[serde(default)]
     choices: Vec<Choice>,
     usage: Option<Usage>,
@@ -96,6 +27,10 @@ struct Choice {
 struct Delta {
     content: Option<String>,
     refusal: Option<String>,
+    /// DeepSeek, vLLM.
+    reasoning_content: Option<String>,
+    /// OpenRouter, Groq.
+    reasoning: Option<String>,
     tool_calls: Option<Vec<CallPiece>>,
 }
 
@@ -118,48 +53,42 @@ struct Usage {
     prompt_tokens: u32,
     #[serde(default)]
     completion_tokens: u32,
+    prompt_tokens_details: Option<PromptDetails>,
+    completion_tokens_details: Option<CompletionDetails>,
 }
 
-/// Reads the data of one event.
-pub(super) fn parse(data: &str) -> Result<Event, String> {
-    if data.trim() == "[DONE]" {
-        return Ok(Event::End);
+#[derive(Deserialize)]
+struct PromptDetails {
+    cached_tokens: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct CompletionDetails {
+    reasoning_tokens: Option<u32>,
+}
+
+/// Reads chunks. They stand for themselves.
+pub(super) struct Chunks;
+
+impl Reader for Chunks {
+    fn read(&mut self, data: &str, reply: &mut PartialReply) -> Result<Step, Broken> {
+        if data.trim() == "[DONE]" {
+            return Ok(Step::end());
+        }
+        let value = json(data)?;
+        if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
+            return Err(Broken::Told { status: status_of(error), message: message_of(error) });
+        }
+        let chunk: Chunk = typed(value, data)?;
+        Ok(Step::text(chunk.add_to(reply)?))
     }
-    let told = |error: serde_json::Error| {
-        let start: String = data.chars().take(200).collect();
-        format!("an event of the stream is no chunk of a reply ({error}): {start}")
-    };
-    let value: Value = serde_json::from_str(data).map_err(told)?;
-    match value.get("error") {
-        Some(error) if !error.is_null() => Ok(Event::Error(message_of(error))),
-        _ => serde_json::from_value(value).map(Event::Chunk).map_err(told),
-    }
-}
-
-/// The message in the body of an error.
-pub(super) fn error_message(body: &[u8]) -> String {
-    let message = match serde_json::from_slice::<Value>(body) {
-        Ok(value) => message_of(value.get("error").unwrap_or(&value)),
-        Err(_no_json) => String::from_utf8_lossy(body).into_owned(),
-    };
-    let message: String = message.trim().chars().take(500).collect();
-    if message.is_empty() { "no reason given".to_owned() } else { message }
-}
-
-fn message_of(error: &Value) -> String {
-    let text = error.get("message").unwrap_or(error);
-    text.as_str().map_or_else(|| text.to_string(), str::to_owned)
 }
 
 impl Chunk {
     /// Adds the chunk to the reply. Returns the text that is new.
-    pub(super) fn add_to(self, reply: &mut PartialReply) -> Result<String, TooLarge> {
+    fn add_to(self, reply: &mut PartialReply) -> Result<String, TooLarge> {
         if let Some(usage) = self.usage {
-            reply.usage = Some(TokenUsage {
-                input_tokens: usage.prompt_tokens,
-                output_tokens: usage.completion_tokens,
-                ..TokenUsage::default()
-            });
+            reply.usage = Some(usage.into());
         }
         if let Some(model) = self.model.filter(|_| reply.model.is_empty()) {
             reply.model = model;
@@ -175,8 +104,12 @@ impl Chunk {
                 id: piece.id.unwrap_or_default(),
                 name: function.name.unwrap_or_default(),
                 arguments: function.arguments.unwrap_or_default(),
+                ..PartialCall::default()
             };
             reply.push_call(piece.index.unwrap_or(at), &partial)?;
+        }
+        if let Some(thought) = delta.reasoning_content.or(delta.reasoning) {
+            reply.push_reasoning(&thought)?;
         }
         // A refusal is what the model says, in place of a content.
         let text = delta.content.unwrap_or_default() + &delta.refusal.unwrap_or_default();
@@ -185,62 +118,85 @@ impl Chunk {
     }
 }
 
+impl From<Usage> for TokenUsage {
+    fn from(usage: Usage) -> Self {
+        let prompt = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
+        let thought = usage.completion_tokens_details.and_then(|details| details.reasoning_tokens);
+        Self {
+            input_tokens: usage.prompt_tokens,
+            output_tokens: usage.completion_tokens,
+            reasoning_tokens: thought.unwrap_or_default(),
+            cached_input_tokens: prompt.unwrap_or_default(),
+            estimated: false,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct VectorList {
+    data: Vec<VectorItem>,
+    usage: Option<Usage>,
+    model: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct VectorItem {
+    index: usize,
+    embedding: Vec<f32>,
+}
+
+/// The vectors of an answer, in the order of their texts.
+pub(super) fn vectors(answer: Value, model: &str) -> Result<Vectors, String> {
+    let mut list: VectorList = serde_json::from_value(answer).map_err(|error| error.to_string())?;
+    list.data.sort_by_key(|item| item.index);
+    if !list.data.iter().enumerate().all(|(place, item)| place == item.index) {
+        return Err("an index is missing or stands twice".to_owned());
+    }
+    Ok(Vectors {
+        vectors: list.data.into_iter().map(|item| item.embedding).collect(),
+        usage: list.usage.map(TokenUsage::from),
+        model: list.model.unwrap_or_else(|| model.to_owned()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use muster_contracts::JsonObject;
-
     use super::*;
 
-    #[test]
-    fn a_conversation_becomes_a_body() {
-        let call = ToolCall {
-            id: "c1".into(),
-            name: "search".into(),
-            arguments: Some(JsonObject::wrap(json!({ "n": 1 }))),
-            invalid_arguments: String::new(),
-        };
-        let assistant =
-            ChatMessage { role: "assistant".into(), tool_calls: vec![call], ..Default::default() };
-        let answer = ChatMessage {
-            role: "tool".into(),
-            content: "7".into(),
-            tool_call_id: "c1".into(),
-            ..Default::default()
-        };
-        let tools = vec![ChatTool { name: "search".into(), ..Default::default() }];
-        let prompt = Prompt {
-            model: String::new(),
-            messages: vec![assistant, answer],
-            tools,
-            temperature: Some(0.0),
-            max_tokens: 9,
-            response_schema: Some(JsonObject::wrap(json!({ "type": "object" }))),
-            offline: None,
-        };
-        let body = body(&prompt, "m", false);
-        assert_eq!(
-            body["messages"],
-            json!([
-                { "role": "assistant", "content": null, "tool_calls": [{ "id": "c1", "type": "function", "function": { "name": "search", "arguments": "{\"n\":1}" } }] },
-                { "role": "tool", "content": "7", "tool_call_id": "c1" },
-            ])
-        );
-        assert_eq!((&body["max_tokens"], &body["temperature"]), (&json!(9), &json!(0.0)));
-        assert_eq!(body["response_format"]["json_schema"]["schema"], json!({ "type": "object" }));
-        assert_eq!(body["tools"][0]["function"]["parameters"], json!({ "type": "object" }));
+    fn read(events: &[&str]) -> Result<PartialReply, Broken> {
+        let mut reply = PartialReply::default();
+        for data in events {
+            Chunks.read(data, &mut reply)?;
+        }
+        Ok(reply)
     }
 
     #[test]
-    fn errors_are_found_in_bodies_and_in_streams() {
-        assert_eq!(error_message(br#"{"error":{"message":"no such model"}}"#), "no such model");
-        assert_eq!(error_message(br#"{"error":"plain"}"#), "plain");
-        assert_eq!(error_message(b"<html>"), "<html>");
-        assert_eq!(error_message(b""), "no reason given");
-        assert!(
-            matches!(parse(r#"{"error":{"message":"x"}}"#), Ok(Event::Error(text)) if text == "x")
+    fn reasoning_and_its_tokens_are_told_apart() {
+        let reply = read(&[
+            r#"{"model":"r1","choices":[{"delta":{"reasoning_content":"hm "}}]}"#,
+            r#"{"choices":[{"delta":{"reasoning":"so"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"7"},"finish_reason":"stop"}],"usage":null}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":8,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":6}}}"#,
+        ]);
+        let reply = reply.unwrap().finish("m");
+        assert_eq!(
+            (reply.message.content.as_str(), reply.message.reasoning.as_str()),
+            ("7", "hm so")
         );
-        assert!(matches!(parse(" [DONE]"), Ok(Event::End)));
-        assert!(parse("{").is_err());
-        assert!(parse(r#"{"choices":7}"#).is_err());
+        let usage = reply.usage.unwrap();
+        assert_eq!((usage.reasoning_tokens, usage.cached_input_tokens), (6, 4));
+    }
+
+    #[test]
+    fn errors_and_nonsense_in_a_stream_are_told() {
+        let told = |data: &str| read(&[data]).map(|_| ()).unwrap_err();
+        assert_eq!(
+            told(r#"{"error":{"message":"x","type":"rate_limit_error"}}"#),
+            Broken::Told { status: 429, message: "x".into() }
+        );
+        assert!(matches!(told("{"), Broken::Nonsense(_)));
+        assert!(matches!(told(r#"{"choices":7}"#), Broken::Nonsense(_)));
+        assert_eq!(Chunks.read(" [DONE]", &mut PartialReply::default()), Ok(Step::end()));
     }
 }

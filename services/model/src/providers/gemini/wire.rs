@@ -1,0 +1,223 @@
+//! The pieces of a streamed reply in Google's format.
+
+use muster_contracts::llm::v1::TokenUsage;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::SIGNED;
+use crate::domain::reply::{PartialCall, PartialReply};
+use crate::providers::Vectors;
+use crate::providers::dialect::{Broken, Reader, Step, json, typed};
+use crate::providers::refusal::{message_of, status_of};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Chunk {
+    #[serde(default)]
+    candidates: Vec<Candidate>,
+    prompt_feedback: Option<Feedback>,
+    usage_metadata: Option<Usage>,
+    model_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate {
+    content: Option<Content>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    #[serde(default)]
+    parts: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part {
+    text: Option<String>,
+    #[serde(default)]
+    thought: bool,
+    function_call: Option<Function>,
+    thought_signature: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    id: Option<String>,
+    name: String,
+    args: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Feedback {
+    block_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Usage {
+    #[serde(default)]
+    prompt_token_count: u32,
+    #[serde(default)]
+    candidates_token_count: u32,
+    #[serde(default)]
+    thoughts_token_count: u32,
+    #[serde(default)]
+    cached_content_token_count: u32,
+    #[serde(default)]
+    tool_use_prompt_token_count: u32,
+}
+
+/// Reads pieces. They stand for themselves; the stream ends with its connection.
+pub(super) struct Candidates;
+
+impl Reader for Candidates {
+    fn read(&mut self, data: &str, reply: &mut PartialReply) -> Result<Step, Broken> {
+        let value = json(data)?;
+        if let Some(error) = value.get("error") {
+            return Err(Broken::Told { status: status_of(error), message: message_of(error) });
+        }
+        let chunk: Chunk = typed(value, data)?;
+        if let Some(usage) = chunk.usage_metadata {
+            reply.usage = Some(usage.into());
+        }
+        if let Some(model) = chunk.model_version.filter(|_| reply.model.is_empty()) {
+            reply.model = model;
+        }
+        if chunk.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some()) {
+            reply.finish_reason = Some("content_filter".to_owned());
+        }
+        let Some(candidate) = chunk.candidates.into_iter().next() else {
+            return Ok(Step::default());
+        };
+        let mut text = String::new();
+        for part in candidate.content.into_iter().flat_map(|content| content.parts) {
+            add(part, reply, &mut text)?;
+        }
+        if let Some(reason) = candidate.finish_reason {
+            reply.finish_reason = Some(finish(&reason)?.to_owned());
+        }
+        Ok(Step::text(text))
+    }
+}
+
+fn add(part: Part, reply: &mut PartialReply, text: &mut String) -> Result<(), Broken> {
+    let signature = part.thought_signature.map(|signature| format!("{SIGNED}{signature}"));
+    if let Some(call) = part.function_call {
+        let piece = PartialCall {
+            id: call.id.unwrap_or_default(),
+            name: call.name,
+            arguments: call.args.map(|args| args.to_string()).unwrap_or_default(),
+            signature: signature.unwrap_or_default(),
+        };
+        reply.push_call(reply.calls(), &piece)?;
+    } else if let Some(piece) = part.text {
+        if part.thought {
+            reply.push_reasoning(&piece)?;
+        } else {
+            reply.push_text(&piece)?;
+            text.push_str(&piece);
+        }
+    }
+    Ok(())
+}
+
+fn finish(reason: &str) -> Result<&'static str, Broken> {
+    Ok(match reason {
+        "STOP" => "stop",
+        "MAX_TOKENS" => "length",
+        // The model broke off what it was about to say: another try may be better.
+        "MALFORMED_FUNCTION_CALL"
+        | "UNEXPECTED_TOOL_CALL"
+        | "OTHER"
+        | "FINISH_REASON_UNSPECIFIED" => {
+            let message = format!("the model ended its reply with {reason}");
+            return Err(Broken::Told { status: 500, message });
+        }
+        _ => "content_filter",
+    })
+}
+
+impl From<Usage> for TokenUsage {
+    fn from(usage: Usage) -> Self {
+        let output = usage.candidates_token_count.saturating_add(usage.thoughts_token_count);
+        Self {
+            input_tokens: usage
+                .prompt_token_count
+                .saturating_add(usage.tool_use_prompt_token_count),
+            output_tokens: output,
+            reasoning_tokens: usage.thoughts_token_count,
+            cached_input_tokens: usage.cached_content_token_count,
+            estimated: false,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct VectorList {
+    embeddings: Vec<VectorItem>,
+}
+
+#[derive(Deserialize)]
+struct VectorItem {
+    values: Vec<f32>,
+}
+
+/// The vectors of an answer, in the order of their texts.
+pub(super) fn vectors(answer: Value, model: &str) -> Result<Vectors, String> {
+    let list: VectorList = serde_json::from_value(answer).map_err(|error| error.to_string())?;
+    let vectors = list.embeddings.into_iter().map(|item| item.values).collect();
+    Ok(Vectors { vectors, usage: None, model: model.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(events: &[&str]) -> Result<PartialReply, Broken> {
+        let mut reply = PartialReply::default();
+        for data in events {
+            Candidates.read(data, &mut reply)?;
+        }
+        Ok(reply)
+    }
+
+    #[test]
+    fn text_thoughts_and_calls_are_put_together() {
+        let reply = read(&[
+            r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hm","thought":true},{"text":"Let "}]}}],"modelVersion":"gemini-x"}"#,
+            r#"{"candidates":[{"content":{"parts":[{"text":"me."},{"functionCall":{"name":"search","args":{"q":1}},"thoughtSignature":"sig"},{"functionCall":{"name":"stats"}}]}}]}"#,
+            r#"{"candidates":[{"content":{},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":3,"thoughtsTokenCount":4,"cachedContentTokenCount":2}}"#,
+        ]);
+        let reply = reply.unwrap().finish("m");
+        assert_eq!(
+            (reply.finish_reason.as_str(), reply.model.as_str()),
+            ("tool_calls", "gemini-x")
+        );
+        let usage = reply.usage.unwrap();
+        let counts = (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens);
+        assert_eq!((counts, usage.cached_input_tokens), ((9, 7, 4), 2));
+        let message = reply.message;
+        assert_eq!((message.content.as_str(), message.reasoning.as_str()), ("Let me.", "hm"));
+        let calls = message.tool_calls;
+        assert_eq!((calls[0].signature.as_str(), calls[1].id.as_str()), ("gemini:sig", "call_2"));
+    }
+
+    #[test]
+    fn blocked_and_broken_replies_are_told_apart() {
+        let blocked = read(&[r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#]).unwrap();
+        assert_eq!(blocked.finish_reason.as_deref(), Some("content_filter"));
+        let told = |reason: &str| {
+            read(&[&format!(r#"{{"candidates":[{{"finishReason":"{reason}"}}]}}"#)])
+                .map(|reply| reply.finish_reason.unwrap_or_default())
+        };
+        assert_eq!(told("MAX_TOKENS").unwrap(), "length");
+        assert_eq!(told("SAFETY").unwrap(), "content_filter");
+        assert!(matches!(told("MALFORMED_FUNCTION_CALL"), Err(Broken::Told { status: 500, .. })));
+        let error = read(&[r#"{"error":{"code":503,"message":"busy"}}"#]).map(|_| ()).unwrap_err();
+        assert_eq!(error, Broken::Told { status: 503, message: "busy".into() });
+    }
+}
