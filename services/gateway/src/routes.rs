@@ -13,8 +13,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     controllers::{
-        agents, collections, dead_letters, deliverables, events, executions, health, openai,
-        streams, tools, workflows,
+        agents, collections, dead_letters, deliverables, events, executions, health, memory,
+        model_aliases, openai, streams, threads, tools, workflows,
     },
     problem::{self, Problem},
     trace,
@@ -27,8 +27,16 @@ struct Api;
 /// The table of contents, and the document that is made from it.
 fn paths() -> (Router<App>, Document) {
     let (router, mut document) = OpenApiRouter::with_openapi(Api::openapi())
-        .routes(routes!(agents::put::put, agents::get::get))
+        .routes(routes!(agents::put::put, agents::get::get, agents::delete::delete))
         .routes(routes!(agents::list::list))
+        .routes(routes!(agents::versions::versions))
+        .routes(routes!(memory::list::list, memory::forget::all))
+        .routes(routes!(memory::forget::one))
+        .routes(routes!(threads::create::create, threads::list::list))
+        .routes(routes!(threads::get::get, threads::delete::delete))
+        .routes(routes!(threads::send::send))
+        .routes(routes!(model_aliases::put::put, model_aliases::get::get))
+        .routes(routes!(model_aliases::list::list))
         .routes(routes!(workflows::put::put, workflows::list::list))
         .routes(routes!(workflows::get::get))
         .routes(routes!(workflows::check::check))

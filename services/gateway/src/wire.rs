@@ -7,13 +7,15 @@ mod dead_letter;
 mod deliverable;
 mod event;
 mod execution;
+mod model_alias;
 pub(crate) mod openai;
 mod stream;
+mod thread;
 mod time_travel;
 mod tool;
 mod workflow;
 
-pub use agent::{Agent, Agents, Limits, Model};
+pub use agent::{Agent, AgentVersion, AgentVersions, Agents, Context, Limits, Memory, Model};
 pub use cloud_event::{PublishedEvent, PublishedEvents, Signal, Signalled};
 pub use collection::{Document, Hit, Hits, NewDocument, PendingDocument, Search};
 pub use dead_letter::{DeadLetter, DeadLetters, Message, Purged, Replay, ReplayError, Replays};
@@ -25,7 +27,12 @@ pub use event::{AgentUsage, Event, Events, ExecutionUsage, Usage};
 pub use execution::{
     Execution, ExecutionSummary, Executions, ParentTask, Reason, Start, Started, Task,
 };
+pub use model_alias::{ModelAlias, ModelAliases, ModelTarget};
 pub use stream::{AgentStream, StreamLimits, StreamStatus, StreamStatuses};
+pub use thread::{
+    Forgotten, Memories, MemoryItem, NewMessage, NewThread, SentMessage, Thread, ThreadMessage,
+    Threads,
+};
 pub use time_travel::{
     DiffSide, ExecutionCheck, ExecutionDiff, ExecutionReplay, Fork, Origin, TaskDifference,
     VersionDifference, WorkflowCheck,

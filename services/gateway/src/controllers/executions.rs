@@ -15,7 +15,7 @@ use muster_contracts::{Code, subject, workflow::v1::GetExecutionRequest};
 use crate::{app::App, domain::idempotency::StartRecord, error::Error, wire::Execution};
 
 /// The key under which a start is remembered.
-fn record_key(execution_id: &str) -> String {
+pub(crate) fn record_key(execution_id: &str) -> String {
     format!("executions/{execution_id}")
 }
 

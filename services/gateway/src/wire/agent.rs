@@ -1,11 +1,16 @@
 //! Agents.
 
+use std::fmt;
+
+use chrono::{DateTime, Utc};
 use muster_contracts::{JsonObject, agent::v1 as contract};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::AgentDeliverable;
+use super::{AgentDeliverable, when};
 
 /// An agent, as its file describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -19,8 +24,14 @@ pub struct Agent {
     pub description: String,
     /// What the model is told.
     pub instructions: String,
-    /// Its model.
-    #[serde(default)]
+    /// The instructions are a Jinja template over the run's `input` and the `agent`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub template: bool,
+    /// Words to find it by, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Its model: this, or only its name.
+    #[serde(default, deserialize_with = "model")]
     pub model: Model,
     /// Names of tools that it may call.
     #[serde(default)]
@@ -28,6 +39,15 @@ pub struct Agent {
     /// When a run must end.
     #[serde(default)]
     pub limits: Limits,
+    /// Tools to remember, recall and forget; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// What happens when the conversation outgrows the model's window; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
+    /// `tell` (absent): the model hears that a tool failed; `fail`: the run fails with it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub on_tool_error: String,
     /// JSON Schema of the structured part of its answer. Without one the answer is text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -42,16 +62,66 @@ pub struct Agent {
     /// SHA-256 of the definition, hexadecimal; made at registration and ignored in a request.
     #[serde(default)]
     pub digest: String,
+    /// When this version was registered first; ignored in a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<DateTime<Utc>>,
+}
+
+/// What an agent remembers from run to run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// `agent` (absent): what this agent remembers; `tenant`: what all agents with this scope remember.
+    #[serde(default)]
+    pub scope: String,
+    /// How long something is remembered, in seconds; 0: until it is forgotten.
+    #[serde(default)]
+    pub ttl_seconds: u64,
+    /// The most that is remembered, 1 to 1000; the oldest goes first. 0: 100.
+    #[serde(default)]
+    pub max_items: u32,
+}
+
+/// A conversation that outgrows the model's window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Context {
+    /// What a question may have, in tokens by the o200k tokenizer, at least 256; 0: no limit.
+    #[serde(default)]
+    pub max_tokens: u32,
+    /// `cut` (absent): the oldest turns go; `summarise`: the model makes a summary of them; `fail`: the run fails.
+    #[serde(default)]
+    pub policy: String,
+}
+
+/// The versions of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AgentVersions {
+    /// The agent.
+    pub name: String,
+    /// The newest first.
+    pub versions: Vec<AgentVersion>,
+}
+
+/// A version of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AgentVersion {
+    /// SHA-256 of the definition, hexadecimal.
+    pub digest: String,
+    /// When it was registered first.
+    pub registered_at: Option<DateTime<Utc>>,
+    /// New runs are on this version.
+    pub latest: bool,
 }
 
 /// The model of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// `openai`, `offline`, or empty: `openai` where it is configured, else `offline`.
+    /// The name of a configured provider, or empty: the default, which takes aliases as names.
     #[serde(default)]
     pub provider: String,
-    /// The provider's name of the model; empty: the provider's default.
+    /// An alias, or the provider's name of the model; empty: the default.
     #[serde(default)]
     pub name: String,
     /// Sampling temperature, 0 to 2.
@@ -87,6 +157,44 @@ pub struct Agents {
     pub agents: Vec<Agent>,
 }
 
+/// A model by its name alone, or with all that can be said of it.
+fn model<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model, D::Error> {
+    deserializer.deserialize_any(ModelVisitor)
+}
+
+struct ModelVisitor;
+
+impl<'de> Visitor<'de> for ModelVisitor {
+    type Value = Model;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a model, or {provider, name, temperature, max_tokens}")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Model, E> {
+        Ok(Model { name: name.to_owned(), ..Model::default() })
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Model, E> {
+        Ok(Model::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Model, A::Error> {
+        Model::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+impl From<contract::AgentVersions> for AgentVersions {
+    fn from(versions: contract::AgentVersions) -> Self {
+        let shown = versions.versions.into_iter().map(|version| AgentVersion {
+            digest: version.digest,
+            registered_at: when(version.registered_at.as_ref()),
+            latest: version.latest,
+        });
+        Self { name: versions.name, versions: shown.collect() }
+    }
+}
+
 impl From<Agent> for contract::AgentDefinition {
     fn from(agent: Agent) -> Self {
         Self {
@@ -109,6 +217,18 @@ impl From<Agent> for contract::AgentDefinition {
             output_schema: agent.output_schema.map(JsonObject),
             offline: agent.offline.map(JsonObject),
             deliverable: agent.deliverable.map(Into::into),
+            template: agent.template,
+            tags: agent.tags,
+            memory: agent.memory.map(|memory| contract::MemorySettings {
+                scope: memory.scope,
+                ttl_seconds: memory.ttl_seconds,
+                max_items: memory.max_items,
+            }),
+            context: agent.context.map(|context| contract::ContextSettings {
+                max_tokens: context.max_tokens,
+                policy: context.policy,
+            }),
+            on_tool_error: agent.on_tool_error,
             ..Self::default()
         }
     }
@@ -119,6 +239,19 @@ impl From<contract::AgentDefinition> for Agent {
         let model = definition.model.unwrap_or_default();
         let limits = definition.limits.unwrap_or_default();
         Self {
+            template: definition.template,
+            tags: definition.tags,
+            memory: definition.memory.map(|memory| Memory {
+                scope: memory.scope,
+                ttl_seconds: memory.ttl_seconds,
+                max_items: memory.max_items,
+            }),
+            context: definition.context.map(|context| Context {
+                max_tokens: context.max_tokens,
+                policy: context.policy,
+            }),
+            on_tool_error: definition.on_tool_error,
+            registered_at: when(definition.registered_at.as_ref()),
             name: definition.name,
             description: definition.description,
             instructions: definition.instructions,

@@ -1,5 +1,10 @@
 //! One deliverable, or its notice.
 
+#![expect(
+    unused_qualifications,
+    reason = "utoipa's macro repeats the query's type by its whole path"
+)]
+
 use axum::{
     Json,
     extract::{Path, State},

@@ -1,5 +1,10 @@
 //! What deliverables there are.
 
+#![expect(
+    unused_qualifications,
+    reason = "utoipa's macro repeats the query's type by its whole path"
+)]
+
 use axum::{Json, extract::State};
 use muster_deliverable::{Deliverables, Listing};
 use serde::Deserialize;

@@ -1,0 +1,5 @@
+//! `/v1/model-aliases`.
+
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod put;

@@ -1,0 +1,21 @@
+//! Removes a thread.
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
+use muster_contracts::thread::v1::DeleteThreadRequest;
+
+use crate::{app::App, error::Error, problem::Problem};
+
+/// Removes a thread; a run that is busy is cancelled.
+#[utoipa::path(delete, path = "/v1/threads/{id}", tag = "threads", operation_id = "delete_thread",
+    params(("id" = String, Path, description = "The thread's id")),
+    responses((status = 204, description = "Removed"), (status = 404, body = Problem)))]
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Path(thread_id): Path<String>,
+) -> Result<StatusCode, Error> {
+    app.bus.request(&DeleteThreadRequest { thread_id }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

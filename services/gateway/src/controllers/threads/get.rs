@@ -1,0 +1,20 @@
+//! Shows a thread.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use muster_contracts::thread::v1::GetThreadRequest;
+
+use crate::{app::App, error::Error, problem::Problem, wire::Thread};
+
+/// A thread with its messages.
+#[utoipa::path(get, path = "/v1/threads/{id}", tag = "threads", operation_id = "get_thread",
+    params(("id" = String, Path, description = "The thread's id")),
+    responses((status = 200, body = Thread), (status = 404, body = Problem)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    Path(thread_id): Path<String>,
+) -> Result<Json<Thread>, Error> {
+    Ok(Json(app.bus.request(&GetThreadRequest { thread_id }).await?.into()))
+}
