@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 
-use muster_bus::{Bus, OpenCalls, RecordedCalls};
+use futures::FutureExt;
+use muster_bus::{Bus, OpenCalls, RecordedCalls, Repeat};
 use muster_contracts::llm::v1::CompleteResponse;
+use muster_contracts::{Code, Fault};
 use tokio::sync::Semaphore;
 
 use crate::abandoned::Sessions;
+use crate::cache::Cache;
 use crate::config::Config;
+use crate::keys::{Directory, Vault};
+use crate::limits::{Gate, Ledger, Recorded, Work, ledger};
+use crate::money::{Pump, Quotes, Telemetry, telemetry};
 use crate::providers::{Keys, Providers};
 use crate::routing::Routing;
 
@@ -24,18 +30,73 @@ pub(crate) struct App {
     pub(crate) sessions: Sessions,
     /// Requests to providers at the same time.
     pub(crate) slots: Arc<Semaphore>,
+    /// Who may ask, and what that has reserved.
+    pub(crate) gate: Gate,
+    pub(crate) ledger: Ledger,
+    /// What requests may cost.
+    pub(crate) quotes: Quotes,
+    /// Replies that were given before, to whomever.
+    pub(crate) cache: Cache,
+    /// Keys of clients and of providers, and allowances.
+    pub(crate) directory: Directory,
+    pub(crate) vault: Vault,
+    pub(crate) telemetry: Telemetry,
+}
+
+/// What runs beside the handlers.
+pub(crate) struct Beside {
+    pub(crate) accounts: Work,
+    pub(crate) events: Pump,
 }
 
 impl App {
-    pub(crate) fn new(bus: Bus, config: &Config) -> anyhow::Result<Self> {
-        let providers = Providers::new(config, &Keys::default())?;
-        Ok(Self {
+    pub(crate) fn new(bus: Bus, config: &Config) -> anyhow::Result<(Self, Beside)> {
+        let settings = &config.limits;
+        let directory = Directory::new(&bus);
+        let vault = Vault::new(directory.clone(), settings.masters.clone());
+        let providers = Providers::new(config, &Keys::new(vault.clone()))?;
+        let replies = RecordedCalls::new(&bus);
+        let (ledger, accounts) = ledger(&bus, settings.lease, recorded(replies.clone()));
+        let (telemetry, events) = telemetry();
+        let app = Self {
+            gate: Gate::new(
+                directory.clone(),
+                ledger.clone(),
+                telemetry.clone(),
+                settings.takes_unpriced,
+            ),
+            ledger,
+            quotes: Quotes {
+                prices: settings.prices.clone(),
+                output_tokens: settings.output_tokens,
+            },
+            cache: Cache::new(&bus, settings.cache_ttl, telemetry.clone()),
+            directory,
+            vault,
+            telemetry,
             routing: Routing::new(&bus, config, providers)?,
-            replies: RecordedCalls::new(&bus),
+            replies,
             calls: OpenCalls::new(&bus),
             sessions: Sessions::default(),
             slots: Arc::new(Semaphore::new(config.concurrency)),
             bus,
-        })
+        };
+        Ok((app, Beside { accounts, events }))
     }
+}
+
+/// What a reply cost that is recorded; nothing where none is. A call that still runs is waited for.
+fn recorded(replies: RecordedCalls<CompleteResponse>) -> Recorded {
+    Arc::new(move |key: String| {
+        let replies = replies.clone();
+        async move {
+            let none = || async { Err(Fault::new(Code::NotFound, "no reply is recorded")) };
+            match replies.run(&key, Repeat::Safe, none).await {
+                Ok((reply, _)) => Ok(Some(reply.cost_nanos)),
+                Err(fault) if fault.code == Code::NotFound => Ok(None),
+                Err(fault) => Err(fault),
+            }
+        }
+        .boxed()
+    })
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use muster_contracts::model::v1::ModelDefinition;
 use muster_runtime::Env;
 
+use crate::limits;
+
 pub(crate) use self::provider::{Dialect, KeySource, ProviderSettings};
 pub(crate) use self::secret::Secret;
 
@@ -24,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) concurrency: usize,
     /// How long a request may take that no alias says more of.
     pub(crate) timeout: Duration,
+    /// Money, keys, limits and cache.
+    pub(crate) limits: limits::Settings,
 }
 
 impl Config {
@@ -38,6 +42,7 @@ impl Config {
             offline_delay: Duration::from_millis(delay),
             concurrency: env.within("MUSTER_MODEL_CONCURRENCY", 64, 1..=1_024)?,
             timeout: Duration::from_secs(timeout),
+            limits: limits::Settings::from_env(env)?,
         };
         if let Some(path) = env.get("MUSTER_MODELS_FILE").filter(|path| !path.is_empty()) {
             file::read(path, env, idle)?.put_into(&mut config);

@@ -1,0 +1,103 @@
+//! One try of one target: limited, metered, streamed.
+
+use anyhow::Context;
+use futures::future::join;
+use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use super::caller;
+use super::tokens::Tokens;
+use crate::app::App;
+use crate::domain::prompt::Prompt;
+use crate::error::Error;
+use crate::limits::Caller;
+use crate::money::{Asked, Bill, Meter, Whose};
+use crate::providers::Configured;
+use crate::routing::{Failure, Route};
+
+/// Pieces that wait for the bus before the provider has to wait.
+const PIECES: usize = 256;
+
+/// What every try of a request shares.
+#[derive(Clone, Copy)]
+pub(super) struct Try<'a> {
+    pub(super) app: &'a App,
+    pub(super) request: &'a CompleteRequest,
+    pub(super) prompt: &'a Prompt,
+    pub(super) bill: &'a Bill,
+}
+
+impl Try<'_> {
+    /// Asks one target once. Its tokens begin at sequence 1.
+    pub(super) async fn make(self, route: &Route) -> Result<CompleteResponse, Failure> {
+        let mut tokens = Tokens::new(self.app, self.request);
+        let asked = self.ask(route, &mut tokens).await;
+        asked.map_err(|error| Failure { error, streamed: tokens.has_begun() })
+    }
+
+    async fn ask(
+        self,
+        route: &Route,
+        tokens: &mut Tokens<'_>,
+    ) -> Result<CompleteResponse, Error> {
+        let Self { app, prompt, .. } = self;
+        let _slot = app.slots.acquire().await.context("the slots for providers are closed")?;
+        let found = app.routing.provider(route)?;
+        let (name, model) = names(found, route);
+        let caller = Caller { provider: name, model, ..caller(self.request) };
+        let asked = Asked { messages: &prompt.messages, tools: &prompt.tools };
+        let quote = || app.quotes.quote(asked, prompt.max_tokens, [(name, model)]);
+        let admitted = app.gate.admit_provider(&caller, quote).await?;
+        let bills = [self.bill.clone(), admitted.bill.clone()];
+        let (told, prices) = (&app.telemetry, &app.quotes.prices);
+        let meter = Meter::begin(told, prices, whose(self.request), (name, model, asked), bills);
+        let streamed = meter.streamed();
+        let (sender, receiver) = mpsc::channel(PIECES);
+        let asking = found.provider().complete(&route.model, prompt, sender);
+        let (reply, ()) = join(asking, tokens.forward(receiver, &streamed)).await;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => {
+                meter.failed(&error);
+                return Err(error);
+            }
+        };
+        let usage = reply.usage(&prompt.messages, &prompt.tools);
+        meter.answered(&reply.model, &usage);
+        tokens.last(&reply.finish_reason, &usage).await;
+        info!(
+            provider = name,
+            model = reply.model,
+            input_tokens = usage.input_tokens,
+            output_tokens = usage.output_tokens,
+            finish_reason = reply.finish_reason,
+            "reply received"
+        );
+        Ok(CompleteResponse {
+            message: Some(reply.message),
+            finish_reason: reply.finish_reason,
+            usage: Some(usage),
+            provider: name.to_owned(),
+            model: reply.model,
+            ..CompleteResponse::default()
+        })
+    }
+}
+
+/// The names of the provider and the model of a route.
+pub(super) fn names<'a>(found: &'a Configured, route: &'a Route) -> (&'a str, &'a str) {
+    let model = if route.model.is_empty() { &found.info.default_model } else { &route.model };
+    (&found.info.name, model)
+}
+
+fn whose(request: &CompleteRequest) -> Whose {
+    Whose {
+        request_id: request.idempotency_key.clone(),
+        execution_id: request.execution_id.clone(),
+        task: request.task.clone(),
+        agent: request.agent.clone(),
+        tenant: request.tenant.clone(),
+        key_id: request.key_id.clone(),
+    }
+}

@@ -1,0 +1,309 @@
+//! Who may ask: the key, the budgets and the limits of a request, before anything is paid.
+
+use chrono::Utc;
+use muster_contracts::gateway::v1::{BudgetExceeded, RateLimitExceeded, RateLimitWarning};
+use muster_contracts::{Code, Fault, now};
+use sha2::{Digest, Sha256};
+
+use super::account::{Change, Limits, Outcome};
+use super::ledger::{Hold, Ledger};
+use super::owner::Owner;
+use crate::error::Error;
+use crate::keys::Directory;
+use crate::keys::directory::good;
+use crate::money::{Bill, Telemetry, Told, dollars, shown};
+
+/// How long a provider is left alone whose budget is spent.
+const SPENT_FOR_MS: u64 = 60_000;
+
+/// Lets requests in. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    directory: Directory,
+    ledger: Ledger,
+    telemetry: Telemetry,
+    /// Whether a model without a price may be asked where a budget applies.
+    takes_unpriced: bool,
+}
+
+/// A request, as far as it matters who may ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Caller<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) key_id: &'a str,
+    pub(crate) agent: &'a str,
+    pub(crate) execution_id: &'a str,
+    /// What the execution may spend; 0: no limit.
+    pub(crate) budget: u64,
+    pub(crate) provider: &'a str,
+    pub(crate) model: &'a str,
+    pub(crate) idempotency_key: &'a str,
+    /// Whether its reply is recorded under the key.
+    pub(crate) is_recorded: bool,
+}
+
+/// Whose budgets and limits a request counts for.
+pub(crate) struct Owners(Vec<(Owner, Limits)>);
+
+/// The most that a request may cost and use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Quote {
+    /// In billionths of a US dollar; nothing where the model has no price.
+    pub(crate) cost: Option<u64>,
+    pub(crate) tokens: u64,
+}
+
+/// What a request that was let in has reserved. When this is dropped, what the bill says is charged, and the rest is free again.
+#[derive(Default)]
+pub(crate) struct Admission {
+    holds: Vec<Hold>,
+    /// Whose tokens were counted, before anybody knew how many they are.
+    counted: Vec<(Ledger, Owner)>,
+    tokens: u64,
+    pub(crate) bill: Bill,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let (cost, used) = self.bill.sums();
+        for hold in self.holds.drain(..) {
+            // Without a cost it is released.
+            if cost > 0 {
+                hold.settle(cost);
+            }
+        }
+        for (ledger, owner) in self.counted.drain(..) {
+            ledger.tell(&owner, Change::Tokens { reserved: self.tokens, used });
+        }
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(
+        directory: Directory,
+        ledger: Ledger,
+        telemetry: Telemetry,
+        takes_unpriced: bool,
+    ) -> Self {
+        Self { directory, ledger, telemetry, takes_unpriced }
+    }
+
+    /// Whose budgets and limits a request counts for, where its key is good. Where there is neither key nor allowance, nothing is looked up.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED for a key that is none, DENIED for a model that it may not use; UNAVAILABLE where that cannot be known.
+    pub(crate) async fn check(&self, caller: &Caller<'_>) -> Result<Owners, Fault> {
+        self.directory.ready().await?;
+        let mut owners = Vec::new();
+        if caller.budget > 0 && !caller.execution_id.is_empty() {
+            let limits = Limits { budget: caller.budget, ..Limits::default() };
+            owners.push((Owner::execution(caller.execution_id), limits));
+        }
+        if !caller.key_id.is_empty() {
+            owners.push(self.of_key(caller).await?);
+        }
+        if self.directory.has_allowances() {
+            for (kind, name) in [("agent", caller.agent), ("tenant", caller.tenant)] {
+                owners.extend(self.of_allowance(kind, name));
+            }
+        }
+        owners.retain(|(_, limits)| !limits.is_none());
+        Ok(Owners(owners))
+    }
+
+    /// Lets a request in, where every budget and limit has room for it.
+    ///
+    /// # Errors
+    /// EXHAUSTED where a budget or limit is reached; UNAVAILABLE where that cannot be known.
+    pub(crate) async fn admit(
+        &self,
+        caller: &Caller<'_>,
+        owners: Owners,
+        quote: impl FnOnce() -> Quote,
+    ) -> Result<Admission, Fault> {
+        self.reserve(caller, owners.0, quote).await
+    }
+
+    /// The same for one try of the caller's provider and model. A refusal is the provider's: another one may answer.
+    ///
+    /// # Errors
+    /// EXHAUSTED where a budget or limit of the provider or its model is reached; UNAVAILABLE where that cannot be known.
+    pub(crate) async fn admit_provider(
+        &self,
+        caller: &Caller<'_>,
+        quote: impl FnOnce() -> Quote,
+    ) -> Result<Admission, Error> {
+        if !self.directory.has_allowances() {
+            return Ok(Admission::default());
+        }
+        let provider = caller.provider.to_owned();
+        let names = [format!("{provider}/{}", caller.model), provider.clone()];
+        let owners = names.iter().filter_map(|name| self.of_allowance("provider", name));
+        let owners: Vec<(Owner, Limits)> = owners.filter(|(_, limits)| !limits.is_none()).collect();
+        self.reserve(caller, owners, quote).await.map_err(|fault| match fault.code {
+            Code::Exhausted => Error::Exhausted {
+                provider,
+                retry_after_ms: fault.retry_after_ms.unwrap_or(SPENT_FOR_MS),
+                message: fault.message,
+            },
+            _ => Error::Bus(fault),
+        })
+    }
+
+    async fn of_key(&self, caller: &Caller<'_>) -> Result<(Owner, Limits), Fault> {
+        let key = good(self.directory.by_id(caller.key_id).await?)?;
+        if !caller.tenant.is_empty() && caller.tenant != key.tenant {
+            let text = format!(
+                "tenant is {:?}, but the key {} is one of {:?}",
+                caller.tenant, caller.key_id, key.tenant
+            );
+            return Err(Fault::new(Code::Denied, text));
+        }
+        if !key.allows(caller.provider, caller.model) {
+            let text = format!(
+                "the key may not use the model {:?}, only {}",
+                caller.model,
+                key.models()
+            );
+            return Err(Fault::new(Code::Denied, text));
+        }
+        Ok((key.owner(), key.limits()))
+    }
+
+    fn of_allowance(&self, kind: &str, name: &str) -> Option<(Owner, Limits)> {
+        let owner = Owner::of(kind, name).filter(|_| !name.is_empty())?;
+        self.directory.limits(&owner).map(|limits| (owner, limits))
+    }
+
+    async fn reserve(
+        &self,
+        caller: &Caller<'_>,
+        owners: Vec<(Owner, Limits)>,
+        quote: impl FnOnce() -> Quote,
+    ) -> Result<Admission, Fault> {
+        let mut admission = Admission::default();
+        if owners.is_empty() {
+            return Ok(admission);
+        }
+        let quote = quote();
+        if quote.cost.is_none() && !self.takes_unpriced {
+            self.check_priced(caller, &owners)?;
+        }
+        admission.tokens = quote.tokens;
+        let key = if caller.is_recorded { caller.idempotency_key } else { "" };
+        for (owner, limits) in owners {
+            let change = Change::Reserve {
+                id: reservation(caller.idempotency_key),
+                cost: quote.cost.unwrap_or_default(),
+                tokens: quote.tokens,
+                key: key.to_owned(),
+                limits,
+            };
+            // Where a later owner refuses, the earlier ones get back what they had reserved.
+            let answer = self.ledger.change(&owner, change).await?;
+            if limits.tokens_per_minute > 0 && answer.outcome.is_admitted() {
+                admission.counted.push((self.ledger.clone(), owner.clone()));
+            }
+            admission.holds.extend(answer.hold);
+            self.judge(caller, &owner, &answer.outcome, &quote)?;
+        }
+        Ok(admission)
+    }
+
+    fn check_priced(&self, caller: &Caller<'_>, owners: &[(Owner, Limits)]) -> Result<(), Fault> {
+        match owners.iter().find(|(_, limits)| limits.budget > 0) {
+            None => Ok(()),
+            Some((owner, _)) => Err(Fault::new(
+                Code::Denied,
+                format!(
+                    "the model {:?} of {:?} has no price, so the budget of {owner} cannot be kept: give it one in MUSTER_PRICES_FILE",
+                    caller.model, caller.provider
+                ),
+            )),
+        }
+    }
+
+    fn judge(
+        &self,
+        caller: &Caller<'_>,
+        owner: &Owner,
+        outcome: &Outcome,
+        quote: &Quote,
+    ) -> Result<(), Fault> {
+        let (provider, model) = (caller.provider.to_owned(), caller.model.to_owned());
+        let timestamp = now(Utc::now());
+        match *outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Near { requests, tokens } => {
+                self.telemetry.tell(Told::LimitNear(RateLimitWarning {
+                    provider,
+                    model,
+                    remaining_requests: requests,
+                    remaining_tokens: tokens,
+                    owner: owner.to_string(),
+                    timestamp,
+                }));
+                Ok(())
+            }
+            Outcome::TooOften { what, limit, retry_after_ms } => {
+                self.telemetry.tell(Told::LimitReached(RateLimitExceeded {
+                    provider,
+                    model,
+                    retry_after: retry_after_ms as f64 / 1_000.0,
+                    owner: owner.to_string(),
+                    timestamp,
+                }));
+                let text = format!(
+                    "{owner} has reached its limit of {limit} {what} per minute; there is room in {:.1} s",
+                    retry_after_ms as f64 / 1_000.0
+                );
+                Err(Fault::new(Code::Exhausted, text).with_retry_after_ms(retry_after_ms))
+            }
+            Outcome::Spent { limit, spent, reserved } => {
+                let wanted = quote.cost.unwrap_or_default();
+                self.telemetry.tell(Told::BudgetSpent(BudgetExceeded {
+                    owner: owner.to_string(),
+                    limit: dollars(limit),
+                    spent: dollars(spent),
+                    reserved: dollars(reserved),
+                    wanted: dollars(wanted),
+                    execution_id: caller.execution_id.to_owned(),
+                    tenant: caller.tenant.to_owned(),
+                    key_id: caller.key_id.to_owned(),
+                    timestamp,
+                }));
+                Err(spent_fault(owner, limit, spent, reserved, wanted))
+            }
+        }
+    }
+}
+
+fn spent_fault(owner: &Owner, limit: u64, spent: u64, reserved: u64, wanted: u64) -> Fault {
+    let text = format!(
+        "the budget of {owner} is {}, of which {} are spent and {} reserved by calls that run; this one may cost {}",
+        shown(limit),
+        shown(spent),
+        shown(reserved),
+        shown(wanted)
+    );
+    let details = serde_json::json!({
+        "owner": owner.to_string(),
+        "limit_nanos": limit,
+        "spent_nanos": spent,
+        "reserved_nanos": reserved,
+        "wanted_nanos": wanted,
+    });
+    let fault = Fault::new(Code::Exhausted, text).with_details(details);
+    // Calls that run now mostly cost less than they might.
+    if reserved > 0 && spent.saturating_add(wanted) <= limit {
+        fault.with_retry_after_ms(1_000)
+    } else {
+        fault
+    }
+}
+
+/// The id of a request's reservation: a second try with the same idempotency key is the same one.
+fn reservation(idempotency_key: &str) -> String {
+    let hash = Sha256::digest(idempotency_key.as_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

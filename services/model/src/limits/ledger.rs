@@ -1,0 +1,486 @@
+//! The accounts in their bucket: every change by compare-and-set, and all changes that wait for an account as one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use muster_bus::{Bucket, Bus, Kv, KvError, Versioned};
+use muster_contracts::{Code, Fault};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::account::{Account, Change, Clock, Outcome};
+use super::owner::Owner;
+
+/// Accounts that are remembered while nobody uses them: a look at one costs a round trip.
+const REMEMBERED: usize = 10_000;
+/// How many changes are written at once.
+const TOGETHER: usize = 4_096;
+/// The longest pause before an account is tried again that another replica has changed.
+const PAUSE: Duration = Duration::from_millis(4);
+/// How often a settlement is tried while the bucket cannot be written.
+const SETTLE_TRIES: u32 = 20;
+const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long it is waited for a recorded reply of a call that may still run.
+const LOOK: Duration = Duration::from_secs(2);
+/// An account of an execution is forgotten when nothing was done with it for so long.
+const FORGOTTEN: TimeDelta = TimeDelta::days(7);
+const TIDY_EVERY: Duration = Duration::from_secs(3_600);
+
+/// What a recorded reply cost; nothing where there is none, an error where nobody knows yet.
+pub(crate) type Recorded =
+    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Option<u64>, Fault>> + Send + Sync>;
+
+/// The accounts. Cheap to clone; [`Work::run`] does what it is told.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    asks: mpsc::UnboundedSender<Ask>,
+    /// The reservations of this process.
+    open: Arc<Mutex<Open>>,
+    closed: CancellationToken,
+}
+
+/// Reservations by owner and id, and when they were made or renewed.
+type Open = HashMap<(Owner, String), DateTime<Utc>>;
+
+struct Ask {
+    owner: Owner,
+    change: Option<Change>,
+    answer: Option<oneshot::Sender<Result<Answer, Fault>>>,
+    tries: u32,
+}
+
+/// What became of a change.
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    /// The account behind it.
+    account: Arc<Account>,
+    /// What was reserved. Given back where nobody takes the answer.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// A reservation of this process. Released when it is dropped.
+pub(crate) struct Hold {
+    ledger: Ledger,
+    owner: Owner,
+    /// Taken by whoever ends it.
+    id: Option<String>,
+}
+
+impl Hold {
+    fn new(ledger: &Ledger, owner: &Owner, id: &str) -> Self {
+        ledger.open().insert((owner.clone(), id.to_owned()), Utc::now());
+        Self { ledger: ledger.clone(), owner: owner.clone(), id: Some(id.to_owned()) }
+    }
+
+    /// The call was paid for.
+    pub(crate) fn settle(mut self, cost: u64) {
+        self.end(|id| Change::Settle { id, cost, live: true });
+    }
+
+    fn end(&mut self, change: impl FnOnce(String) -> Change) {
+        if let Some(id) = self.id.take() {
+            self.ledger.open().remove(&(self.owner.clone(), id.clone()));
+            self.ledger.tell(&self.owner, change(id));
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.end(|id| Change::Release { id });
+    }
+}
+
+/// The accounts and a task that keeps them.
+pub(crate) fn ledger(bus: &Bus, lease: Duration, recorded: Recorded) -> (Ledger, Work) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let ledger = Ledger { asks: sender, open: Arc::default(), closed: CancellationToken::new() };
+    let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+    let work = Work {
+        store: Store { accounts: bus.kv(Bucket::Budgets), lease_ms, ledger: ledger.clone() },
+        recorded,
+        asks: receiver,
+        ledger: ledger.clone(),
+        desks: HashMap::new(),
+        running: FuturesUnordered::new(),
+        lease,
+    };
+    (ledger, work)
+}
+
+impl Ledger {
+    /// Changes an account and tells what became of it.
+    ///
+    /// # Errors
+    /// UNAVAILABLE where the bucket cannot be read or written.
+    pub(crate) async fn change(&self, owner: &Owner, change: Change) -> Result<Answer, Fault> {
+        self.ask(owner, Some(change)).await
+    }
+
+    /// Changes an account without waiting. It is tried again for a while; what then is not written, others find by the reservation that lapses.
+    pub(crate) fn tell(&self, owner: &Owner, change: Change) {
+        self.put(owner.clone(), Some(change), None, 0);
+    }
+
+    /// The account as it is.
+    ///
+    /// # Errors
+    /// UNAVAILABLE where the bucket cannot be read.
+    pub(crate) async fn look(&self, owner: &Owner) -> Result<Arc<Account>, Fault> {
+        self.ask(owner, None).await.map(|answer| answer.account)
+    }
+
+    /// Nothing new is taken; [`Work::run`] ends when all is written.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, owner: &Owner, change: Option<Change>) -> Result<Answer, Fault> {
+        let (sender, receiver) = oneshot::channel();
+        self.put(owner.clone(), change, Some(sender), 0);
+        let ended = || Fault::new(Code::Unavailable, "the model service stops");
+        receiver.await.unwrap_or_else(|_closed| Err(ended().with_retry_after_ms(500)))
+    }
+
+    fn put(
+        &self,
+        owner: Owner,
+        change: Option<Change>,
+        answer: Option<oneshot::Sender<Result<Answer, Fault>>>,
+        tries: u32,
+    ) {
+        // Refused only when the service has stopped; then whoever waits hears so.
+        drop(self.asks.send(Ask { owner, change, answer, tries }));
+    }
+}
+
+/// Keeps the accounts.
+pub(crate) struct Work {
+    store: Store,
+    recorded: Recorded,
+    asks: mpsc::UnboundedReceiver<Ask>,
+    ledger: Ledger,
+    desks: HashMap<Owner, Desk>,
+    running: FuturesUnordered<BoxFuture<'static, Finished>>,
+    lease: Duration,
+}
+
+/// What waits for one account.
+#[derive(Default)]
+struct Desk {
+    known: Option<Versioned<Account>>,
+    waiting: Vec<Ask>,
+    /// Whether a change of it is on its way.
+    busy: bool,
+    /// Reservations whose replies are looked up.
+    sought: Vec<String>,
+}
+
+enum Finished {
+    Written { owner: Owner, known: Option<Versioned<Account>>, asks: Vec<Ask>, fault: Option<Fault> },
+    Looked { owner: Owner, id: String, found: Result<Option<u64>, Fault> },
+    /// What could not be written, after a pause.
+    Again(Vec<Ask>),
+}
+
+impl Work {
+    /// Does what the accounts need until they are closed and everything is written.
+    pub(crate) async fn run(mut self) {
+        let mut renewal = interval(self.lease / 4);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tidying = interval(TIDY_EVERY);
+        let closed = self.ledger.closed.clone();
+        loop {
+            tokio::select! {
+                Some(ask) = self.asks.recv() => {
+                    self.take(ask);
+                    // What came at the same time is written together.
+                    while let Ok(ask) = self.asks.try_recv() {
+                        self.take(ask);
+                    }
+                    self.begin_all();
+                }
+                Some(finished) = self.running.next() => self.finish(finished),
+                _ = renewal.tick() => self.renew(),
+                _ = tidying.tick() => self.store.tidy().await,
+                () = closed.cancelled() => break,
+            }
+        }
+        self.asks.close();
+        while let Some(ask) = self.asks.recv().await {
+            self.take(ask);
+        }
+        self.begin_all();
+        while let Some(finished) = self.running.next().await {
+            self.finish(finished);
+        }
+    }
+
+    fn take(&mut self, ask: Ask) {
+        self.desks.entry(ask.owner.clone()).or_default().waiting.push(ask);
+    }
+
+    fn begin_all(&mut self) {
+        let ready = self.desks.iter().filter(|(_, desk)| !desk.busy && !desk.waiting.is_empty());
+        let ready: Vec<Owner> = ready.map(|(owner, _)| owner.clone()).collect();
+        for owner in ready {
+            self.begin(owner);
+        }
+    }
+
+    fn begin(&mut self, owner: Owner) {
+        let Some(desk) = self.desks.get_mut(&owner) else { return };
+        if desk.busy || desk.waiting.is_empty() {
+            return;
+        }
+        desk.busy = true;
+        let rest = desk.waiting.split_off(desk.waiting.len().min(TOGETHER));
+        let asks = std::mem::replace(&mut desk.waiting, rest);
+        let (store, known) = (self.store.clone(), desk.known.take());
+        self.running.push(
+            async move {
+                let (asks, written) = store.write(&owner, known, asks).await;
+                match written {
+                    Ok(known) => Finished::Written { owner, known: Some(known), asks, fault: None },
+                    Err(fault) => Finished::Written { owner, known: None, asks, fault: Some(fault) },
+                }
+            }
+            .boxed(),
+        );
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        match finished {
+            Finished::Written { owner, known, asks, fault } => {
+                if let Some(fault) = fault {
+                    self.failed(&owner, asks, &fault);
+                }
+                if let Some(desk) = self.desks.get_mut(&owner) {
+                    desk.busy = false;
+                    desk.known = known;
+                }
+                self.seek(&owner);
+                self.begin(owner);
+                self.forget();
+            }
+            Finished::Again(asks) => {
+                for ask in asks {
+                    self.take(ask);
+                }
+                self.begin_all();
+            }
+            Finished::Looked { owner, id, found } => {
+                if let Some(desk) = self.desks.get_mut(&owner) {
+                    desk.sought.retain(|sought| *sought != id);
+                }
+                match found {
+                    Ok(cost) => {
+                        warn!(%owner, reservation = id, ?cost, "process ended before it settled what it had reserved");
+                        self.take_own(owner, Change::Sweep { id, cost });
+                    }
+                    // Its call still runs somewhere, or nobody knows: it stays reserved.
+                    Err(_unknown) => self.take_own(owner, Change::Renew { id }),
+                }
+            }
+        }
+    }
+
+    fn take_own(&mut self, owner: Owner, change: Change) {
+        self.take(Ask { owner: owner.clone(), change: Some(change), answer: None, tries: 0 });
+        self.begin(owner);
+    }
+
+    /// Looks up the replies of reservations whose processes gave no sign of life.
+    fn seek(&mut self, owner: &Owner) {
+        let Some(desk) = self.desks.get_mut(owner) else { return };
+        let Some(known) = &desk.known else { return };
+        for (id, reservation) in known.value.lapsed(self.store.clock()) {
+            if desk.sought.contains(&id) {
+                continue;
+            }
+            desk.sought.push(id.clone());
+            let (owner, recorded) = (owner.clone(), self.recorded.clone());
+            self.running.push(
+                async move {
+                    let found = match reservation.key.is_empty() {
+                        true => Ok(None),
+                        false => match tokio::time::timeout(LOOK, recorded(reservation.key)).await {
+                            Ok(found) => found,
+                            Err(_elapsed) => Err(Fault::new(Code::Unavailable, "the call still runs")),
+                        },
+                    };
+                    Finished::Looked { owner, id, found }
+                }
+                .boxed(),
+            );
+        }
+    }
+
+    /// Whoever waits is told; what nobody waits for is tried again.
+    fn failed(&mut self, owner: &Owner, asks: Vec<Ask>, fault: &Fault) {
+        let mut again = Vec::new();
+        for ask in asks {
+            match ask.answer {
+                // What was written after all lapses, and is found to have no reply.
+                Some(answer) => {
+                    drop(answer.send(Err(fault.clone())));
+                }
+                None if ask.tries < SETTLE_TRIES => {
+                    again.push(Ask { tries: ask.tries + 1, ..ask });
+                }
+                None => warn!(%owner, error = %fault, "what was spent could not be written"),
+            }
+        }
+        if again.is_empty() {
+            return;
+        }
+        let pause = async move {
+            sleep(SETTLE_PAUSE).await;
+            Finished::Again(again)
+        };
+        self.running.push(pause.boxed());
+    }
+
+    fn renew(&mut self) {
+        let now = Utc::now();
+        let old = TimeDelta::milliseconds(self.store.lease_ms / 2);
+        let mut aged = Vec::new();
+        for (open, renewed) in self.ledger.open().iter_mut() {
+            if now - *renewed > old {
+                *renewed = now;
+                aged.push(open.clone());
+            }
+        }
+        for (owner, id) in aged {
+            self.take_own(owner, Change::Renew { id });
+        }
+    }
+
+    fn forget(&mut self) {
+        if self.desks.len() > REMEMBERED {
+            self.desks
+                .retain(|_, desk| desk.busy || !desk.waiting.is_empty() || !desk.sought.is_empty());
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Store {
+    accounts: Kv<Account>,
+    lease_ms: i64,
+    ledger: Ledger,
+}
+
+impl Store {
+    fn clock(&self) -> Clock {
+        Clock { now: Utc::now(), lease_ms: self.lease_ms }
+    }
+
+    /// Applies what is asked, and writes it where that changes the account. Those who ask are answered when it is written; where it cannot be, they come back.
+    async fn write(
+        &self,
+        owner: &Owner,
+        known: Option<Versioned<Account>>,
+        asks: Vec<Ask>,
+    ) -> (Vec<Ask>, Result<Versioned<Account>, Fault>) {
+        let name = owner.account();
+        let mut known = known;
+        // A refusal must not rest on what another replica has changed since.
+        let mut is_fresh = false;
+        loop {
+            let before = match known.take() {
+                Some(known) => known,
+                None => {
+                    is_fresh = true;
+                    match self.read(&name).await {
+                        Ok(read) => read,
+                        Err(fault) => return (asks, Err(fault)),
+                    }
+                }
+            };
+            let mut account = before.value.clone();
+            let clock = self.clock();
+            let outcomes: Vec<Outcome> = asks
+                .iter()
+                .map(|ask| match &ask.change {
+                    Some(change) => account.apply(change, clock),
+                    None => Outcome::Done,
+                })
+                .collect();
+            let revision = if account == before.value {
+                if !is_fresh {
+                    continue;
+                }
+                before.revision
+            } else {
+                match self.replace(&name, &account, before.revision).await {
+                    Ok(revision) => revision,
+                    Err(KvError::Conflict) => {
+                        debug!(account = name, "account was changed by another, will try again");
+                        sleep(PAUSE.mul_f64(rand::random())).await;
+                        continue;
+                    }
+                    Err(KvError::Fault(fault)) => return (asks, Err(fault)),
+                }
+            };
+            let account = Arc::new(account);
+            for (ask, outcome) in asks.into_iter().zip(outcomes) {
+                let Some(answer) = ask.answer else { continue };
+                let hold = self.hold(owner, ask.change.as_ref(), &outcome);
+                drop(answer.send(Ok(Answer { outcome, account: account.clone(), hold })));
+            }
+            let value = Arc::unwrap_or_clone(account);
+            return (Vec::new(), Ok(Versioned { value, revision }));
+        }
+    }
+
+    fn hold(&self, owner: &Owner, change: Option<&Change>, outcome: &Outcome) -> Option<Hold> {
+        match change {
+            Some(Change::Reserve { id, limits, .. })
+                if limits.budget > 0 && outcome.is_admitted() =>
+            {
+                Some(Hold::new(&self.ledger, owner, id))
+            }
+            _ => None,
+        }
+    }
+
+    async fn read(&self, name: &str) -> Result<Versioned<Account>, Fault> {
+        let found = self.accounts.get(name).await?;
+        Ok(found.unwrap_or_else(|| Versioned { value: Account::default(), revision: 0 }))
+    }
+
+    async fn replace(&self, name: &str, account: &Account, revision: u64) -> Result<u64, KvError> {
+        match revision {
+            0 => self.accounts.create(name, account).await,
+            revision => self.accounts.update(name, account, revision).await,
+        }
+    }
+
+    /// Forgets accounts of executions that ended long ago: the oldest were written first.
+    async fn tidy(&self) {
+        let mut from = 0;
+        loop {
+            match self.accounts.next_under("execution", from).await {
+                Ok(Some((key, entry))) if entry.value.is_idle_since(Utc::now() - FORGOTTEN) => {
+                    if let Err(error) = self.accounts.forget(&key).await {
+                        return debug!(%error, "old account could not be forgotten");
+                    }
+                    from = entry.revision + 1;
+                }
+                Ok(_) => return,
+                Err(error) => return debug!(%error, "old accounts could not be read"),
+            }
+        }
+    }
+}
