@@ -11,6 +11,7 @@ use muster_contracts::workflow::v1::{
 use muster_contracts::{Code, Fault, Json};
 use serde_json::json;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use crate::Error;
 use crate::app::App;
@@ -31,6 +32,8 @@ do:
 ";
 /// The only task of the workflow, as executions name it.
 const TASK: &str = "/do/0/answer@1";
+/// Ids of executions that answer messages are under this namespace.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6d75_7374_6572_5468_b5e1_0000_0000_0001);
 /// How often a change is decided again where somebody else was faster.
 const TRIES: u32 = 64;
 /// Threads that one listing looks at.
@@ -191,7 +194,7 @@ async fn start(app: &App, thread: &Thread, active: &Active) -> Result<(), Error>
 
 /// The execution that answers a message: the same in every try.
 pub(crate) fn execution_of(thread_id: &str, message_id: &str) -> String {
-    MessageId::derived(["thread", thread_id, message_id]).as_str().to_owned()
+    Uuid::new_v5(&NAMESPACE, format!("{thread_id}\n{message_id}").as_bytes()).to_string()
 }
 
 /// Whether it can be the id of a thread or a message.
