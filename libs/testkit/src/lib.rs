@@ -17,7 +17,7 @@ mod web;
 pub use cluster::Cluster;
 pub use database::Database;
 pub use eventually::{Outcome, eventually};
-pub use model::{Answer, RecordedRequest, ScriptedModel};
+pub use model::{Answer, Breakage, Finish, RecordedRequest, ScriptedModel};
 pub use nats::NatsServer;
 pub use process::{Process, Program, free_port};
 pub use proxy::FaultProxy;

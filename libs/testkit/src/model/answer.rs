@@ -5,16 +5,49 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::Value;
 
-/// One answer of the model: text, tool calls, or a failure.
+/// One answer of the model: text, tool calls, or a failure. It is told in the dialect of whoever asks.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
     pub(super) text: String,
+    pub(super) reasoning: String,
     pub(super) tool_calls: Vec<(String, Value)>,
     pub(super) usage: Option<(u64, u64)>,
+    pub(super) thought: u64,
+    pub(super) cached: u64,
+    pub(super) finish: Option<Finish>,
     pub(super) failure: Option<(StatusCode, String)>,
     pub(super) retry_after: Option<u64>,
-    pub(super) cut_after: Option<usize>,
+    pub(super) breakage: Option<(usize, Breakage)>,
+    pub(super) split: Option<usize>,
     pub(super) pause: Duration,
+}
+
+/// Why a model says no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// It has said all.
+    Stop,
+    /// The reply reached its longest.
+    Length,
+    /// It will not say this.
+    Filtered,
+}
+
+/// What goes wrong in the middle of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Breakage {
+    /// The connection breaks.
+    Cut,
+    /// The stream ends as if all were said.
+    End,
+    /// Nothing comes any more, and the connection stays.
+    Silence,
+    /// An error in the dialect's form, with this message.
+    Error(String),
+    /// This text in place of an event.
+    Garbage(String),
+    /// The piece before is said again and again without an end.
+    Endless,
 }
 
 impl Answer {
@@ -28,7 +61,7 @@ impl Answer {
         Self::default().and_tool_call(name, arguments)
     }
 
-    /// An error status with OpenAI's error body.
+    /// An error status with the dialect's error body.
     pub fn failure(status: StatusCode, message: impl Into<String>) -> Self {
         Self { failure: Some((status, message.into())), ..Self::default() }
     }
@@ -46,6 +79,13 @@ impl Answer {
         self
     }
 
+    /// What the model thinks before it answers.
+    #[must_use]
+    pub fn reasoning(mut self, text: impl Into<String>) -> Self {
+        self.reasoning = text.into();
+        self
+    }
+
     /// The usage that the answer reports; without it, words are counted as tokens.
     #[must_use]
     pub fn usage(mut self, input_tokens: u64, output_tokens: u64) -> Self {
@@ -53,10 +93,38 @@ impl Answer {
         self
     }
 
+    /// How many of the output tokens were thought, and how many of the input tokens the provider's cache knew. Anthropic does not tell the first.
+    #[must_use]
+    pub fn of_which(mut self, thought: u64, cached: u64) -> Self {
+        self.thought = thought;
+        self.cached = cached;
+        self
+    }
+
+    /// Why it says no more; without it, because it has said all or calls tools.
+    #[must_use]
+    pub fn finish(mut self, finish: Finish) -> Self {
+        self.finish = Some(finish);
+        self
+    }
+
     /// Breaks the connection after so many chunks of a stream (or instead of a whole answer).
     #[must_use]
-    pub fn cut_after(mut self, chunks: usize) -> Self {
-        self.cut_after = Some(chunks);
+    pub fn cut_after(self, chunks: usize) -> Self {
+        self.break_after(chunks, Breakage::Cut)
+    }
+
+    /// Lets this go wrong after so many chunks of a stream.
+    #[must_use]
+    pub fn break_after(mut self, chunks: usize, breakage: Breakage) -> Self {
+        self.breakage = Some((chunks, breakage));
+        self
+    }
+
+    /// Sends so many bytes at a time, wherever that cuts.
+    #[must_use]
+    pub fn split(mut self, bytes: usize) -> Self {
+        self.split = Some(bytes.max(1));
         self
     }
 
@@ -66,4 +134,20 @@ impl Answer {
         self.pause = pause;
         self
     }
+
+    /// The output tokens, by default its words.
+    pub(super) fn counts(&self, request: &Value) -> (u64, u64) {
+        let words = |text: &str| text.split_whitespace().count() as u64;
+        let asked = ["messages", "contents"].iter().find_map(|field| request.get(*field));
+        let asked = asked.map_or(0, |messages| words(&messages.to_string()));
+        let said = words(&self.text)
+            + self.tool_calls.iter().map(|(_, call)| words(&call.to_string())).sum::<u64>();
+        self.usage.unwrap_or((asked, said))
+    }
+}
+
+/// Splits at every eighth character: what a client must put together again.
+pub(super) fn pieces(text: &str) -> Vec<String> {
+    let characters: Vec<char> = text.chars().collect();
+    characters.chunks(8).map(|piece| piece.iter().collect()).collect()
 }
