@@ -28,6 +28,8 @@ pub struct Consume {
     pub concurrency: usize,
     /// Tries until a message becomes a dead letter.
     pub max_deliver: u32,
+    /// Deliveries that may end with EXHAUSTED («not now») and not count as tries; they come again when the fault says, each time later.
+    pub postpone: u32,
     /// Who makes sure that a second delivery changes nothing.
     pub idempotency: Idempotency,
 }
@@ -43,7 +45,7 @@ pub enum Idempotency {
 
 impl Default for Consume {
     fn default() -> Self {
-        Self { concurrency: 32, max_deliver: 16, idempotency: Idempotency::Bus }
+        Self { concurrency: 32, max_deliver: 16, postpone: 0, idempotency: Idempotency::Bus }
     }
 }
 
@@ -124,6 +126,7 @@ pub(crate) async fn run(line: Arc<Line>, tasks: Tasks, shutdown: CancellationTok
         line.give_back();
         tasks.finish().await;
     }
+    line.confirm().await;
 }
 
 async fn pull_until_broken(

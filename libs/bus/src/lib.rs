@@ -25,6 +25,7 @@ mod long_request;
 mod metrics;
 mod ordered;
 mod payload;
+mod postponed;
 mod publish;
 mod pull;
 mod recorded;

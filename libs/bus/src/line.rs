@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, AckKind, stream};
-use muster_contracts::{Fault, OnEvent, Stream};
+use muster_contracts::{Code, Fault, OnEvent, Stream};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -16,6 +16,7 @@ use crate::consume::{Consumer, Idempotency};
 use crate::idempotency::{Claim, Handled, Verdict};
 use crate::incoming::Incoming;
 use crate::metrics::{ConsumerMetrics, Lag};
+use crate::postponed::Postponed;
 use crate::routes::durable_name;
 use crate::trace::Trace;
 use crate::{Bus, damage, headers};
@@ -24,6 +25,8 @@ const SHORTEST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// How often a message on its last try looks whether whoever handles its id has finished.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the end of a consumer waits until its last acknowledgements are known to have arrived.
+const CONFIRM_WAIT: Duration = Duration::from_secs(2);
 /// How far back a consumer begins that somebody deleted: within it the ids of handled messages are known.
 const KNOWN_FOR: Duration = Duration::from_secs(23 * 3600);
 
@@ -38,6 +41,7 @@ pub(crate) struct Line {
     /// Cancelled when what still runs has to be given back.
     cut: CancellationToken,
     metrics: ConsumerMetrics,
+    postponed: Postponed,
 }
 
 /// What became of a message.
@@ -68,6 +72,7 @@ impl Line {
             handled: OnceCell::new(),
             was_there: AtomicBool::new(false),
             cut: CancellationToken::new(),
+            postponed: Postponed::default(),
         }
     }
 
@@ -95,6 +100,10 @@ impl Line {
         self.consumer.settings.concurrency
     }
 
+    fn most_deliveries(&self) -> u32 {
+        self.consumer.settings.max_deliver + self.consumer.settings.postpone
+    }
+
     pub(crate) fn drain_limit(&self) -> Duration {
         self.bus.inner.settings.drain_timeout
     }
@@ -114,7 +123,7 @@ impl Line {
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.bus.inner.settings.ack_wait,
             // One more than ours: the last try is for us to record the dead letter.
-            max_deliver: i64::from(self.consumer.settings.max_deliver) + 1,
+            max_deliver: i64::from(self.most_deliveries()) + 1,
             max_ack_pending: 65_536,
             ..Default::default()
         };
@@ -144,6 +153,20 @@ impl Line {
                 })
             }
             Err(_absent) => Ok(DeliverPolicy::All),
+        }
+    }
+
+    /// Returns when the server has read every acknowledgement that was sent before: it answers in the order in which it is told.
+    pub(crate) async fn confirm(&self) {
+        if !self.bus.link().borrow().up {
+            return;
+        }
+        let Ok(stream) = self.bus.jetstream().get_stream_no_info(self.stream()).await else {
+            return;
+        };
+        let asked = stream.consumer_info(&self.durable);
+        if !matches!(tokio::time::timeout(CONFIRM_WAIT, asked).await, Ok(Ok(_))) {
+            debug!(consumer = self.durable, "the last acknowledgements are not confirmed");
         }
     }
 
@@ -185,6 +208,9 @@ impl Line {
         };
         if attempt > 1 {
             self.metrics.redeliveries.increment(1);
+        }
+        if self.consumer.settings.postpone > 0 && attempt > 1 && matches!(fate, Ok(Fate::Done)) {
+            self.postponed.forget(sequence);
         }
         let settled = match fate {
             Ok(fate) => self.settle(&message, attempt, fate).await,
@@ -237,9 +263,8 @@ impl Line {
         };
         count.increment(1);
         match fate {
-            Fate::Done if self.records() => message.ack().await,
-            // Nobody but the broker knows that it is handled.
-            Fate::Done => message.double_ack().await,
+            // Not confirmed: one that is lost brings the message again whether somebody waits for the confirmation or not.
+            Fate::Done => message.ack().await,
             Fate::Elsewhere => message.ack_with(AckKind::Nak(Some(backoff(attempt)))).await,
             Fate::GivenBack => message.ack_with(AckKind::Nak(None)).await,
         }
@@ -346,7 +371,7 @@ impl Line {
     ) -> Result<(), async_nats::Error> {
         let hopeless = fault.code.on_event() == OnEvent::DeadLetter
             || damage::is(fault)
-            || attempt >= self.consumer.settings.max_deliver;
+            || self.was_last(message, attempt, fault);
         if !hopeless {
             let delay = delay(attempt, fault);
             self.metrics.again.increment(1);
@@ -364,6 +389,22 @@ impl Line {
                 message.ack_with(AckKind::Nak(Some(SHORTEST_DELAY))).await
             }
         }
+    }
+
+    /// Whether this try was the message's last.
+    fn was_last(&self, message: &jetstream::Message, attempt: u32, fault: &Fault) -> bool {
+        let settings = &self.consumer.settings;
+        let sequence = message.info().map_or(0, |info| info.stream_sequence);
+        if settings.postpone > 0 && fault.code == Code::Exhausted {
+            self.postponed.note(sequence);
+            return attempt >= self.most_deliveries();
+        }
+        let tries = attempt.saturating_sub(self.postponed.times_of(sequence));
+        let last = tries >= settings.max_deliver;
+        if last {
+            self.postponed.forget(sequence);
+        }
+        last
     }
 
     /// Ends the deliveries; the broker's advisory then has the reason.
@@ -394,8 +435,6 @@ fn delay(attempt: u32, fault: &Fault) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use muster_contracts::Code;
-
     use super::*;
 
     #[test]

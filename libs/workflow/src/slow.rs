@@ -4,7 +4,8 @@
 ///
 /// A transition mostly takes microseconds, and only while it is under way it shows that it is one
 /// of the few that do not: then what is left of it is run in here. A caller whose thread serves
-/// others hands them to another thread in the meantime; each call must run the work exactly once.
+/// others hands them to another thread in the meantime. The work is run once at most: a caller that has
+/// no room for it does not run it, and throws away the execution and what the transition came to.
 pub trait Slow {
     /// Runs the work, and returns when it is done.
     fn run(&self, work: &mut dyn FnMut());

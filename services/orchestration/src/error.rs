@@ -4,6 +4,9 @@ use muster_contracts::{Code, Fault, HasCode};
 use muster_workflow::Problems;
 use serde_json::{Value, json};
 
+/// When an execution that found no room for its slow expressions comes again, in milliseconds.
+const CROWDED_RETRY_MS: u64 = 1_000;
+
 /// An error of the orchestration service.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -114,6 +117,11 @@ pub enum Error {
     /// Another replica kept winning.
     #[error("execution {0:?} is busy")]
     Busy(String),
+    /// Its expressions take long, and so do those of many others.
+    #[error(
+        "execution {0:?} has expressions that take long, as many others at this moment; it goes on later"
+    )]
+    Crowded(String),
     /// Another service's fault.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -146,6 +154,7 @@ impl HasCode for Error {
                 Code::NotFound
             }
             Self::Busy(_) | Self::NotBegun(_) => Code::Unavailable,
+            Self::Crowded(_) => Code::Exhausted,
             Self::Fault(fault) => fault.code,
             Self::Damaged(_) => Code::Internal,
         }
@@ -154,6 +163,7 @@ impl HasCode for Error {
     fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::Fault(fault) => fault.retry_after_ms,
+            Self::Crowded(_) => Some(CROWDED_RETRY_MS),
             _ => None,
         }
     }

@@ -86,7 +86,8 @@ impl Executions {
         input_id: &str,
     ) -> Result<(), Error> {
         if let Some(origin) = &command.fork {
-            return self.begin_fork(&command.execution_id, origin, input_id).await.map(drop);
+            let forked = self.begin_fork(&command.execution_id, origin, input_id);
+            return Box::pin(forked).await.map(drop);
         }
         let given = command.input.clone().unwrap_or_default().0;
         let input = match &command.parent {
@@ -124,9 +125,10 @@ impl Executions {
         // Another replica may have gone on since, but not behind the end.
         if !place.hot.as_ref().is_some_and(is_over) {
             let journal = self.journal(execution_id)?;
+            // What is rare is on the heap, here and below: every future would have room for it.
             place.hot = match place.hot.take() {
-                Some(hot) => Some(self.read_on(&journal, hot).await?),
-                None => self.load(execution_id, &journal).await?,
+                Some(hot) => Some(Box::pin(self.read_on(&journal, hot)).await?),
+                None => Box::pin(self.load(execution_id, &journal)).await?,
             };
         }
         if place.hot.is_none() {
@@ -181,16 +183,17 @@ impl Executions {
             };
             if let Some(sequence) = hot.sequence_of(task.input_id) {
                 let hot = place.hot.insert(hot);
-                return self.publish_again(hot, &task.journal, sequence).await;
+                return Box::pin(self.publish_again(hot, &task.journal, sequence)).await;
             }
             let facts = match &refused {
-                None => hot.execution.advance_with(task.input, Utc::now(), &Aside),
+                None => decide(&mut hot, task.input)?,
                 Some(failure) => hot.execution.abort(failure, Utc::now()),
             };
             if facts.is_empty() {
                 // It may matter to what another replica has appended since: only the journal knows.
                 let known = hot.last;
-                let hot = place.hot.insert(self.read_on(&task.journal, hot).await?);
+                let read = Box::pin(self.read_on(&task.journal, hot)).await?;
+                let hot = place.hot.insert(read);
                 if hot.last != known {
                     continue;
                 }
@@ -226,11 +229,13 @@ impl Executions {
         attempt: u32,
     ) -> Result<Option<Hot>, Error> {
         let found = match (place.hot.take(), task.start) {
-            (Some(hot), _) if place.is_shared => Some(self.read_on(&task.journal, hot).await?),
+            (Some(hot), _) if place.is_shared => {
+                Some(Box::pin(self.read_on(&task.journal, hot)).await?)
+            }
             (Some(hot), _) => Some(hot),
             // Mostly there is nothing to read; where there is, the append is refused.
             (None, Some(_start)) if attempt == 0 => None,
-            (None, _) => self.load(task.execution_id, &task.journal).await?,
+            (None, _) => Box::pin(self.load(task.execution_id, &task.journal)).await?,
         };
         match (found, task.start) {
             (None, Some(start)) => {
@@ -245,7 +250,7 @@ impl Executions {
     async fn appended(&self, hot: &mut Hot, facts: &[Fact]) -> Result<(), Error> {
         let published = effects::publish(self, &hot.execution, hot.last, facts).await;
         if hot.is_snapshot_due() {
-            snapshot::write(&self.bus, hot).await;
+            Box::pin(snapshot::write(&self.bus, hot)).await;
             hot.saved_now();
         }
         published
@@ -300,6 +305,13 @@ impl Executions {
             ..Default::default()
         })?)
     }
+}
+
+/// What follows from the input. Where it is refused the state is worth nothing any more.
+fn decide(hot: &mut Hot, input: &Input) -> Result<Vec<Fact>, Error> {
+    let aside = Aside::default();
+    let facts = hot.execution.advance_with(input, Utc::now(), &aside);
+    if aside.is_refused() { Err(Error::Crowded(hot.execution.id().to_owned())) } else { Ok(facts) }
 }
 
 fn apply_all(

@@ -14,6 +14,8 @@ use crate::handlers::{
 pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
     let inputs = Consume {
         concurrency: config.concurrency,
+        // Where many have expressions that take long, some wait outside.
+        postpone: 100,
         idempotency: Idempotency::Handler(
             "an execution's journal holds the id of each of its inputs",
         ),

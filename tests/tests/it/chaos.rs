@@ -158,7 +158,10 @@ async fn all_is_done_once(
     let mut expected = BTreeSet::new();
     for (id, marks) in begun {
         let state = platform.ended(id, ALL_END_WITHIN).await;
-        assert_eq!(state["status"], "completed", "seed {seed}: {state:#}");
+        if state["status"] != "completed" {
+            let (_, events) = platform.get(&format!("/v1/executions/{id}/events?limit=1000")).await;
+            panic!("seed {seed}: {state:#}\nwhat happened: {events:#}");
+        }
         expected.extend(marks.iter().cloned());
     }
     let marks = world.marks();

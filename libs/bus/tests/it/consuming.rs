@@ -264,6 +264,30 @@ async fn the_last_try_of_a_message_makes_it_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_put_off_is_not_tried_in_vain() {
+    const PUT_OFF: u32 = 3;
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "tool").await;
+    let publisher = connect(&nats, "orchestration").await;
+    let letters = connect(&nats, "operator").await.dead_letters();
+    let settings = Consume { max_deliver: 2, postpone: 10, ..Default::default() };
+    let routes = Routes::new(()).on_with(
+        settings,
+        |(), came: Delivery<ToolExecutionRequested>| async move {
+            let code = if came.attempt <= PUT_OFF { Code::Exhausted } else { Code::Unavailable };
+            Err::<(), _>(Fault::new(code, "not now").with_retry_after_ms(10))
+        },
+    );
+    let _serving = serve(&bus, routes);
+    publisher.publish(&command("k"), &id("k")).await.unwrap();
+    let (_, letter) = eventually(Duration::from_secs(30), "a dead letter", || async {
+        letters.list(10).await.unwrap().pop()
+    })
+    .await;
+    assert_eq!((letter.code.as_str(), letter.deliveries), ("UNAVAILABLE", PUT_OFF + 2));
+}
+
+#[tokio::test]
 async fn an_undecodable_message_is_a_dead_letter_with_what_is_wrong() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "tool").await;

@@ -190,6 +190,35 @@ async fn executions_with_endless_expressions_hold_up_nobody() {
     }
 }
 
+/// Those that find no room come again later, and hold no slot until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_endless_expressions_than_slots_hold_up_nobody() {
+    const HOSTILE: usize = 24;
+    const SLOTS: usize = 8;
+    let mut world = World::new().await;
+    let endless = "- loop: {set: {a: '${ last(range(1e18)) }', b: '${ last(range(1e18)) }'}}";
+    let endless = world.put(&workflow("endless", endless)).await.unwrap();
+    let quick = world.put(&workflow("quick", "- one: {set: {n: '${ .n }'}}")).await.unwrap();
+    world.service.take().unwrap().stop().await;
+    let few = world.nats.env(&[("MUSTER_ORCHESTRATION_CONCURRENCY", &SLOTS.to_string())]);
+    world.service = Some(start([muster_orchestration::service()], &few));
+    futures::future::join_all((0..HOSTILE).map(|n| world.start_as(n, &endless))).await;
+    world.start("quick", &quick, json!({"n": 1})).await;
+    assert_eq!(world.ended("quick").await.output, Some(Json(json!({"n": 1}))));
+    let mut over = 0;
+    for n in 0..HOSTILE {
+        over +=
+            usize::from(world.state(&format!("e{n}")).await.is_ok_and(|s| s.status == "faulted"));
+    }
+    assert!(over <= HOSTILE - SLOTS, "it waited for {over} of {HOSTILE} with {SLOTS} slots");
+    for n in 0..HOSTILE {
+        let state = world.ended(&format!("e{n}")).await;
+        let error = serde_json::to_string(&state.error).unwrap();
+        assert!(error.contains("more than 200000 steps"), "{error}");
+    }
+    assert!(world.bus.dead_letters().list(1).await.unwrap().is_empty());
+}
+
 impl World {
     async fn start_as(
         &self,
