@@ -1,7 +1,13 @@
 //! The agent service alone on a real nats-server; model and tools are played by routes of the test.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
 
+mod approvals;
 mod cancelled;
+mod definitions;
+mod engine;
+mod parts;
 mod recovery;
 mod runs;
+mod teams;
+mod threads;
 mod world;

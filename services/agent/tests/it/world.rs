@@ -1,7 +1,7 @@
 //! The service under test with its played peers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::{engine, parts};
+
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 pub(crate) const TASK: &str = "/do/0/ask@1";
 
@@ -36,6 +38,7 @@ pub(crate) struct Peers {
     unwanted: Arc<Mutex<BTreeSet<String>>>,
     /// Two calls that wait for each other come only side by side.
     pair: Arc<Barrier>,
+    bus: Arc<OnceLock<Bus>>,
 }
 
 pub(crate) struct World {
@@ -48,7 +51,12 @@ pub(crate) struct World {
 
 impl Peers {
     fn new() -> Self {
-        Self { asked: Arc::default(), unwanted: Arc::default(), pair: Arc::new(Barrier::new(2)) }
+        Self {
+            asked: Arc::default(),
+            unwanted: Arc::default(),
+            pair: Arc::new(Barrier::new(2)),
+            bus: Arc::default(),
+        }
     }
 
     /// Counts this time; the first is 1.
@@ -64,13 +72,22 @@ impl Peers {
         self.unwanted.lock().unwrap().insert(execution_id.to_owned());
     }
 
+    pub(crate) fn is_unwanted(&self, execution_id: &str) -> bool {
+        self.unwanted.lock().unwrap().contains(execution_id)
+    }
+
+    /// The bus on which they play.
+    pub(crate) fn bus(&self) -> &Bus {
+        self.bus.get().unwrap()
+    }
+
     /// How often each key was asked for.
     pub(crate) fn asked(&self) -> BTreeMap<String, u32> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-fn reply(content: &str, tool_calls: Vec<ToolCall>) -> CompleteResponse {
+pub(crate) fn reply(content: &str, tool_calls: Vec<ToolCall>) -> CompleteResponse {
     CompleteResponse {
         message: Some(ChatMessage {
             role: "assistant".into(),
@@ -79,13 +96,19 @@ fn reply(content: &str, tool_calls: Vec<ToolCall>) -> CompleteResponse {
             ..Default::default()
         }),
         finish_reason: "stop".into(),
-        usage: Some(TokenUsage { input_tokens: 10, output_tokens: 5, ..TokenUsage::default() }),
+        usage: Some(TokenUsage {
+            input_tokens: 10,
+            output_tokens: 5,
+            reasoning_tokens: 2,
+            ..TokenUsage::default()
+        }),
+        cost_nanos: 100,
         provider: "played".into(),
         ..Default::default()
     }
 }
 
-fn call(name: &str, arguments: Value) -> ToolCall {
+pub(crate) fn call(name: &str, arguments: Value) -> ToolCall {
     ToolCall {
         id: String::new(),
         name: name.into(),
@@ -100,6 +123,9 @@ async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteRespons
     let part = request.messages[0].content.split_whitespace().next().unwrap_or_default().to_owned();
     let last = request.messages.last().unwrap();
     let turn = request.messages.iter().filter(|message| message.role == "assistant").count();
+    if let Some(answer) = parts::play(&part, times, &request).await {
+        return answer;
+    }
     match part.as_str() {
         "silent" => std::future::pending().await,
         // Each question is answered only when it is asked again.
@@ -120,7 +146,11 @@ async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteRespons
                 call("unknown", json!({})),
             ],
         )),
-        "tools" => Ok(reply(
+        "do" if turn == 0 => {
+            let asked: Vec<(String, Value)> = serde_json::from_str(&last.content).unwrap();
+            Ok(reply("", asked.into_iter().map(|(tool, with)| call(&tool, with)).collect()))
+        }
+        "tools" | "do" => Ok(reply(
             &request
                 .messages
                 .iter()
@@ -180,7 +210,14 @@ async fn tools(peers: Peers, request: ListToolsRequest) -> Result<ToolList, Faul
         tools: request
             .names
             .into_iter()
-            .map(|name| ToolDefinition { name, ..Default::default() })
+            .map(|name| ToolDefinition {
+                parameters: Some(JsonObject::wrap(
+                    json!({"properties": {"n": {"type": "integer"}}}),
+                )),
+                approval: name == "guarded",
+                name,
+                ..Default::default()
+            })
             .collect(),
     })
 }
@@ -190,7 +227,9 @@ async fn wanted(peers: Peers, request: GetCallRequest) -> Result<CallState, Faul
 }
 
 pub(crate) fn serve(nats: &NatsServer) -> Running {
-    start([muster_agent::service()], &nats.env(&[("MUSTER_ACK_WAIT", "1")]))
+    let key = "t:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let settings = [("MUSTER_ACK_WAIT", "1"), ("MUSTER_SEAL_KEYS", key)];
+    start([muster_agent::service()], &nats.env(&settings))
 }
 
 impl World {
@@ -199,7 +238,9 @@ impl World {
         let bus = Bus::open(nats.settings("peers")).await.unwrap();
         bus.ready().await;
         let (peers, stop) = (Peers::new(), CancellationToken::new());
-        let routes = Routes::new(peers.clone()).rpc(model).rpc(tool).rpc(tools).rpc(wanted);
+        drop(peers.bus.set(bus.clone()));
+        let routes =
+            engine::routes(Routes::new(peers.clone())).rpc(model).rpc(tool).rpc(tools).rpc(wanted);
         tokio::spawn({
             let (bus, stop) = (bus.clone(), stop.clone());
             async move { routes.serve(&bus, stop).await }
@@ -243,10 +284,33 @@ impl World {
         self.bus.publish(&command, &MessageId::random()).await.unwrap();
     }
 
+    /// As [`World::request`], with what the run does differently.
+    pub(crate) async fn request_with(
+        &self,
+        agent: &str,
+        execution: &str,
+        input: Value,
+        overrides: JsonObject,
+    ) {
+        let command = AgentExecutionRequested {
+            execution_id: execution.into(),
+            task: TASK.into(),
+            agent: agent.into(),
+            input: Some(Json(input)),
+            overrides: Some(overrides),
+            ..Default::default()
+        };
+        self.bus.publish(&command, &MessageId::random()).await.unwrap();
+    }
+
     /// The types of what the run's journal holds.
     pub(crate) async fn facts(&self, agent: &str) -> Vec<String> {
+        self.facts_of(agent, "e1").await
+    }
+
+    pub(crate) async fn facts_of(&self, agent: &str, execution: &str) -> Vec<String> {
         let address = RunEntry {
-            execution_id: "e1".into(),
+            execution_id: execution.into(),
             run_id: subject::derived_token(TASK),
             task: TASK.into(),
             agent: agent.into(),
@@ -277,6 +341,22 @@ impl World {
         let mut events =
             Box::pin(self.bus.follow(Stream::Executions, vec![pattern.to_owned()], After(0)));
         tokio::time::timeout(LONG, events.next()).await.unwrap().unwrap().decode().unwrap()
+    }
+
+    /// The first event of this subject and execution, after at most `LONG`.
+    async fn first_of<M: Message>(&self, pattern: &str, execution: &str) -> M {
+        let events = self.bus.follow(Stream::Executions, vec![pattern.to_owned()], After(0));
+        let mut events =
+            Box::pin(events.filter(|event| std::future::ready(event.execution_id == execution)));
+        tokio::time::timeout(LONG, events.next()).await.unwrap().unwrap().decode().unwrap()
+    }
+
+    pub(crate) async fn completed_of(&self, execution: &str) -> AgentExecutionCompleted {
+        self.first_of("agent.execution.completed", execution).await
+    }
+
+    pub(crate) async fn failed_of(&self, execution: &str) -> AgentExecutionFailed {
+        self.first_of("agent.execution.failed", execution).await
     }
 
     pub(crate) async fn completed(&self) -> AgentExecutionCompleted {
