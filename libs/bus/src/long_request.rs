@@ -17,12 +17,12 @@ pub(crate) const SIGN_EVERY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(5);
 
 impl Bus {
-    /// Publishes `question` and waits for the reply. `recorded`: a stream takes the request, so that the broker does not tell when nobody serves it; then the first sign must come in time.
+    /// Publishes `question` and waits for the reply. `signs`: its server gives the first sign of life at once; else one that gives none is waited for.
     pub(crate) async fn long_request(
         &self,
         question: OutboundMessage,
         deadline: Duration,
-        recorded: bool,
+        signs: bool,
     ) -> Result<Message, Fault> {
         let subject = question.subject.to_string();
         let broken = |error: &dyn std::error::Error| {
@@ -42,7 +42,7 @@ impl Bus {
             .await
             .map_err(|error| broken(&error))?;
         let end = Instant::now() + deadline;
-        let mut silent = if recorded { SILENCE } else { deadline };
+        let mut silent = if signs { SILENCE } else { deadline };
         loop {
             let message =
                 tokio::time::timeout_at(end.min(Instant::now() + silent), replies.next()).await;

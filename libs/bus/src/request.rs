@@ -106,7 +106,7 @@ impl Bus {
                 .unless_down(Box::pin(self.long_request(
                     OutboundMessage::new(subject.into(), body, Some(headers)),
                     deadline,
-                    R::RECORDED,
+                    !R::PEERS,
                 )))
                 .await;
         }

@@ -280,12 +280,14 @@ fn write_request(
             const METHOD: &'static str = {name:?};
             const LONG: bool = {long};
             const RECORDED: bool = {recorded};
+            const PEERS: bool = {peers};
         }}",
         path = path(&input),
         reply = path(&method.output()),
         name = method.name(),
         long = rpc.long,
         recorded = rpc.recorded.is_some(),
+        peers = !rpc.peers.is_empty(),
     )?;
     Ok(())
 }

@@ -85,6 +85,8 @@ pub trait Request: Addressed {
     const LONG: bool;
     /// A stream records the request, so nobody is told at once when no server is there.
     const RECORDED: bool;
+    /// Programs that are no services of the platform may answer it, too: they give no signs of life.
+    const PEERS: bool;
 }
 
 /// A message of the contract by its name, for programs that see messages of every kind.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use muster_bus::trace::Trace;
 use muster_bus::{Bus, Routes};
 use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse};
+use muster_contracts::tool::v1::ExecuteToolRequest;
 use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest};
 use muster_contracts::{Code, Fault};
 use muster_testkit::{NatsServer, eventually};
@@ -214,6 +215,20 @@ async fn the_end_of_a_server_in_the_middle_of_a_long_request_is_noticed() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     task.abort();
     let fault = asked.await.unwrap().unwrap_err();
+    assert_eq!(fault.code, Code::Unavailable);
+    assert!(fault.message.contains("no sign of life"), "{}", fault.message);
+}
+
+/// It got the request and was killed before it could say so.
+#[tokio::test]
+async fn the_end_of_a_server_before_its_first_sign_of_life_is_noticed() {
+    let nats = NatsServer::start().await;
+    let client = connect(&nats, "agent").await;
+    let killed = nats.client("operator").await;
+    let _requests = killed.subscribe("tool.execute").await.unwrap();
+    killed.request("$JS.API.INFO", "".into()).await.unwrap();
+    let call = ExecuteToolRequest { tool: "echo".into(), ..Default::default() };
+    let fault = client.request_within(&call, Duration::from_secs(60)).await.unwrap_err();
     assert_eq!(fault.code, Code::Unavailable);
     assert!(fault.message.contains("no sign of life"), "{}", fault.message);
 }
