@@ -1,8 +1,11 @@
 //! What people want of an execution: whether it may be, and doing it.
 
+use muster_bus::Delivery;
 use muster_contracts::workflow::v1::{ControlExecution, StartExecution};
+use muster_workflow::Fact;
 
 use super::Executions;
+use super::entry::facts;
 use crate::Error;
 use crate::domain::control::Action;
 
@@ -42,11 +45,38 @@ impl Executions {
         self.advance(&command.execution_id, input_id, &action.input(&command.reason), start).await
     }
 
+    /// Whether somebody has steered the execution in another way since this command, which was not done then: it comes too late.
+    pub(crate) async fn is_overtaken(
+        &self,
+        command: &Delivery<ControlExecution>,
+    ) -> Result<bool, Error> {
+        let journal = self.journal(&command.execution_id)?;
+        let mut overtaken = false;
+        for (_sequence, entry) in journal.read_after(command.sequence).await? {
+            if entry.input_id == command.id {
+                return Ok(false);
+            }
+            overtaken |= facts(entry)?.iter().any(steers);
+        }
+        Ok(overtaken)
+    }
+
     /// Whether the answer of a task's call is still waited for. Nobody has cancelled what is not there.
     pub(crate) async fn wants(&self, execution_id: &str, task: &str) -> Result<bool, Error> {
         self.look(execution_id, |execution| execution.is_none_or(|it| it.is_waiting_for(task)))
             .await
     }
+}
+
+/// Whether a fact comes of a command.
+fn steers(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::ExecutionSuspended { .. }
+            | Fact::ExecutionResumed { .. }
+            | Fact::ExecutionRetried { .. }
+            | Fact::ExecutionCancelled { .. }
+    )
 }
 
 /// Whether a command may be the first that an execution hears of.

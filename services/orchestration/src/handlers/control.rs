@@ -6,6 +6,8 @@ use muster_contracts::workflow::v1::{
     ResumeExecutionRequest, RetryExecutionRequest, SuspendExecutionRequest,
 };
 
+use tracing::info;
+
 use crate::Error;
 use crate::app::App;
 use crate::domain::control::Action;
@@ -50,6 +52,11 @@ pub(crate) async fn retry(
 
 /// Does what was written down, where the process that wrote it has not.
 pub(crate) async fn controlled(app: App, command: Delivery<ControlExecution>) -> Result<(), Error> {
+    if app.executions.is_overtaken(&command).await? {
+        let (execution, action) = (&command.execution_id, &command.action);
+        info!(execution, action, "a command came too late: others have followed it, dropped");
+        return Ok(());
+    }
     app.executions.control(&command.message, &command.id).await
 }
 

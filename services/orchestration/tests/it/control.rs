@@ -12,7 +12,7 @@ use muster_contracts::{Addressed, Code, Fault, Json, Message, Stream, subject};
 use muster_testkit::eventually;
 use serde_json::{Value, json};
 
-use crate::{LONG, World, workflow};
+use crate::{LONG, World, serve, workflow};
 
 const SILENT: &str = "
 - ask: {call: agent, with: {agent: a, input: '${ .how }'}}
@@ -162,6 +162,34 @@ async fn a_suspended_execution_keeps_what_comes_and_goes_on_with_it() {
     assert_ne!(world.resume("e1").await.unwrap().status, "suspended");
     assert_eq!(world.ended("e1").await.output, Some(Json(json!({"done": true}))));
     refused(world.resume("e1").await, "completed");
+}
+
+/// A suspend that is delivered when the execution was suspended and resumed after it would suspend it for ever.
+#[tokio::test]
+async fn a_command_that_others_have_followed_comes_too_late() {
+    let mut world = World::new().await;
+    world.launched("e1", SILENT, json!({"how": "silent"})).await;
+    world.suspend("e1").await.unwrap();
+    world.resume("e1").await.unwrap();
+    let address = JournalEntry { execution_id: "e1".into(), ..Default::default() };
+    let journal = world.bus.journal(&address).unwrap();
+    let entries = journal.read().await.unwrap();
+    let mut last = entries.last().unwrap().0;
+    world.service.take().unwrap().stop().await;
+    let late = ControlExecution {
+        execution_id: "e1".into(),
+        action: "suspend".into(),
+        ..Default::default()
+    };
+    world.bus.publish(&late, &MessageId::random()).await.unwrap();
+    // What the other replica did meanwhile: the same as before, for other commands.
+    for (_, entry) in entries.iter().skip(entries.len() - 2) {
+        let entry = JournalEntry { input_id: format!("{}-again", entry.input_id), ..entry.clone() };
+        last = journal.append(&entry, last, &MessageId::random()).await.unwrap();
+    }
+    world.service = Some(serve(&world.nats));
+    world.answer("e1", "/do/0/ask", json!({"echo": 1})).await;
+    assert_eq!(world.ended("e1").await.status, "completed");
 }
 
 #[tokio::test]
