@@ -11,13 +11,16 @@ export PYTHON
 export INPUT
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo test up down status check bench chaos clean-dev
+.PHONY: help demo demo-deliverables test up down status check bench chaos clean-dev
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## build, start everything, run the example (INPUT=file.md), leave nothing running
 	@$(MUSTER) demo
+
+demo-deliverables: ## the same with a team of six (INPUT=feature.md): what notices save
+	@$(MUSTER) demo-deliverables
 
 test: ## set everything up and run all tests
 	@$(PYTHON) deploy/local/servers.py doctor

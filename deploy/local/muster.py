@@ -3,6 +3,7 @@
 
     muster.py run COMMAND ...    run a command with the servers and their addresses in its environment
     muster.py demo [FILE]        build, run the example on FILE (default: the example's own document)
+    muster.py demo-deliverables [FILE]   the same with the team of six and the description of a feature
     muster.py up                 build, start the whole platform in the background, print its REST address
     muster.py down               stop the platform and the servers
     muster.py status             one line for each of them
@@ -132,11 +133,15 @@ def obey(command, environment):
             continue
 
 
-def demo(dev, files):
+def demo(dev, files, which=()):
     files = [readable(file) for file in files or [os.environ.get("INPUT", "")] if file]
     program = build()
     with servers.for_one_command(dev):
-        return obey([str(program), "demo", *files], dict(os.environ, **dev.read_env()))
+        return obey([str(program), "demo", *which, *files], dict(os.environ, **dev.read_env()))
+
+
+def demo_deliverables(dev, files):
+    return demo(dev, files, ["deliverables"])
 
 
 def readable(file):
@@ -195,7 +200,7 @@ def status(dev, _):
     return code if ready else 3
 
 
-COMMANDS = {"run": run, "demo": demo, "up": up, "down": down, "status": status}
+COMMANDS = {"run": run, "demo": demo, "demo-deliverables": demo_deliverables, "up": up, "down": down, "status": status}
 
 
 def main():
@@ -205,7 +210,7 @@ def main():
         command = commands.add_parser(name)
         if name == "run":
             command.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND ...")
-        elif name == "demo":
+        elif name.startswith("demo"):
             command.add_argument("arguments", nargs="*", metavar="FILE")
         else:
             command.set_defaults(arguments=[])

@@ -43,8 +43,8 @@ pub struct Plan {
     /// Each stream of the contract, in the order in which it has to be done.
     pub changes: Vec<(String, StreamChange)>,
     wanted: Vec<Config>,
-    /// Bytes that the server would have to reserve, on disk and in memory.
-    needs: [(StorageType, i64); 2],
+    /// Bytes that the server would have to reserve for each.
+    needs: Vec<(StorageType, i64)>,
 }
 
 impl Plan {
@@ -52,6 +52,23 @@ impl Plan {
     #[must_use]
     pub fn len(&self) -> usize {
         self.changes.iter().filter(|(_, change)| *change != StreamChange::None).count()
+    }
+
+    /// The part of it that is about these streams.
+    #[must_use]
+    pub fn only(self, names: &[String]) -> Self {
+        let Self { changes, wanted, needs } = self;
+        let all = changes.into_iter().zip(wanted).zip(needs);
+        let kept = all.filter(|(((name, _), _), _)| names.contains(name));
+        let (changes, needs): (Vec<_>, Vec<_>) = kept.unzip();
+        let (changes, wanted) = changes.into_iter().unzip();
+        Self { changes, wanted, needs }
+    }
+
+    /// Bytes that the server would have to reserve on this storage.
+    fn room(&self, storage: StorageType) -> i64 {
+        let needs = self.needs.iter().filter(|(kind, _)| *kind == storage);
+        needs.fold(0, |sum: i64, (_, bytes)| sum.saturating_add(*bytes))
     }
 
     /// Whether everything is as it should be.
@@ -110,8 +127,8 @@ impl Streams {
     /// # Errors
     /// EXHAUSTED where the server has too little room, with the figures; CONFLICT where a setting cannot be changed on a stream that is there; UNAVAILABLE where the server cannot be asked.
     pub async fn apply(&self, plan: &Plan) -> Result<(), Fault> {
-        for (storage, bytes) in &plan.needs {
-            self.check_room(*storage, *bytes).await?;
+        for storage in [StorageType::File, StorageType::Memory] {
+            self.check_room(storage, plan.room(storage)).await?;
         }
         let jetstream = self.bus.jetstream();
         for ((name, change), wanted) in plan.changes.iter().zip(&plan.wanted) {
@@ -166,17 +183,11 @@ impl Streams {
     }
 
     async fn compare(&self) -> Result<Plan, Fault> {
-        let (mut changes, mut wanted) = (Vec::new(), Vec::new());
-        let mut needs = [(StorageType::File, 0), (StorageType::Memory, 0)];
+        let (mut changes, mut wanted, mut needs) = (Vec::new(), Vec::new(), Vec::new());
         for config in desired::all(&self.bus.inner.settings) {
             let actual = existing(self.bus.jetstream(), &config.name).await?;
             let has = actual.as_ref().map_or(0, reserved);
-            let more = reserved(&config).saturating_sub(has).max(0);
-            if let Some((_, bytes)) =
-                needs.iter_mut().find(|(storage, _)| *storage == config.storage)
-            {
-                *bytes += more;
-            }
+            needs.push((config.storage, reserved(&config).saturating_sub(has).max(0)));
             changes.push((config.name.clone(), change(actual.as_ref(), &config)));
             wanted.push(
                 actual.map_or_else(|| config.clone(), |actual| keep_the_rest(actual, &config)),

@@ -94,9 +94,9 @@ impl Deliverables {
         };
         let published = if address.team {
             self.bus.provide(stream_of(&address)?).await?;
-            self.store(&of_team(message), &id, tokens, &sha256).await?
+            Box::pin(self.store(&of_team(message), &id, tokens, &sha256)).await?
         } else {
-            self.store(&message, &id, tokens, &sha256).await?
+            Box::pin(self.store(&message, &id, tokens, &sha256)).await?
         };
         let address = address.at(Some(published.sequence));
         if published.duplicate {

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod control;
+mod deliverables;
 mod events;
 mod executions;
 mod letters;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::control::{Ls, One, Why};
+pub(crate) use self::deliverables::{Deliverables, Listed, OtherDemo, Published, TeamDemo, Tokens};
 pub(crate) use self::events::{Events, Part};
 pub(crate) use self::executions::Executions;
 pub(crate) use self::letters::{Chosen, Dlq, Which};
@@ -34,18 +36,24 @@ pub(crate) enum Command {
         #[arg(long, value_delimiter = ',', value_name = "NAMES")]
         services: Vec<String>,
     },
-    /// Run the example on a document and show what happens
+    /// Run the example on a document and show what happens; `muster demo deliverables` runs the team of six
     Demo(Demo),
     /// Ask a health endpoint: exit code 0 where it answers 2xx, else 1
     Health {
         /// Such as http://127.0.0.1:8081/readyz
         url: String,
     },
-    /// Register the agents (agents/*.yaml) and workflows (workflow.yaml, workflows/*.yaml) of a folder
+    /// Register the models (models/*.yaml), tools (tools/*.yaml), agents (agents/*.yaml) and workflows (workflow.yaml, workflows/*.yaml) of a folder; a second time changes nothing
     Apply {
         /// The folder
         #[arg(short = 'f', long = "folder", value_name = "DIR")]
         folder: PathBuf,
+        /// Only tell what would be created or changed, with the lines that differ
+        #[arg(long)]
+        plan: bool,
+        /// As JSON: a list of `kind`, `name`, `file`, `change` and `diff`
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         server: Server,
     },
@@ -69,6 +77,12 @@ pub(crate) enum Command {
     /// Set up and show the streams on the server that NATS_URL names, as the user `operator`
     #[command(subcommand)]
     Streams(Streams),
+    /// Deliverables, what agents produced: list, show, store them
+    #[command(subcommand)]
+    Deliverables(Deliverables),
+    /// Tokens: what notices saved
+    #[command(subcommand)]
+    Tokens(Tokens),
     /// Dead letters: messages that their consumers gave up
     #[command(subcommand)]
     Dlq(Dlq),
@@ -126,6 +140,8 @@ pub(crate) enum Made {
 pub(crate) enum Streams {
     /// Make every stream, bucket and object store as the contract says; tell what changes. A second run changes nothing
     Apply {
+        /// Only the streams that this file names, such as examples/feature-team/streams.yaml; what it says of them must be what the contract says
+        file: Option<PathBuf>,
         /// Only tell
         #[arg(long)]
         plan: bool,
@@ -171,7 +187,10 @@ pub(crate) struct Server {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Demo {
+    #[command(subcommand)]
+    pub(crate) other: Option<OtherDemo>,
     /// A Markdown or text file of at most 8 MiB; without it the example's own document
     pub(crate) file: Option<PathBuf>,
     /// What the brief should answer; without it the example's own question, or one about the whole document

@@ -93,6 +93,36 @@ impl Client {
         }
     }
 
+    /// The status of an answer, and its body or the error that it tells; see [`Client::json`]. Only a platform that cannot be reached is an error.
+    pub(crate) async fn answer(&self, request: RequestBuilder) -> Result<(StatusCode, String)> {
+        let over = Instant::now() + self.patience;
+        loop {
+            let again =
+                request.try_clone().ok_or_else(|| anyhow!("the request cannot be repeated"))?;
+            let error = match again.timeout(REQUEST).send().await {
+                Ok(response) if response.status().is_success() => {
+                    return Ok((response.status(), response.text().await?));
+                }
+                Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                    self.refused(response).await
+                }
+                Ok(response) => {
+                    let status = response.status();
+                    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| {
+                        kind.to_str().is_ok_and(|kind| kind.starts_with("application/problem+json"))
+                    });
+                    let refused = self.refused(response).await;
+                    return if ours { Ok((status, refused.to_string())) } else { Err(refused) };
+                }
+                Err(error) => self.unreachable(error),
+            };
+            if Instant::now() > over {
+                return Err(error);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// Why the platform cannot work now; nothing where it can.
     pub(crate) async fn why_not_ready(&self) -> Option<String> {
         let answer = self.request(Method::GET, "/readyz").timeout(READY).send().await;

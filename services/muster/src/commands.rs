@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 mod contracts;
 mod control;
+mod deliverables;
 mod demo;
 mod dlq;
 mod events;
@@ -11,7 +12,9 @@ mod health;
 mod nats_acl;
 mod publish;
 mod streams;
+mod streams_file;
 mod time_travel;
+mod tokens;
 mod up;
 mod validate;
 
@@ -29,12 +32,16 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Up { services } => up::up(&services).await,
         Command::Demo(demo) => demo::demo(demo, output).await,
         Command::Health { url } => health::health(&url, output).await,
-        Command::Apply { folder, server } => apply::apply(&folder, &server.server, output).await,
+        Command::Apply { folder, plan, json, server } => {
+            apply::apply(&folder, &server.server, apply::How { plan, json }, output).await
+        }
         Command::Validate { files, json } => validate::validate(&files, json, output),
         Command::Executions(what) => executions::executions(&what, output).await,
         Command::Workflows(what) => time_travel::workflows(&what, output).await,
         Command::Contracts(contracts) => contracts::contracts(&contracts.what, output),
         Command::Streams(what) => streams::streams(&what, output).await,
+        Command::Deliverables(what) => deliverables::deliverables(&what, output).await,
+        Command::Tokens(what) => tokens::tokens(&what, output).await,
         Command::Dlq(what) => dlq::dlq(&what, output).await,
         Command::Events(what) => events::events(&what, output).await,
         Command::Replay { stream, part } => events::replay(&stream, &part, output).await,

@@ -6,3 +6,4 @@ pub(crate) mod follow;
 pub(crate) mod narrate;
 pub(crate) mod platform;
 pub(crate) mod report;
+pub(crate) mod savings;

@@ -72,7 +72,8 @@ impl Runner {
             timestamp: now(Utc::now()),
         };
         let deliverables = Deliverables::new(&self.app.bus);
-        Ok(deliverables.publish(draft, Some(self.id("deliverable"))).await?)
+        let id = Some(self.id("deliverable"));
+        Ok(Box::pin(deliverables.publish(draft, id)).await?)
     }
 
     /// A name for what this run makes: short, because it travels in every notice.
@@ -103,6 +104,7 @@ impl Runner {
     pub(super) async fn tell_end(&self) -> Result<(), Error> {
         let Some((end, at)) = self.run.end() else { return Ok(()) };
         self.settle(end).await?;
+        Box::pin(self.wind_up()).await?;
         let (execution_id, task, agent, run_id) = (
             self.command.execution_id.clone(),
             self.command.task.clone(),

@@ -1,79 +1,103 @@
-//! Registers the agents and workflows of a folder.
+//! Registers the models, tools, agents and workflows of a folder.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+mod diff;
+mod files;
+mod kind;
+mod plan;
 
-use anyhow::{Context as _, Result, bail};
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
-use super::validate::read;
+use self::files::{File, read_all};
+use self::kind::Kind;
+use self::plan::{Change, Planned, plan};
 use crate::{client::Client, output::Output};
 
 /// A platform that is just starting gets this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn apply(folder: &Path, server: &str, output: &Output) -> Result<ExitCode> {
-    register(&Client::new(server, PATIENCE)?, folder, output).await?;
+/// How to apply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// Only tell what would change.
+    pub(crate) plan: bool,
+    pub(crate) json: bool,
+}
+
+pub(crate) async fn apply(
+    folder: &Path,
+    server: &str,
+    how: How,
+    output: &Output,
+) -> Result<ExitCode> {
+    let client = Client::new(server, PATIENCE)?;
+    let planned = plan(&client, read_all(folder)?).await?;
+    if !how.plan {
+        // Told before it is done: where it fails in the middle, everybody sees how far it came.
+        send_all(&client, &planned, |planned| {
+            if !how.json {
+                planned.tell(output);
+            }
+        })
+        .await?;
+    } else if !how.json {
+        planned.iter().for_each(|planned| planned.tell(output));
+    }
+    if how.json {
+        let told: Vec<Value> = planned.iter().map(Planned::json).collect();
+        output.line(&serde_json::to_string_pretty(&told)?);
+    } else {
+        output.line(&summary(&planned, how.plan));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Registers agents first, because workflows name them. Returns the names of the workflows.
+/// Registers everything. Returns the names of the workflows.
 pub(crate) async fn register(
     client: &Client,
     folder: &Path,
     output: &Output,
 ) -> Result<Vec<String>> {
-    if !folder.is_dir() {
-        bail!("there is no folder {}", folder.display());
-    }
-    let agents = definitions(&folder.join("agents"))?;
-    let mut workflows = definitions(&folder.join("workflows"))?;
-    workflows.extend(
-        ["workflow.yaml", "workflow.yml", "workflow.json"]
-            .map(|name| folder.join(name))
-            .into_iter()
-            .filter(|file| file.is_file()),
-    );
-    if agents.is_empty() && workflows.is_empty() {
-        bail!(
-            "{} has no agents/*.yaml, no workflow.yaml and no workflows/*.yaml",
-            folder.display()
-        );
-    }
-    for file in agents {
-        let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let agent = client.put_yaml(&format!("/v1/agents/{name}"), read(&file)?).await;
-        agent.with_context(|| file.display().to_string())?;
-        output.line(&format!("agent {name}"));
-    }
-    let mut names = Vec::new();
-    for file in workflows {
-        let workflow = client.put_yaml("/v1/workflows", read(&file)?).await;
-        let workflow = workflow.with_context(|| file.display().to_string())?;
-        let text =
-            |field| workflow.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        output.line(&format!("workflow {} {}", text("name"), text("version")));
-        names.push(text("name"));
-    }
-    Ok(names)
+    let planned = plan(client, read_all(folder)?).await?;
+    send_all(client, &planned, |planned| output.line(&planned.title())).await?;
+    let workflows = planned.iter().filter(|planned| planned.file.kind == Kind::Workflow);
+    Ok(workflows.map(|planned| planned.file.name.clone()).collect())
 }
 
-/// The definitions of a folder in the order of their names; none, where there is no folder.
-fn definitions(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
+async fn send_all(
+    client: &Client,
+    planned: &[Planned],
+    mut done: impl FnMut(&Planned),
+) -> Result<()> {
+    for planned in planned {
+        if planned.change != Change::Unchanged {
+            send(client, &planned.file).await?;
+        }
+        done(planned);
     }
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
-    files.retain(|file| {
-        file.extension().is_some_and(|extension| {
-            extension == "yaml" || extension == "yml" || extension == "json"
-        })
-    });
-    files.sort();
-    Ok(files)
+    Ok(())
+}
+
+async fn send(client: &Client, file: &File) -> Result<()> {
+    let path = if file.kind == Kind::Workflow {
+        "/v1/workflows".to_owned()
+    } else {
+        file.kind.path(&file.name)
+    };
+    let sent = client.put_yaml(&path, file.text.clone()).await;
+    sent.map(drop).map_err(|error| anyhow!(file.at(&format!("{error:#}"))))
+        .with_context(|| format!("{} {} is not registered", file.kind.name(), file.name))
+}
+
+fn summary(planned: &[Planned], only_plan: bool) -> String {
+    let count = |change| planned.iter().filter(|planned| planned.change == change).count();
+    let (new, changed, same) =
+        (count(Change::Create), count(Change::Change), count(Change::Unchanged));
+    if only_plan {
+        format!("{new} to create, {changed} to change, {same} unchanged; nothing was done")
+    } else {
+        format!("{new} created, {changed} changed, {same} unchanged")
+    }
 }

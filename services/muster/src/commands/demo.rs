@@ -1,5 +1,7 @@
 //! Runs the example on a document and shows what happens.
 
+mod team;
+
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
@@ -8,11 +10,15 @@ use serde_json::{Value, json};
 
 use super::apply::register;
 use crate::{
-    cli::Demo,
+    cli::{Demo, OtherDemo},
     client::Client,
     demo::{
-        document::Document, example::Example, follow::follow, narrate::Narrator,
-        platform::Platform, report,
+        document::Document,
+        example::{BRIEF, Example},
+        follow::follow,
+        narrate::Narrator,
+        platform::Platform,
+        report,
     },
     output::{Colour, Output},
 };
@@ -21,23 +27,38 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn demo(options: Demo, output: &Output) -> Result<ExitCode> {
+    if let Some(OtherDemo::Deliverables(options)) = options.other {
+        return team::team(options, output).await;
+    }
     // Everything that can be wrong with the arguments is told before anything is started.
-    let example = Example::find(options.example.as_deref())?;
+    let example = Example::find(options.example.as_deref(), BRIEF)?;
     let document = Document::read(&options.file.clone().unwrap_or_else(|| example.document()))?;
     let question = options
         .question
         .clone()
         .or_else(|| options.file.is_none().then(|| example.question()).flatten());
     let question = question.unwrap_or_else(|| document.question());
-    let mut platform = match &options.server {
+    let limit = Duration::from_secs(options.timeout);
+    on_platform(options.server.as_deref(), limit, async |client| {
+        run(&client, &example, &document, &question, output).await.map(|()| ExitCode::SUCCESS)
+    })
+    .await
+}
+
+/// Does a job on a platform: the one at this address, or one of its own that ends with the job.
+async fn on_platform(
+    server: Option<&str>,
+    limit: Duration,
+    job: impl AsyncFnOnce(Client) -> Result<ExitCode>,
+) -> Result<ExitCode> {
+    let mut platform = match server {
         Some(server) => Platform::at(server),
         None => Platform::start()?,
     };
     let base = platform.base().to_owned();
-    let limit = Duration::from_secs(options.timeout);
     let job = async {
         let client = Client::new(&base, PATIENCE)?;
-        let job = tokio::time::timeout(limit, run(&client, &example, &document, &question, output));
+        let job = tokio::time::timeout(limit, job(client));
         job.await.with_context(|| format!("not done within {} s (--timeout)", limit.as_secs()))?
     };
     let stop = platform.stop();
@@ -51,7 +72,7 @@ pub(crate) async fn demo(options: Demo, output: &Output) -> Result<ExitCode> {
     };
     stop.now();
     platform.stopped().await;
-    result.map(|()| ExitCode::SUCCESS)
+    result
 }
 
 async fn run(
@@ -76,13 +97,23 @@ async fn run(
         &json!({"collection": document.collection(), "question": question}),
     )
     .await?;
+    let (end, narrator) = followed(client, &execution_id, output).await?;
+    tell(client, &execution_id, &end, &narrator, output).await
+}
+
+/// Tells everything that happens in an execution until it has completed.
+async fn followed(
+    client: &Client,
+    execution_id: &str,
+    output: &Output,
+) -> Result<(Value, Narrator)> {
     let mut narrator = Narrator::default();
     let hear = |event: &str, data: &Value| {
         for line in narrator.hear(event, data) {
             output.line(&line.text(output));
         }
     };
-    let end = follow(client, &execution_id, hear, |why| output.line(why)).await?;
+    let end = follow(client, execution_id, hear, |why| output.line(why)).await?;
     let status = end.get("status").and_then(Value::as_str).unwrap_or("unknown");
     if status != "completed" {
         let error = end.get("error").or_else(|| end.get("reason")).cloned().unwrap_or_default();
@@ -91,7 +122,7 @@ async fn run(
             serde_json::to_string_pretty(&error)?
         );
     }
-    tell(client, &execution_id, &end, &narrator, output).await
+    Ok((end, narrator))
 }
 
 async fn ingest(client: &Client, document: &Document, output: &Output) -> Result<()> {

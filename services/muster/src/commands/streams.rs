@@ -9,6 +9,7 @@ use muster_runtime::Env;
 use serde_json::json;
 use tracing::{info, warn};
 
+use super::streams_file::named;
 use crate::{
     cli::Streams,
     output::{Colour, Output},
@@ -23,7 +24,11 @@ pub(crate) async fn streams(what: &Streams, output: &Output) -> Result<ExitCode>
     let percent = settings.bytes_percent;
     let bus = connect(settings).await?;
     match what {
-        Streams::Apply { plan, json } => apply(&bus, *plan, *json, percent, output).await?,
+        Streams::Apply { file, plan, json } => {
+            let names = file.as_deref().map(named).transpose()?;
+            let wanted = Wanted { names, only_plan: *plan, as_json: *json, percent };
+            apply(&bus, wanted, output).await?;
+        }
         Streams::Ls { json } => list(&bus.streams().list().await?, *json, output)?,
         Streams::Info { name, json } => match bus.streams().info(name).await? {
             Some(stream) => show(&stream, *json, output)?,
@@ -77,15 +82,22 @@ async fn connect(settings: Settings) -> Result<Bus> {
     Ok(bus)
 }
 
-async fn apply(
-    bus: &Bus,
+/// What is to be applied, and how it is told.
+struct Wanted {
+    /// Absent: every stream.
+    names: Option<Vec<String>>,
     only_plan: bool,
     as_json: bool,
     percent: u8,
-    output: &Output,
-) -> Result<()> {
+}
+
+async fn apply(bus: &Bus, wanted: Wanted, output: &Output) -> Result<()> {
+    let Wanted { names, only_plan, as_json, percent } = wanted;
     let streams = bus.streams();
-    let plan = streams.plan().await?;
+    let mut plan = streams.plan().await?;
+    if let Some(names) = names {
+        plan = plan.only(&names);
+    }
     if as_json {
         output.line(&serde_json::to_string_pretty(&plan_json(&plan))?);
     } else {

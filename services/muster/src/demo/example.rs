@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-const PLACE: &str = "examples/research-brief";
+/// The example that researches a question.
+pub(crate) const BRIEF: &str = "examples/research-brief";
+/// The example of the team of six.
+pub(crate) const TEAM: &str = "examples/feature-team";
 
-/// The folder of the example: agents/, workflow.yaml, document.md and, where there is one, input.yaml.
+/// The folder of an example: agents/, workflow.yaml and what it works on.
 #[derive(Debug)]
 pub(crate) struct Example {
     folder: PathBuf,
@@ -20,7 +23,7 @@ struct Input {
 
 impl Example {
     /// The folder that was named, or the one of this repository.
-    pub(crate) fn find(named: Option<&Path>) -> Result<Self> {
+    pub(crate) fn find(named: Option<&Path>, place: &str) -> Result<Self> {
         let folder = match named {
             Some(folder) => folder.to_owned(),
             None => {
@@ -28,11 +31,11 @@ impl Example {
                 let program = std::env::current_exe().unwrap_or_default();
                 here.ancestors()
                     .chain(program.ancestors().skip(1))
-                    .map(|folder| folder.join(PLACE))
+                    .map(|folder| folder.join(place))
                     .find(|folder| folder.is_dir())
                     .with_context(|| {
                         format!(
-                            "{PLACE} is nowhere from {} upwards; name the folder with --example",
+                            "{place} is nowhere from {} upwards; name the folder with --example",
                             here.display()
                         )
                     })?

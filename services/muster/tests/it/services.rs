@@ -33,7 +33,7 @@ async fn some_services_run_until_they_are_asked_to_stop() {
     let here = wrong.path().display().to_string();
     Muster::run(&["apply", "-f", &here, "--server", &server])
         .await
-        .failed(1, &["workflow.yaml", "400", "teleport"]);
+        .failed(1, &["workflow.yaml:", "teleport"]);
 
     assert_eq!(running.terminate(PATIENCE).await.code(), Some(0), "{}", running.log());
 }

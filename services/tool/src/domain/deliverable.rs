@@ -1,27 +1,10 @@
-//! Addresses of deliverables, and the part of one that is asked for.
+//! The part of a deliverable that is asked for.
 
 use std::collections::BTreeSet;
 
-use muster_contracts::deliverable::v1::Deliverable;
 use muster_text::{stems, tokens};
 
 use super::text;
-
-/// The deliverable that `deliverables/{agent}/{type}/{feature}` names.
-pub(crate) fn address(text: &str) -> Result<Deliverable, String> {
-    let parts: Vec<&str> = text.split('/').collect();
-    match parts.as_slice() {
-        ["deliverables", agent, kind, feature] => Ok(Deliverable {
-            agent: (*agent).to_owned(),
-            r#type: (*kind).to_owned(),
-            feature: (*feature).to_owned(),
-            ..Default::default()
-        }),
-        _ => Err(format!(
-            "deliverable is {text:?}, but must be an address like deliverables/researcher/report/e1-r1: it stands in the notice"
-        )),
-    }
-}
 
 /// The section under this heading, with its subsections.
 pub(crate) fn section(content: &str, wanted: &str) -> Result<String, String> {
@@ -103,11 +86,5 @@ mod tests {
         );
         assert_eq!(passages(REPORT, "rowing", 100), "Rowing.");
         assert_eq!(passages(REPORT, "trains", 100), "");
-    }
-
-    #[test]
-    fn an_address_has_four_parts() {
-        assert_eq!(address("deliverables/a/report/f").unwrap().feature, "f");
-        assert!(address("deliverables.a.report.f").is_err());
     }
 }

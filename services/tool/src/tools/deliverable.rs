@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use muster_bus::Bus;
 use muster_contracts::deliverable::v1::Deliverable;
+use muster_deliverable::{Address, Deliverables};
 use muster_text::tokens;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ impl Tool for FetchDeliverable {
             parameters: json!({
                 "type": "object",
                 "properties": {
-                    "deliverable": { "type": "string", "pattern": "^deliverables/", "description": "The address in the notice: deliverables/{agent}/{type}/{feature}." },
+                    "deliverable": { "type": "string", "pattern": "^deliverables/", "description": "The address in the notice, unchanged: deliverables/{agent}/{type}/{feature}, or longer." },
                     "max_tokens": { "type": "integer", "minimum": 1, "maximum": 100_000, "description": "The longest text; default 8000, with a query 1000." },
                     "section": { "type": "string", "minLength": 1, "description": "Only the section under this heading." },
                     "query": { "type": "string", "minLength": 1, "maxLength": 4096, "description": "Only the paragraphs that share words with this." },
@@ -62,9 +63,9 @@ impl Tool for FetchDeliverable {
 
 /// The deliverable at this address.
 pub(super) async fn fetch(bus: &Bus, address: &str) -> Result<Deliverable, Error> {
-    let wanted = deliverable::address(address).map_err(Error::Invalid)?;
-    let found = bus.latest(&wanted).await?.map(|(_, found)| found);
-    found.ok_or_else(|| {
+    let wanted = Address::parse(address).map_err(|error| Error::Invalid(error.to_string()))?;
+    let found = Deliverables::new(bus).fetch(&wanted).await?;
+    found.map(|stored| stored.deliverable).ok_or_else(|| {
         Error::NotFound(format!("there is no deliverable at {address:?}: the address stands in the notice of the agent that made it"))
     })
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use chrono::Utc;
 use muster_bus::MessageId;
-use muster_contracts::now;
+use muster_contracts::{Code, now};
 use muster_deliverable::{Address, Deliverables, Draft};
 
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     responses((status = 201, body = PublishedDeliverable, description = "Stored; `Location` is where it is"),
         (status = 200, body = PublishedDeliverable, description = "It was there already"),
         (status = 400, body = Problem), (status = 413, body = Problem, description = "Larger than 10 MiB"),
-        (status = 409, body = Problem, description = "The key belongs to another deliverable")))]
+        (status = 422, body = Problem, description = "The key belongs to another deliverable")))]
 pub(crate) async fn publish(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let key = key(request.headers())?;
     let new: NewDeliverable = body::json_within(request, body::INPUT_LIMIT).await?;
@@ -43,8 +43,13 @@ pub(crate) async fn publish(State(app): State<App>, request: Request) -> Result<
         task: new.task.unwrap_or_default(),
         timestamp: now(Utc::now()),
     };
-    let id = key.map(|key| MessageId::derived([key.id("deliverables").to_string().as_str()]));
-    let published = Box::pin(Deliverables::new(&app.bus).publish(draft, id)).await?;
+    let id =
+        key.as_ref().map(|key| MessageId::derived([key.id("deliverables").to_string().as_str()]));
+    let published = Box::pin(Deliverables::new(&app.bus).publish(draft, id)).await;
+    let published = published.map_err(|fault| match key {
+        Some(key) if fault.code == Code::Conflict => Error::KeyReused(key.text().to_owned()),
+        _ => fault.into(),
+    })?;
     let status = if published.duplicate { StatusCode::OK } else { StatusCode::CREATED };
     let location = format!("/v1/{}", published.address);
     let published = PublishedDeliverable::from(published);

@@ -1,0 +1,182 @@
+//! The definitions of a folder, read and checked as far as that needs no platform.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use muster_document::{Bounds, places};
+use muster_workflow::Definition as Workflow;
+use serde_json::Value;
+
+use super::kind::{Kind, Misfit, pointer_in};
+use crate::commands::validate::read;
+
+const BOUNDS: Bounds = Bounds { bytes: 8 << 20, values: 1_000_000, depth: 100 };
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    /// Of a workflow.
+    pub(super) version: String,
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+    /// What counts of it.
+    pub(super) canonical: Value,
+    /// Of a workflow: those of the same folder that it runs.
+    needs: Vec<String>,
+}
+
+impl File {
+    /// `file:line:column: message`, where the message names a field that is there.
+    pub(super) fn at(&self, message: &str) -> String {
+        let pointer = pointer_in(message).unwrap_or_default();
+        placed(&self.path, &self.text, &pointer, message)
+    }
+}
+
+/// Every definition of a folder, in the order of their needs.
+///
+/// # Errors
+/// Every flaw of every file, with its place.
+pub(super) fn read_all(folder: &Path) -> Result<Vec<File>> {
+    if !folder.is_dir() {
+        bail!("there is no folder {}", folder.display());
+    }
+    let (mut files, mut flaws) = (Vec::new(), Vec::new());
+    for (kind, path) in found(folder)? {
+        match one(kind, path) {
+            Ok(file) => files.push(file),
+            Err(mut found) => flaws.append(&mut found),
+        }
+    }
+    twice(&files, &mut flaws);
+    if !flaws.is_empty() {
+        bail!("{}", flaws.join("\n"));
+    }
+    if files.is_empty() {
+        bail!(
+            "{} has no agents/*.yaml, tools/*.yaml, models/*.yaml, workflows/*.yaml and no workflow.yaml",
+            folder.display()
+        );
+    }
+    Ok(in_order(files))
+}
+
+fn found(folder: &Path) -> Result<Vec<(Kind, PathBuf)>> {
+    let mut found = Vec::new();
+    for kind in Kind::NAMED_BY_FILES.into_iter().chain([Kind::Workflow]) {
+        let files = definitions(&folder.join(kind.folder()))?;
+        found.extend(files.into_iter().map(|file| (kind, file)));
+    }
+    let single = ["workflow.yaml", "workflow.yml", "workflow.json"].map(|name| folder.join(name));
+    found.extend(single.into_iter().filter(|file| file.is_file()).map(|file| (Kind::Workflow, file)));
+    Ok(found)
+}
+
+/// The definitions of a folder in the order of their names; none, where there is no folder.
+fn definitions(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    files.retain(|file| {
+        file.extension().is_some_and(|extension| {
+            extension == "yaml" || extension == "yml" || extension == "json"
+        })
+    });
+    files.sort();
+    Ok(files)
+}
+
+fn one(kind: Kind, path: PathBuf) -> Result<File, Vec<String>> {
+    let text = read(&path).map_err(|error| vec![format!("{error:#}")])?;
+    if kind == Kind::Workflow { workflow(path, text) } else { definition(kind, path, text) }
+}
+
+fn workflow(path: PathBuf, text: String) -> Result<File, Vec<String>> {
+    let parsed = Workflow::parse(&text).map_err(|problems| {
+        let told = problems.0.iter().map(|problem| {
+            let place = match (problem.line, problem.column) {
+                (Some(line), Some(column)) => format!("{}:{line}:{column}", path.display()),
+                _ => path.display().to_string(),
+            };
+            format!("{place}: {}: {}", problem.pointer, problem.message)
+        });
+        told.collect::<Vec<_>>()
+    })?;
+    Ok(File {
+        kind: Kind::Workflow,
+        name: parsed.name().to_owned(),
+        version: parsed.version().to_owned(),
+        path,
+        text,
+        canonical: parsed.document().clone(),
+        needs: parsed.references().workflows.keys().map(|needed| needed.name.clone()).collect(),
+    })
+}
+
+fn definition(kind: Kind, path: PathBuf, text: String) -> Result<File, Vec<String>> {
+    let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+    let flaw = |pointer: &str, message: &str| vec![placed(&path, &text, pointer, message)];
+    let mut value = muster_document::read(&text, &BOUNDS).map_err(|error| {
+        let place = match (error.line, error.column) {
+            (Some(line), Some(column)) => format!("{}:{line}:{column}", path.display()),
+            _ => path.display().to_string(),
+        };
+        vec![format!("{place}: {}", error.message)]
+    })?;
+    let Some(fields) = value.as_object_mut() else {
+        return Err(flaw("", &format!("a definition must be a map, not {value:.80}")));
+    };
+    let own = fields.entry("name").or_insert_with(|| Value::String(name.clone()));
+    if own.as_str() != Some(name.as_str()) {
+        let message =
+            format!("`name` is {own:.80}, but the file's name says {name:?}; make them equal");
+        return Err(flaw("/name", &message));
+    }
+    let canonical = kind
+        .canonical(value)
+        .map_err(|Misfit { pointer, message }| flaw(&pointer, &message))?;
+    Ok(File { kind, name, version: String::new(), path, text, canonical, needs: Vec::new() })
+}
+
+fn placed(path: &Path, text: &str, pointer: &str, message: &str) -> String {
+    let place = places(text, &[pointer]).into_iter().next().flatten();
+    match place {
+        Some(place) => format!("{}:{}:{}: {message}", path.display(), place.line, place.column),
+        None => format!("{}: {message}", path.display()),
+    }
+}
+
+/// Two files of one name: whichever came last would win.
+fn twice(files: &[File], flaws: &mut Vec<String>) {
+    let mut known = BTreeMap::new();
+    for file in files {
+        let key = (file.kind, file.name.as_str(), file.version.as_str());
+        if let Some(other) = known.insert(key, &file.path) {
+            let (kind, name) = (file.kind.name(), &file.name);
+            let (path, other) = (file.path.display(), other.display());
+            flaws.push(format!("{path}: {kind} {name:?} is in {other} too; keep one of them"));
+        }
+    }
+}
+
+/// Models, tools, agents, workflows; a workflow behind those that it runs.
+fn in_order(mut files: Vec<File>) -> Vec<File> {
+    files.sort_by(|left, right| left.kind.cmp(&right.kind));
+    let (mut sorted, mut rest): (Vec<File>, Vec<File>) =
+        files.into_iter().partition(|file| file.kind != Kind::Workflow);
+    while !rest.is_empty() {
+        let waits = |file: &File| {
+            rest.iter().any(|other| other.name != file.name && file.needs.contains(&other.name))
+        };
+        // Two that run each other: the platform says what it thinks of it.
+        let place = rest.iter().position(|file| !waits(file)).unwrap_or_default();
+        sorted.push(rest.remove(place));
+    }
+    sorted
+}

@@ -1,0 +1,173 @@
+//! What applying a folder would change on the platform.
+
+use anyhow::{Result, bail};
+use reqwest::{Method, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::diff::{self, Line};
+use super::files::File;
+use super::kind::Kind;
+use crate::client::Client;
+use crate::output::{Colour, Output};
+
+/// What happens to a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Create,
+    Change,
+    Unchanged,
+}
+
+/// A file, and what it changes.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) file: File,
+    pub(super) change: Change,
+    /// Both definitions as text, where one replaces the other.
+    texts: Option<(String, String)>,
+}
+
+/// Compares every file with what is registered, and has the platform check what only it can check. Nothing is changed.
+///
+/// # Errors
+/// Every flaw of every file that the platform finds.
+pub(super) async fn plan(client: &Client, files: Vec<File>) -> Result<Vec<Planned>> {
+    let named = |kind| files.iter().filter(move |file: &&File| file.kind == kind);
+    let tools: Vec<&str> = named(Kind::Tool).map(|file| file.name.as_str()).collect();
+    let tools = tools.join(",");
+    let (mut planned, mut flaws) = (Vec::new(), Vec::new());
+    for file in files {
+        if file.kind == Kind::Agent
+            && let Some(flaw) = check(client, &file, &tools).await?
+        {
+            flaws.push(flaw);
+            continue;
+        }
+        match compare(client, file).await? {
+            Ok(one) => planned.push(one),
+            Err(flaw) => flaws.push(flaw),
+        }
+    }
+    if flaws.is_empty() {
+        return Ok(planned);
+    }
+    bail!("{}", flaws.join("\n"))
+}
+
+/// What the platform has against an agent.
+async fn check(client: &Client, file: &File, tools: &str) -> Result<Option<String>> {
+    let path = format!("{}?check=true&assume_tools={tools}", file.kind.path(&file.name));
+    let request = client
+        .request(Method::PUT, &path)
+        .header(header::CONTENT_TYPE, "application/yaml")
+        .body(file.text.clone());
+    match client.answer(request).await? {
+        (status, _) if status.is_success() => Ok(None),
+        (_, problem) => Ok(Some(file.at(&problem))),
+    }
+}
+
+async fn compare(client: &Client, file: File) -> Result<Result<Planned, String>> {
+    let found = client.answer(client.request(Method::GET, &file.kind.path(&file.name))).await?;
+    let registered = match found {
+        (StatusCode::NOT_FOUND, _) => {
+            return Ok(Ok(Planned { file, change: Change::Create, texts: None }));
+        }
+        (status, body) if status.is_success() => serde_json::from_str::<Value>(&body)?,
+        (_, problem) => return Ok(Err(file.at(&problem))),
+    };
+    let before = match file.kind {
+        Kind::Workflow => registered.get("document").cloned().unwrap_or_default(),
+        kind => {
+            let registered = registered.clone();
+            kind.canonical(registered).unwrap_or_else(|_another| Value::Null)
+        }
+    };
+    if before == file.canonical {
+        return Ok(Ok(Planned { file, change: Change::Unchanged, texts: None }));
+    }
+    let version = registered.get("version").and_then(Value::as_str).unwrap_or_default();
+    if file.kind == Kind::Workflow && version == file.version {
+        let message = format!(
+            "`document.version` is {version:?}, which is registered with other contents; a version never changes, raise it"
+        );
+        return Ok(Err(file.at(&message)));
+    }
+    let texts = Some((text(&before)?, text(&file.canonical)?));
+    Ok(Ok(Planned { file, change: Change::Change, texts }))
+}
+
+/// A definition as people read it: its keys in order.
+fn text(value: &Value) -> Result<String> {
+    Ok(serde_yaml_ng::to_string(&sorted(value.clone()))?)
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        Value::Object(map) => {
+            let fields: std::collections::BTreeMap<String, Value> =
+                map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            Value::Object(fields.into_iter().collect())
+        }
+        plain => plain,
+    }
+}
+
+impl Planned {
+    pub(super) fn title(&self) -> String {
+        let File { kind, name, version, .. } = &self.file;
+        let version = if version.is_empty() { String::new() } else { format!(" {version}") };
+        format!("{} {name}{version}", kind.name())
+    }
+
+    pub(super) fn tell(&self, output: &Output) {
+        let (mark, colour) = match self.change {
+            Change::Create => ("+", Colour::Green),
+            Change::Change => ("~", Colour::Bold),
+            Change::Unchanged => ("=", Colour::Dim),
+        };
+        let line = format!("{mark} {}: {}", self.title(), self.change.name());
+        output.line(&output.paint(colour, &line));
+        for line in self.lines() {
+            let text = format!("    {}", line.text());
+            output.line(&match line {
+                Line::New(_) => output.paint(Colour::Green, &text),
+                Line::Gone(_) => output.paint(Colour::Red, &text),
+                Line::Same(_) | Line::Gap => output.paint(Colour::Dim, &text),
+            });
+        }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let mut told = json!({
+            "kind": self.file.kind.name(),
+            "name": self.file.name,
+            "file": self.file.path.display().to_string(),
+            "change": self.change.name(),
+        });
+        if !self.file.version.is_empty() {
+            told["version"] = json!(self.file.version);
+        }
+        let lines: Vec<String> = self.lines().into_iter().map(Line::text).collect();
+        if !lines.is_empty() {
+            told["diff"] = json!(lines);
+        }
+        told
+    }
+
+    fn lines(&self) -> Vec<Line<'_>> {
+        let texts = self.texts.as_ref();
+        texts.map(|(before, after)| diff::changed(before, after)).unwrap_or_default()
+    }
+}
+
+impl Change {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Change => "change",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
