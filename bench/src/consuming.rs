@@ -14,6 +14,7 @@ use muster_contracts::{Addressed, Durable, Fault};
 use muster_testkit::NatsServer;
 use tokio_util::sync::CancellationToken;
 
+use crate::cpu::Cpu;
 use crate::publishing::{command, operator};
 use crate::report::Report;
 use crate::timing::median;
@@ -32,14 +33,22 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
     bus.ready().await;
     let raw = jetstream::new(operator(&nats).await?);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut cpu, mut raw_cpu) = (Cpu::default(), Cpu::default());
     for _ in 0..ROUNDS {
         fill(&raw).await?;
+        let before = Cpu::now();
         theirs.push(over_raw(&raw).await?);
+        let between = Cpu::now();
         ours.push(over_bus(&bus, &raw).await?);
+        raw_cpu += between - before;
+        cpu += Cpu::now() - between;
     }
     let ratio = median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect());
     let against = format!("raw async-nats in batches of {BATCH}, {:.0}/s", median(theirs));
     report.compare("consume_idempotent_vs_raw".to_owned(), median(ours), &against, ratio);
+    let messages = (ROUNDS * BACKLOG) as f64;
+    report.cpu("consume_raw", raw_cpu, messages);
+    report.cpu("consume_idempotent", cpu, messages);
     Ok(())
 }
 

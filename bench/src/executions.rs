@@ -34,6 +34,9 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
         })
         .await?;
         report.add(format!("three_step_executions_c{concurrency}"), measured.per_second, "1/s");
+        if concurrency == 256 {
+            report.cpu("three_step_executions_c256", measured.cpu, measured.count());
+        }
         if concurrency == 1 {
             report.add("three_step_p50_ms".to_owned(), measured.latency_ms(0.5), "ms");
         }

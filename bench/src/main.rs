@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
 mod consuming;
+mod cpu;
 #[cfg(feature = "platform")]
 mod executions;
 #[cfg(feature = "platform")]

@@ -3,6 +3,8 @@
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::cpu::Cpu;
+
 /// One figure. `ratio` is `value` against `compared_to` in the same run, where there is one.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
@@ -21,9 +23,16 @@ pub(crate) struct Report {
 
 impl Report {
     /// Adds a figure that stands for itself.
-    #[cfg(feature = "platform")]
     pub(crate) fn add(&mut self, name: String, value: f64, unit: &'static str) {
         self.figures.push(Figure { name, value, unit, compared_to: None, ratio: None });
+    }
+
+    /// Adds the processor time (us) of one of `count`: of this process, and of the NATS server.
+    pub(crate) fn cpu(&mut self, name: &str, used: Cpu, count: f64) {
+        if let Some((own, broker)) = used.micros_for(count) {
+            self.add(format!("{name}_cpu_us"), own, "us");
+            self.add(format!("{name}_broker_cpu_us"), broker, "us");
+        }
     }
 
     /// Adds a rate (1/s) with its ratio against another one.

@@ -5,14 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "chat")]
+use crate::cpu::Cpu;
+
 /// What a measurement found.
 pub(crate) struct Measured {
     pub(crate) per_second: f64,
+    /// Processor time of all of it.
+    #[cfg(feature = "chat")]
+    pub(crate) cpu: Cpu,
     /// Every latency in milliseconds, in order of size.
     latencies: Vec<f64>,
 }
 
 impl Measured {
+    /// How often it was done.
+    #[cfg(feature = "chat")]
+    pub(crate) fn count(&self) -> f64 {
+        self.latencies.len() as f64
+    }
+
     /// The latency that this part of all is below; 0.5 is the median.
     pub(crate) fn latency_ms(&self, part: f64) -> f64 {
         let index = ((self.latencies.len() as f64 - 1.0) * part).round() as usize;
@@ -30,6 +42,8 @@ where
     F: Fn(u64) -> T + Clone + Send + 'static,
     T: Future<Output = anyhow::Result<()>> + Send,
 {
+    #[cfg(feature = "chat")]
+    let cpu = Cpu::now();
     let (count, started) = (Arc::new(AtomicU64::new(0)), Instant::now());
     let workers: Vec<_> = (0..concurrency)
         .map(|_| {
@@ -51,7 +65,12 @@ where
     }
     let seconds = started.elapsed().as_secs_f64();
     latencies.sort_by(f64::total_cmp);
-    Ok(Measured { per_second: latencies.len() as f64 / seconds, latencies })
+    Ok(Measured {
+        per_second: latencies.len() as f64 / seconds,
+        #[cfg(feature = "chat")]
+        cpu: Cpu::now() - cpu,
+        latencies,
+    })
 }
 
 /// The middle one.

@@ -65,6 +65,7 @@ async fn set_only(report: &mut Report) -> anyhow::Result<()> {
     })
     .await?;
     report.add("set_only_executions_c256".to_owned(), measured.per_second, "1/s");
+    report.cpu("set_only_executions_c256", measured.cpu, measured.count());
     Ok(())
 }
 

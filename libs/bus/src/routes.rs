@@ -97,7 +97,7 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         let app = self.app.clone();
         let handle = move |incoming: Incoming| -> Work {
             match Delivery::<M>::parse(&incoming) {
-                Ok(delivery) => guarded(M::NAME, handler(app.clone(), delivery)).boxed(),
+                Ok(delivery) => guarded(M::NAME, handler(app.clone(), delivery).boxed()).boxed(),
                 Err(fault) => std::future::ready(Err(fault)).boxed(),
             }
         };
@@ -121,7 +121,7 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
     {
         let app = self.app.clone();
         let handle = move |incoming: Incoming| -> Work {
-            guarded("feed", handler(app.clone(), Recorded::from(incoming))).boxed()
+            guarded("feed", handler(app.clone(), Recorded::from(incoming)).boxed()).boxed()
         };
         self.consumers.push(Consumer {
             name: feed.name.to_owned(),
@@ -195,7 +195,7 @@ where
             Ok(request) => request,
             Err(fault) => return std::future::ready(Err(fault)).boxed(),
         };
-        let work = handler(request);
+        let work = handler(request).boxed();
         let keys = asked.bus.seal_keys().clone();
         async move {
             let reply = guarded(R::METHOD, work).await?;
@@ -219,7 +219,8 @@ pub(crate) fn complete<M: muster_contracts::Addressed>(
     }
 }
 
-/// Runs a handler so that even a panic becomes a fault, and what is internal stays inside.
+/// Runs a handler so that even a panic becomes a fault, and what is internal stays inside. Each layer around a future holds it as what it was given and as what it runs:
+/// on the heap, one that is large is there once.
 async fn guarded<T, F, E>(what: &'static str, handler: F) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, E>>,

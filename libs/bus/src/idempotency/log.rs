@@ -12,11 +12,12 @@ use muster_contracts::Fault;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Key;
 use super::known::{Known, now};
 use crate::Bus;
+use crate::ordered::Ordered;
 
 /// The most ids that are taken at once.
 const MOST: usize = 1024;
@@ -30,6 +31,11 @@ const GATHER: Duration = Duration::from_millis(1);
 const ACK_WAIT: Duration = Duration::from_secs(3);
 /// How long after a failed try the next one begins.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// From the how manyth message on the logs are read as a stream.
+const FEW: u32 = 4;
+/// How long such a reader waits for the next message.
+const SILENCE: Duration = Duration::from_secs(2);
 
 struct Entry {
     key: Key,
@@ -111,11 +117,49 @@ pub(super) async fn read(
     after: u64,
     known: &Known,
 ) -> Result<u64, Fault> {
-    let mut last = after;
-    while let Some(message) = bus.next_message(stream, pattern, last + 1).await? {
-        let at = u64::try_from(message.time.unix_timestamp()).unwrap_or_default();
-        known.done(Key::all_of(&message.payload), at);
+    let end = bus.last_message(stream, pattern).await?.map_or(0, |message| message.sequence);
+    let (mut last, mut count) = (after, 0);
+    while last < end {
+        // A few are asked for one by one, which takes less than a reader of its own.
+        count += 1;
+        if count == FEW {
+            last = read_many(bus, stream, pattern, (last, end), known).await;
+            continue;
+        }
+        let Some(message) = bus.next_message(stream, pattern, last + 1).await? else { break };
+        known.done(Key::all_of(&message.payload), at(message.time.unix_timestamp()));
         last = message.sequence;
     }
     Ok(last)
+}
+
+/// The same, behind the first sequence and up to the second one, at most: whatever ends it before, the rest is asked for one by one.
+///
+/// What comes may be from a replica that is behind. Such a one has older messages of the same logs, and more of them come up to the end: a log only grows.
+async fn read_many(
+    bus: &Bus,
+    stream: &str,
+    pattern: &str,
+    (after, end): (u64, u64),
+    known: &Known,
+) -> u64 {
+    let mut last = after;
+    let reading = async {
+        let mut messages = Ordered::open(bus, stream, &[pattern.to_owned()], after + 1).await?;
+        while last < end {
+            let message = tokio::time::timeout(SILENCE, messages.next()).await??;
+            let info = message.info()?;
+            known.done(Key::all_of(&message.payload), at(info.published.unix_timestamp()));
+            last = info.stream_sequence;
+        }
+        Ok::<_, async_nats::Error>(())
+    };
+    if let Err(error) = Box::pin(reading).await {
+        debug!(%error, "handled ids are read one by one");
+    }
+    last
+}
+
+fn at(unix_s: i64) -> u64 {
+    u64::try_from(unix_s).unwrap_or_default()
 }
