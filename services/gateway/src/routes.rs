@@ -13,8 +13,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     controllers::{
-        agents, collections, dead_letters, deliverables, events, executions, health, memory,
-        model_aliases, openai, streams, threads, tools, workflows,
+        agents, allowances, collections, dead_letters, deliverables, events, executions, health,
+        keys, memory, model_aliases, openai, provider_keys, streams, threads, tools, workflows,
     },
     problem::{self, Problem},
     trace,
@@ -57,12 +57,7 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(executions::signal::signal))
         .routes(routes!(events::publish::publish))
         .routes(routes!(executions::usage::usage))
-        .routes(routes!(deliverables::list::list, deliverables::publish::publish))
-        .routes(routes!(deliverables::get::get))
-        .routes(routes!(deliverables::get::of_team))
-        .routes(routes!(streams::list::list))
-        .routes(routes!(streams::get::get))
-        .routes(routes!(streams::agent::agent))
+        .merge(stored())
         .routes(routes!(collections::ingest::ingest))
         .routes(routes!(collections::get::get))
         .routes(routes!(collections::search::search))
@@ -70,6 +65,13 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(dead_letters::replay::many))
         .routes(routes!(dead_letters::get::get, dead_letters::purge::one))
         .routes(routes!(dead_letters::replay::one))
+        .routes(routes!(keys::create::create, keys::list::list))
+        .routes(routes!(keys::get::get, keys::delete::delete))
+        .routes(routes!(provider_keys::put::put, provider_keys::list::list))
+        .routes(routes!(provider_keys::delete::delete))
+        .routes(routes!(provider_keys::rewrap::rewrap))
+        .routes(routes!(allowances::put::put, allowances::get::get, allowances::delete::delete))
+        .routes(routes!(allowances::list::list))
         .routes(routes!(openai::chat::complete))
         .routes(routes!(openai::embeddings::embed))
         .routes(routes!(openai::models::list))
@@ -83,6 +85,17 @@ fn paths() -> (Router<App>, Document) {
         .description(Some("Multi-agent workflows as durable events. Errors are application/problem+json (RFC 9457)."))
         .build();
     (router, document)
+}
+
+/// What agents produced, and the streams that keep it.
+fn stored() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(deliverables::list::list, deliverables::publish::publish))
+        .routes(routes!(deliverables::get::get))
+        .routes(routes!(deliverables::get::of_team))
+        .routes(routes!(streams::list::list))
+        .routes(routes!(streams::get::get))
+        .routes(routes!(streams::agent::agent))
 }
 
 /// Says of every response what its status means, and of every error that it is a problem document.

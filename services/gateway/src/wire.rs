@@ -7,6 +7,7 @@ mod dead_letter;
 mod deliverable;
 mod event;
 mod execution;
+mod key;
 mod model_alias;
 pub(crate) mod openai;
 mod stream;
@@ -26,6 +27,10 @@ pub use deliverable::{
 pub use event::{AgentUsage, Event, Events, ExecutionUsage, Usage};
 pub use execution::{
     Execution, ExecutionSummary, Executions, ParentTask, Reason, Start, Started, Task,
+};
+pub use key::{
+    Allowance, Allowances, CreatedKey, Key, Keys, Limited, NewKey, NewProviderKey, Period,
+    ProviderKey, ProviderKeys, Rewrapped, Spending,
 };
 pub use model_alias::{ModelAlias, ModelAliases, ModelTarget};
 pub use stream::{AgentStream, StreamLimits, StreamStatus, StreamStatuses};

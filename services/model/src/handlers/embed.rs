@@ -7,7 +7,9 @@ use crate::app::App;
 use crate::domain::prompt::{MAX_MESSAGES, check_model};
 use crate::domain::tokens;
 use crate::error::Error;
-use crate::providers::Texts;
+use crate::limits::Caller;
+use crate::money::{Asked, Bill, Meter, Whose};
+use crate::providers::{Configured, Texts};
 use crate::routing::{DEFAULT, Failure, Route};
 
 /// The most texts of a request, and the longest vectors.
@@ -18,8 +20,47 @@ pub(crate) async fn embed(app: App, request: EmbedRequest) -> Result<EmbedRespon
     check(&request)?;
     let provider = provider(&app, &request)?;
     let plan = app.routing.plan(provider, &request.model, &request.idempotency_key).await?;
-    let texts = Texts { inputs: request.inputs, dimensions: request.dimensions };
-    app.routing.ask(&plan, |route| attempt(&app, &texts, route)).await
+    let caller = caller(&request);
+    let owners = app.gate.check(&caller).await?;
+    let texts = Texts { inputs: request.inputs.clone(), dimensions: request.dimensions };
+    let quote = || {
+        let found = plan
+            .routes
+            .iter()
+            .filter_map(|route| app.routing.provider(route).ok().map(|found| names(found, route)));
+        app.quotes.quote_for(estimate(&texts.inputs).input_tokens, 0, found)
+    };
+    // Charged with what the bill says when it is dropped, however that comes.
+    let admitted = app.gate.admit(&caller, owners, quote).await?;
+    let one = Try { app: &app, texts: &texts, caller, bill: &admitted.bill };
+    let answer = app.routing.ask(&plan, |route| attempt(one, route)).await?;
+    Ok(EmbedResponse { cost_nanos: admitted.bill.cost(), ..answer })
+}
+
+/// What every try of a request shares.
+#[derive(Clone, Copy)]
+struct Try<'a> {
+    app: &'a App,
+    texts: &'a Texts,
+    caller: Caller<'a>,
+    bill: &'a Bill,
+}
+
+fn caller(request: &EmbedRequest) -> Caller<'_> {
+    Caller {
+        tenant: &request.tenant,
+        key_id: &request.key_id,
+        provider: &request.provider,
+        model: &request.model,
+        idempotency_key: &request.idempotency_key,
+        ..Caller::default()
+    }
+}
+
+/// The names of the provider and the model of a route.
+fn names<'a>(found: &'a Configured, route: &'a Route) -> (&'a str, &'a str) {
+    let model = if route.model.is_empty() { &found.info.embedding_model } else { &route.model };
+    (&found.info.name, model)
 }
 
 /// Who is asked where nobody is named: the first that has a model for vectors.
@@ -61,16 +102,37 @@ fn check(request: &EmbedRequest) -> Result<(), Error> {
     Ok(())
 }
 
-async fn attempt(app: &App, texts: &Texts, route: &Route) -> Result<EmbedResponse, Failure> {
-    let asked = one(app, texts, route).await;
+async fn attempt(one: Try<'_>, route: &Route) -> Result<EmbedResponse, Failure> {
+    let asked = ask(one, route).await;
     asked.map_err(|error| Failure { error, streamed: false })
 }
 
-async fn one(app: &App, texts: &Texts, route: &Route) -> Result<EmbedResponse, Error> {
+async fn ask(one: Try<'_>, route: &Route) -> Result<EmbedResponse, Error> {
+    let Try { app, texts, .. } = one;
     let _slot = app.slots.acquire().await.context("the slots for providers are closed")?;
     let found = app.routing.provider(route)?;
-    let answer = found.provider().embed(&route.model, texts).await?;
+    let (name, model) = names(found, route);
+    let caller = Caller { provider: name, model, ..one.caller };
+    let quote = || app.quotes.quote_for(estimate(&texts.inputs).input_tokens, 0, [(name, model)]);
+    let admitted = app.gate.admit_provider(&caller, quote).await?;
+    let bills = [one.bill.clone(), admitted.bill.clone()];
+    let whose = Whose {
+        request_id: caller.idempotency_key.to_owned(),
+        tenant: caller.tenant.to_owned(),
+        key_id: caller.key_id.to_owned(),
+        ..Whose::default()
+    };
+    let (told, prices) = (&app.telemetry, &app.quotes.prices);
+    let meter = Meter::begin(told, prices, whose, (name, model, Asked::default()), bills);
+    let answer = match found.provider().embed(&route.model, texts).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            meter.failed(&error);
+            return Err(error);
+        }
+    };
     let usage = answer.usage.unwrap_or_else(|| estimate(&texts.inputs));
+    meter.answered(&answer.model, &usage);
     let vectors = answer.vectors.into_iter().map(|values| Vector { values }).collect();
     Ok(EmbedResponse {
         vectors,

@@ -52,10 +52,7 @@ pub(crate) async fn delete(
     Ok(record.shown())
 }
 
-pub(crate) async fn check(
-    app: App,
-    request: CheckVirtualKeyRequest,
-) -> Result<VirtualKey, Error> {
+pub(crate) async fn check(app: App, request: CheckVirtualKeyRequest) -> Result<VirtualKey, Error> {
     check_hash(&request.hash)?;
     let found = app.directory.by_hash(&request.hash).await?;
     Ok(good(found)?.shown())

@@ -225,7 +225,9 @@ impl Directory {
         let place = virtual_place(&key.key_id);
         let value = Record::Virtual(key);
         let revision = self.entries.create(&place, &value).await.map_err(|error| match error {
-            KvError::Conflict => Fault::new(Code::Conflict, "a key with this hash is there already"),
+            KvError::Conflict => {
+                Fault::new(Code::Conflict, "a key with this hash is there already")
+            }
             KvError::Fault(fault) => fault,
         })?;
         self.write().put(&place, Versioned { value, revision });

@@ -19,11 +19,15 @@ pub(crate) struct Envelope {
 /// Why an envelope cannot be made or opened.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Closed {
-    #[error("no master key is set: set MUSTER_MASTER_KEY_FILE or MUSTER_MASTER_KEY to one like `2026a:<base64 of 32 random bytes>`")]
+    #[error(
+        "no master key is set: set MUSTER_MASTER_KEY_FILE or MUSTER_MASTER_KEY to one like `2026a:<base64 of 32 random bytes>`"
+    )]
     NoMaster,
     #[error("it lies under the master key {0:?}, which is not set")]
     UnknownMaster(String),
-    #[error("it does not open: it was changed, moved, or put under another master key of the same id")]
+    #[error(
+        "it does not open: it was changed, moved, or put under another master key of the same id"
+    )]
     Damaged,
 }
 
@@ -55,11 +59,7 @@ impl Envelope {
     }
 
     /// The same under the newest master key; nothing where it lies there already.
-    pub(crate) fn rewrap(
-        &self,
-        masters: &MasterKeys,
-        place: &str,
-    ) -> Result<Option<Self>, Closed> {
+    pub(crate) fn rewrap(&self, masters: &MasterKeys, place: &str) -> Result<Option<Self>, Closed> {
         let (id, _) = masters.newest().ok_or(Closed::NoMaster)?;
         if self.master == id {
             return Ok(None);

@@ -79,8 +79,8 @@ impl MasterKeys {
                 "{right}: key {at} has the id of another one"
             );
             let cipher = STANDARD.decode(key).ok().and_then(|key| Cipher::new(&key));
-            let cipher =
-                cipher.with_context(|| format!("{right}: key {at} is not the base64 of 32 bytes"))?;
+            let cipher = cipher
+                .with_context(|| format!("{right}: key {at} is not the base64 of 32 bytes"))?;
             keys.push((id.to_owned(), cipher));
         }
         ensure!(!keys.is_empty(), "there is no key in it");

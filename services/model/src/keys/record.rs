@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use muster_contracts::now;
 use muster_contracts::model::v1::{Allowance, ProviderKey, VirtualKey};
+use muster_contracts::now;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -84,7 +84,8 @@ fn period(text: &str) -> Result<String, Error> {
 
 /// Whether it can be the name of a tenant, an agent, a provider or a key.
 pub(crate) fn is_id(name: &str) -> bool {
-    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    let good =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     first && name.len() <= 63 && name.bytes().all(good)
 }
@@ -236,7 +237,9 @@ pub(crate) fn owner(kind: &str, name: &str) -> Result<Owner, Error> {
         Error::invalid(format!("kind is {kind:?}, but must be tenant, agent or provider"))
     })?;
     match name.split_once('/') {
-        Some((provider, model)) if kind == "provider" && !model.is_empty() && model.len() <= 200 => {
+        Some((provider, model))
+            if kind == "provider" && !model.is_empty() && model.len() <= 200 =>
+        {
             check_id("the provider in name", provider)?;
         }
         _ => check_id("name", name)?,

@@ -3,11 +3,11 @@
 use chrono::Utc;
 use muster_contracts::{Code, Fault};
 
+use super::MasterKeys;
 use super::directory::{Directory, provider_place};
 use super::envelope::{Closed, Envelope};
 use super::record::{ProviderRecord, Record};
 use super::sealed::{self, Boxed};
-use super::MasterKeys;
 use crate::config::Secret;
 
 /// The stored keys of providers. Cheap to clone.
@@ -31,20 +31,25 @@ impl Vault {
 
     /// Whether there is such a key.
     pub(crate) fn has(&self, provider: &str, key_id: &str) -> bool {
-        self.directory.provider_key(provider, key_id).is_some()
+        self.find(provider, key_id).is_some()
+    }
+
+    /// The key with this name. One with the provider's own name, which nobody has stored, is the newest of the provider.
+    fn find(&self, provider: &str, key_id: &str) -> Option<ProviderRecord> {
+        let newest = || match provider == key_id {
+            true => self.directory.provider_keys(provider).pop(),
+            false => None,
+        };
+        self.directory.provider_key(provider, key_id).or_else(newest)
     }
 
     /// A key in plain, for the one call that needs it; nothing where it is not there.
     ///
     /// # Errors
     /// UNAVAILABLE where its master key is not set, INTERNAL where it was damaged.
-    pub(crate) async fn open(
-        &self,
-        provider: &str,
-        key_id: &str,
-    ) -> Result<Option<Secret>, Fault> {
+    pub(crate) async fn open(&self, provider: &str, key_id: &str) -> Result<Option<Secret>, Fault> {
         self.directory.ready().await?;
-        let record = self.directory.provider_key(provider, key_id);
+        let record = self.find(provider, key_id);
         record.map(|record| self.secret(&record)).transpose()
     }
 

@@ -53,9 +53,20 @@ pub(crate) enum Change {
 pub(crate) enum Outcome {
     Done,
     /// The call may begin, and little is left of the limits.
-    Near { requests: u64, tokens: u64 },
-    Spent { limit: u64, spent: u64, reserved: u64 },
-    TooOften { what: &'static str, limit: u32, retry_after_ms: u64 },
+    Near {
+        requests: u64,
+        tokens: u64,
+    },
+    Spent {
+        limit: u64,
+        spent: u64,
+        reserved: u64,
+    },
+    TooOften {
+        what: &'static str,
+        limit: u32,
+        retry_after_ms: u64,
+    },
 }
 
 impl Outcome {

@@ -160,11 +160,8 @@ impl Gate {
             return Err(Fault::new(Code::Denied, text));
         }
         if !key.allows(caller.provider, caller.model) {
-            let text = format!(
-                "the key may not use the model {:?}, only {}",
-                caller.model,
-                key.models()
-            );
+            let text =
+                format!("the key may not use the model {:?}, only {}", caller.model, key.models());
             return Err(Fault::new(Code::Denied, text));
         }
         Ok((key.owner(), key.limits()))

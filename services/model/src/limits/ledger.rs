@@ -187,8 +187,17 @@ struct Desk {
 }
 
 enum Finished {
-    Written { owner: Owner, known: Option<Versioned<Account>>, asks: Vec<Ask>, fault: Option<Fault> },
-    Looked { owner: Owner, id: String, found: Result<Option<u64>, Fault> },
+    Written {
+        owner: Owner,
+        known: Option<Versioned<Account>>,
+        asks: Vec<Ask>,
+        fault: Option<Fault>,
+    },
+    Looked {
+        owner: Owner,
+        id: String,
+        found: Result<Option<u64>, Fault>,
+    },
     /// What could not be written, after a pause.
     Again(Vec<Ask>),
 }
@@ -252,7 +261,9 @@ impl Work {
                 let (asks, written) = store.write(&owner, known, asks).await;
                 match written {
                     Ok(known) => Finished::Written { owner, known: Some(known), asks, fault: None },
-                    Err(fault) => Finished::Written { owner, known: None, asks, fault: Some(fault) },
+                    Err(fault) => {
+                        Finished::Written { owner, known: None, asks, fault: Some(fault) }
+                    }
                 }
             }
             .boxed(),
@@ -314,10 +325,14 @@ impl Work {
                 async move {
                     let found = match reservation.key.is_empty() {
                         true => Ok(None),
-                        false => match tokio::time::timeout(LOOK, recorded(reservation.key)).await {
-                            Ok(found) => found,
-                            Err(_elapsed) => Err(Fault::new(Code::Unavailable, "the call still runs")),
-                        },
+                        false => {
+                            match tokio::time::timeout(LOOK, recorded(reservation.key)).await {
+                                Ok(found) => found,
+                                Err(_elapsed) => {
+                                    Err(Fault::new(Code::Unavailable, "the call still runs"))
+                                }
+                            }
+                        }
                     };
                     Finished::Looked { owner, id, found }
                 }

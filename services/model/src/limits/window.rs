@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn whoever_waits_as_long_as_told_gets_in_and_nobody_sooner() {
         for (before, now, limit, count) in
-            [(60, 0, 60, 1), (10, 60, 60, 1), (0, 60, 60, 60), (50, 20, 60, 5), (7, 3, 10, 10)]
+            [(60, 25, 60, 1), (10, 60, 60, 1), (0, 60, 60, 60), (50, 40, 60, 5), (12, 3, 10, 10)]
         {
             let window = Window { start_ms: 0, now, before };
             let at = 20_000;

@@ -1,7 +1,7 @@
 //! One call of a provider: told when it begins and when it ends, however that is, and charged.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::Utc;

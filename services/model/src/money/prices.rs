@@ -114,7 +114,10 @@ impl Prices {
         if price.is_none() {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             if told.len() < TOLD && told.insert(format!("{provider}/{model}")) {
-                warn!(provider, model, "model has no price, its replies cost 0: give it one in {SETTING}");
+                warn!(
+                    provider,
+                    model, "model has no price, its replies cost 0: give it one in {SETTING}"
+                );
             }
         }
         price
@@ -185,7 +188,8 @@ fn undated(model: &str) -> &str {
         return name;
     }
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let last = |text: &'_ str| text.rsplit_once('-').map(|(name, end)| (name.len(), end.to_owned()));
+    let last =
+        |text: &'_ str| text.rsplit_once('-').map(|(name, end)| (name.len(), end.to_owned()));
     let cut = |text: &str, lengths: &[usize]| -> Option<usize> {
         let mut at = text.len();
         for length in lengths {

@@ -71,8 +71,17 @@ impl Quotes {
         max_tokens: u32,
         targets: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Quote {
-        let input = asked.tokens();
         let output = if max_tokens == 0 { self.output_tokens } else { max_tokens };
+        self.quote_for(asked.tokens(), output, targets)
+    }
+
+    /// The most that so many tokens cost at the dearest of these providers and models.
+    pub(crate) fn quote_for<'a>(
+        &self,
+        input: u32,
+        output: u32,
+        targets: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Quote {
         let cost = targets.into_iter().map(|(provider, model)| {
             let price = self.prices.of(provider, model)?;
             let dearest = price.input.max(price.cached_input);

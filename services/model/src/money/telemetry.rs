@@ -1,12 +1,12 @@
 //! What the service tells of its work. Telling never makes a request wait: what does not fit the queue is lost, and counted.
 
+use metrics::counter;
 use muster_bus::{Bus, MessageId};
 use muster_contracts::Fault;
 use muster_contracts::cache::v1::{CacheHit, CacheInvalidated, CacheMiss};
 use muster_contracts::gateway::v1::{
     BudgetExceeded, LlmRequest, LlmResponse, RateLimitExceeded, RateLimitWarning, TokensSaved,
 };
-use metrics::counter;
 use tokio::sync::mpsc;
 use tracing::debug;
 

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use eventsource_stream::Eventsource;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 
@@ -14,77 +13,110 @@ const MAX_STREAM: usize = 256 << 20;
 /// The most bytes of one event, so that a line without end does not fill the memory.
 const MAX_EVENT: usize = 4 << 20;
 
+/// Why a stream ends before its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// It is larger than any reply can be.
+    TooLarge,
+    BrokeOff(String),
+}
+
 /// The data of each event. An error ends it.
 pub(super) fn events<B: AsRef<[u8]> + Send + 'static>(
     framing: Framing,
     bytes: impl Stream<Item = reqwest::Result<B>> + Send + 'static,
-) -> BoxStream<'static, Result<String, String>> {
-    let bytes =
-        bytes.scan(Guard::default(), |guard, bytes| std::future::ready(Some(guard.check(bytes))));
-    match framing {
-        Framing::Events => bytes
-            .eventsource()
-            .map(|event| event.map(|event| event.data).map_err(|error| broke_off(&error)))
-            .boxed(),
-        Framing::Lines => lines(bytes).boxed(),
-    }
+) -> BoxStream<'static, Result<String, Flaw>> {
+    let mut guard = Guard::default();
+    let bytes = bytes.map(move |bytes| guard.check(bytes)).boxed();
+    let events = Events { bytes, splitter: Splitter::new(framing), ended: false };
+    stream::unfold(events, |mut events| async move { events.next().await.map(|one| (one, events)) })
+        .boxed()
 }
 
-fn broke_off(error: &impl std::fmt::Display) -> String {
-    format!("the stream broke off: {error}")
-}
-
-/// What is left of a stream of lines.
-struct Lines<S> {
-    bytes: S,
-    ready: VecDeque<String>,
-    rest: Vec<u8>,
+/// A stream that is taken apart.
+struct Events<B> {
+    bytes: BoxStream<'static, Result<B, Flaw>>,
+    splitter: Splitter,
     ended: bool,
 }
 
-fn lines<B: AsRef<[u8]> + Send>(
-    bytes: impl Stream<Item = Result<B, String>> + Send + 'static,
-) -> impl Stream<Item = Result<String, String>> + Send {
-    let bytes = bytes.map(|bytes| bytes.map(|bytes| bytes.as_ref().to_vec())).boxed();
-    let lines = Lines { bytes, ready: VecDeque::new(), rest: Vec::new(), ended: false };
-    stream::unfold(lines, |mut lines| async move { lines.next().await.map(|line| (line, lines)) })
-}
-
-impl<S: Stream<Item = Result<Vec<u8>, String>> + Unpin> Lines<S> {
-    async fn next(&mut self) -> Option<Result<String, String>> {
+impl<B: AsRef<[u8]>> Events<B> {
+    async fn next(&mut self) -> Option<Result<String, Flaw>> {
         loop {
-            if let Some(line) = self.ready.pop_front() {
-                return Some(Ok(line));
+            if let Some(event) = self.splitter.ready.pop_front() {
+                return Some(Ok(event));
             }
             if self.ended {
                 return None;
             }
-            match self.bytes.next().await {
-                Some(Ok(bytes)) => self.take(&bytes),
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Some(Err(broke_off(&error)));
-                }
+            let taken = match self.bytes.next().await {
+                Some(Ok(bytes)) => self.splitter.take(bytes.as_ref()),
+                Some(Err(flaw)) => Err(flaw),
                 None => {
                     self.ended = true;
-                    // The last line may have no end.
-                    self.take(b"\n");
+                    // The last event may have no end.
+                    self.splitter.take(b"\n\n")
                 }
+            };
+            if let Err(flaw) = taken {
+                self.ended = true;
+                return Some(Err(flaw));
             }
         }
     }
+}
 
-    fn take(&mut self, bytes: &[u8]) {
+/// Takes bytes apart into events, looking at each byte once.
+struct Splitter {
+    framing: Framing,
+    /// Whole events.
+    ready: VecDeque<String>,
+    /// The beginning of a line.
+    rest: Vec<u8>,
+    /// The lines of an event so far.
+    data: Option<String>,
+}
+
+impl Splitter {
+    fn new(framing: Framing) -> Self {
+        Self { framing, ready: VecDeque::new(), rest: Vec::new(), data: None }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Flaw> {
         let mut pieces = bytes.split(|byte| *byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
             self.rest.extend_from_slice(piece);
             if pieces.peek().is_none() {
                 break;
             }
-            let line = String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned();
-            if !line.trim().is_empty() {
-                self.ready.push_back(line);
+            let line = std::mem::take(&mut self.rest);
+            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
+            match self.framing {
+                Framing::Lines if line.trim().is_empty() => {}
+                Framing::Lines => self.ready.push_back(line.into_owned()),
+                Framing::Events => self.line(&line)?,
             }
+        }
+        Ok(())
+    }
+
+    /// A line of server-sent events: the names of events and the signs of life say nothing that the data does not.
+    fn line(&mut self, line: &str) -> Result<(), Flaw> {
+        if line.is_empty() {
+            self.ready.extend(self.data.take());
+        } else if let Some(data) = line.strip_prefix("data:") {
+            let data = data.strip_prefix(' ').unwrap_or(data);
+            match &mut self.data {
+                Some(all) => {
+                    all.push('\n');
+                    all.push_str(data);
+                }
+                none => *none = Some(data.to_owned()),
+            }
+        }
+        match &self.data {
+            Some(data) if data.len() > MAX_EVENT => Err(Flaw::TooLarge),
+            _ => Ok(()),
         }
     }
 }
@@ -97,8 +129,8 @@ struct Guard {
 }
 
 impl Guard {
-    fn check<B: AsRef<[u8]>>(&mut self, bytes: reqwest::Result<B>) -> Result<B, String> {
-        let bytes = bytes.map_err(|error| told(&error))?;
+    fn check<B: AsRef<[u8]>>(&mut self, bytes: reqwest::Result<B>) -> Result<B, Flaw> {
+        let bytes = bytes.map_err(|error| Flaw::BrokeOff(told(&error)))?;
         let piece = bytes.as_ref();
         self.total += piece.len();
         self.event = match piece.iter().rposition(|byte| *byte == b'\n') {
@@ -106,7 +138,7 @@ impl Guard {
             None => self.event + piece.len(),
         };
         if self.total > MAX_STREAM || self.event > MAX_EVENT {
-            return Err("the stream is larger than any reply can be".to_owned());
+            return Err(Flaw::TooLarge);
         }
         Ok(bytes)
     }

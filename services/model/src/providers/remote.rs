@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::dialect::{Broken, Call, Dialect};
+use super::events::Flaw;
 use super::refusal::{self, Refusal, told};
 use super::{Keys, Pieces, Provider, Texts, Vectors, events};
 use crate::config::{Dialect as Spoken, ProviderSettings, Secret};
@@ -199,7 +200,7 @@ impl One<'_> {
 
     async fn read(
         &self,
-        events: &mut BoxStream<'static, Result<String, String>>,
+        events: &mut BoxStream<'static, Result<String, Flaw>>,
         pieces: Pieces,
     ) -> Result<PartialReply, Error> {
         let mut reply = PartialReply::default();
@@ -213,7 +214,10 @@ impl One<'_> {
                 Ok(None) => {
                     return Err(self.unavailable("the stream ended in the middle of the reply"));
                 }
-                Ok(Some(Err(error))) => return Err(self.unavailable(error)),
+                Ok(Some(Err(Flaw::TooLarge))) => return Err(self.broken(Broken::TooLarge)),
+                Ok(Some(Err(Flaw::BrokeOff(why)))) => {
+                    return Err(self.unavailable(format!("the stream broke off: {why}")));
+                }
             };
             let step = reader.read(&data, &mut reply).map_err(|broken| self.broken(broken))?;
             if !step.text.is_empty() {

@@ -1,9 +1,18 @@
 //! The model service on a real nats-server, with a scripted provider.
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
+mod budgets;
+mod cached;
+mod conformance;
+mod dialects;
+mod guarded;
+mod keys;
+mod live;
+mod money;
 mod offline;
 mod openai;
 mod recorded;
+mod routing;
 
 use std::time::Duration;
 
@@ -36,6 +45,10 @@ impl World {
         ask(&self.bus, request).await
     }
 
+    async fn ready(&self) {
+        ready(&self.bus).await;
+    }
+
     /// The tokens of a session up to the last one of the first reply.
     async fn tokens(&self, session: &str) -> Vec<Token> {
         let pattern = subject::address::<Token>(&[("session", session)]).unwrap();
@@ -56,25 +69,46 @@ async fn connect(nats: &NatsServer) -> Bus {
     bus
 }
 
+/// The service with the scripted model as every one of its providers.
 fn serve(nats: &NatsServer, base_url: &str) -> Running {
-    let settings = [
-        ("OPENAI_BASE_URL", base_url),
-        ("OPENAI_API_KEY", "sk-hush"),
-        ("MUSTER_OPENAI_MODEL", "scripted"),
-        ("MUSTER_MODEL_IDLE_SECONDS", "1"),
-    ];
-    start([muster_model::service()], &nats.env(&settings))
+    let root = base_url.trim_end_matches("/v1");
+    let gemini = format!("{root}/v1beta");
+    serve_with(
+        nats,
+        &[
+            ("OPENAI_BASE_URL", base_url),
+            ("OPENAI_API_KEY", "sk-hush"),
+            ("MUSTER_OPENAI_MODEL", "scripted"),
+            ("ANTHROPIC_BASE_URL", root),
+            ("ANTHROPIC_API_KEY", "sk-hush"),
+            ("GEMINI_BASE_URL", &gemini),
+            ("GEMINI_API_KEY", "sk-hush"),
+            ("OLLAMA_HOST", root),
+            ("OLLAMA_API_KEY", "sk-hush"),
+            ("MUSTER_OLLAMA_MODEL", "scripted"),
+            ("MUSTER_MODEL_IDLE_SECONDS", "2"),
+        ],
+    )
 }
 
-/// Asks as soon as the service serves, which it says by refusing an empty request.
+fn serve_with(nats: &NatsServer, settings: &[(&str, &str)]) -> Running {
+    start([muster_model::service()], &nats.env(settings))
+}
+
+/// Asks as soon as the service serves.
 async fn ask(bus: &Bus, request: &CompleteRequest) -> Result<CompleteResponse, Fault> {
-    let empty = CompleteRequest { messages: Vec::new(), ..request.clone() };
+    ready(bus).await;
+    bus.request_within(request, DEADLINE).await
+}
+
+/// Waits until the service serves, which it says by refusing an empty request.
+async fn ready(bus: &Bus) {
+    let empty = CompleteRequest { messages: Vec::new(), ..request("ready") };
     eventually(DEADLINE, "the service serves", || async {
         let refusal = bus.request_within(&empty, Duration::from_millis(200)).await.unwrap_err();
         refusal.code == Code::Invalid
     })
     .await;
-    bus.request_within(request, DEADLINE).await
 }
 
 fn request(key: &str) -> CompleteRequest {

@@ -36,11 +36,7 @@ impl Try<'_> {
         asked.map_err(|error| Failure { error, streamed: tokens.has_begun() })
     }
 
-    async fn ask(
-        self,
-        route: &Route,
-        tokens: &mut Tokens<'_>,
-    ) -> Result<CompleteResponse, Error> {
+    async fn ask(self, route: &Route, tokens: &mut Tokens<'_>) -> Result<CompleteResponse, Error> {
         let Self { app, prompt, .. } = self;
         let _slot = app.slots.acquire().await.context("the slots for providers are closed")?;
         let found = app.routing.provider(route)?;

@@ -48,7 +48,8 @@ fn a_second_try_of_a_call_takes_the_place_of_the_first_and_a_replay_is_free() {
 }
 
 #[test]
-fn a_reservation_of_a_process_that_ended_is_settled_from_the_record_and_its_own_process_comes_late() {
+fn a_reservation_of_a_process_that_ended_is_settled_from_the_record_and_its_own_process_comes_late()
+{
     let mut account = Account::default();
     account.apply(&reserve("a", 60, budget(200)), at(0));
     account.apply(&reserve("b", 60, budget(200)), at(0));
@@ -94,7 +95,10 @@ fn requests_and_tokens_of_the_last_minute_are_limited_and_told_when_few_are_left
     assert!(matches!(refused, Outcome::TooOften { what: "tokens", limit: 195, .. }), "{refused:?}");
     // The calls used fewer tokens than they might have.
     account.apply(&Change::Tokens { reserved: 190, used: 50 }, at(30));
-    assert_eq!(account.apply(&reserve("z", 0, limits), at(30)), Outcome::Near { requests: 0, tokens: 135 });
+    assert_eq!(
+        account.apply(&reserve("z", 0, limits), at(30)),
+        Outcome::Near { requests: 0, tokens: 135 }
+    );
     let refused = account.apply(&reserve("o", 0, limits), at(30));
     let Outcome::TooOften { what: "requests", retry_after_ms, .. } = refused else {
         panic!("{refused:?}")
