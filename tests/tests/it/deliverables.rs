@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use muster_contracts::gateway::v1::TokensSaved;
-use muster_testkit::{Program, eventually};
+use muster_testkit::{Database, NatsServer, Program, eventually};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -239,6 +239,36 @@ async fn what_cannot_be_a_deliverable_is_refused_with_what_would_be_right() {
     let (status, problem) = platform.put_yaml("/v1/agents/rob", bad.to_owned()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("cynthia, sylvia"), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_runs_the_team_on_servers_and_prints_the_saving() {
+    let (nats, database) = (NatsServer::start().await, Database::create().await);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("Short feature.md");
+    let demo = async |arguments: &[&str]| {
+        let demo = ["demo", "deliverables"].iter().chain(arguments).copied();
+        let program = demo.fold(Program::of_workspace("muster"), Program::arg);
+        let program = program.envs(nats.env(&[])).env("DATABASE_URL", database.url());
+        let process = program.env("NO_COLOR", "1").spawn();
+        let status = process.wait(ENDS_WITHIN).await;
+        (status.success(), process.log())
+    };
+    let (good, told) = demo(&[]).await;
+    assert!(good, "{told}");
+    for words in [
+        "% saved (at least 95 % must be); what was not fetched was not transferred.",
+        "roy left deliverables/agog/sylvia/critique/csv-export@1 where it is",
+        "Answered by: offline",
+    ] {
+        assert!(told.contains(words), "{words:?} is not in {told}");
+    }
+    // Of a text that is hardly longer than its notice there is little to save.
+    std::fs::write(&file, "# Bells\n\nA bell must ring at noon. It must stop after 10 seconds.\n")
+        .unwrap();
+    let (good, told) = demo(&[file.to_str().unwrap()]).await;
+    assert!(!good && told.contains("at least 95 % must be"), "{told}");
+    assert!(told.contains("deliverables/agog/roy/backend/short-feature"), "{told}");
 }
 
 /// Runs the commands of a page, and returns what they said.
