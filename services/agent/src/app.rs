@@ -4,8 +4,10 @@ use muster_bus::{Bus, OpenCalls};
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::Memories;
+use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::threads::Threads;
+use crate::work::Work;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -14,6 +16,8 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) threads: Threads,
     pub(crate) memories: Memories,
+    pub(crate) work: Work,
+    pub(crate) presence: Presence,
     /// The runs of this process: one that is cancelled stops.
     pub(crate) calls: OpenCalls,
     /// A run need not be finished before a stop: its journal is all that it has.
@@ -26,6 +30,8 @@ impl App {
             registry: Registry::new(&bus),
             threads: Threads::new(&bus),
             memories: Memories::new(&bus),
+            work: Work::new(&bus),
+            presence: Presence::new(&bus),
             calls: OpenCalls::new(&bus),
             bus,
             shutdown,

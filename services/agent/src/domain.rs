@@ -1,5 +1,6 @@
 //! What a run is and what it does next: pure, without bus, clock or randomness.
 
+pub(crate) mod approval;
 pub(crate) mod context;
 pub(crate) mod conversation;
 pub(crate) mod definition;
@@ -8,5 +9,6 @@ pub(crate) mod memory;
 pub(crate) mod notice;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod team;
 pub(crate) mod template;
 pub(crate) mod thread;

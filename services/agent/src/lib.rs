@@ -6,12 +6,14 @@ mod domain;
 mod error;
 mod handlers;
 mod memory;
+mod presence;
 mod registry;
 mod routes;
 mod runner;
 mod shown;
 mod threads;
 mod tokenizer;
+mod work;
 
 pub use domain::thread::Refusal;
 pub use error::Error;

@@ -4,14 +4,19 @@ use muster_bus::{Consume, Idempotency, Routes};
 
 use crate::app::App;
 use crate::config::Config;
-use crate::handlers::{definition, memory, requested, thread};
+use crate::handlers::{approval, continued, definition, memory, requested, team, thread};
 
 pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
-    let runs = Consume {
+    let runs = || Consume {
         concurrency: config.concurrency,
         // A restart of the service costs a delivery too, and a run may last through many.
         max_deliver: 1000,
         idempotency: Idempotency::Handler("the run's journal says how far it came"),
+        ..Default::default()
+    };
+    let records = || Consume {
+        idempotency: Idempotency::Handler("what is written down has a key of its own"),
+        ..Default::default()
     };
     let advances = Consume {
         idempotency: Idempotency::Handler(
@@ -32,6 +37,21 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         .rpc(thread::delete)
         .rpc(memory::list)
         .rpc(memory::forget)
-        .on_with(runs, requested::run)
+        .rpc(approval::list)
+        .rpc(approval::get)
+        .rpc(approval::decide)
+        .rpc(team::register)
+        .rpc(team::status)
+        .rpc(team::task)
+        .on_with(runs(), requested::run)
+        .on_with(runs(), continued::continued)
+        .on_with(runs(), continued::woken)
+        .on_with(records(), continued::cancelled)
+        .on_with(records(), team::said)
+        .on_with(records(), team::message)
+        .on_with(records(), team::broadcast)
+        .on_with(records(), team::assigned)
+        .on_with(records(), team::completed)
+        .on_with(records(), team::failed)
         .on_with(advances, thread::advance)
 }

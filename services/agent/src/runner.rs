@@ -1,11 +1,15 @@
 //! A run: reads its journal, does what comes next, records it, until it is over.
 
+mod approving;
 mod asking;
 mod ending;
+mod handing;
 mod shortening;
+mod standing;
 mod starting;
 mod threading;
 
+pub(crate) use approving::PENDING;
 pub(crate) use ending::tell_broken;
 
 use chrono::{DateTime, Utc};
@@ -19,6 +23,8 @@ use crate::Error;
 use crate::app::App;
 use crate::domain::fact::Fact;
 use crate::domain::run::{Call, Next, Run};
+use crate::domain::team;
+use crate::presence::Visit;
 
 /// One run in this process. The journal's expected sequence fences it against another that runs elsewhere.
 pub(crate) struct Runner {
@@ -44,23 +50,42 @@ impl Runner {
         let journal = app.bus.journal(&address)?;
         let mut runner = Self { app, command, run_id, journal, run: Run::default(), last: 0 };
         runner.catch_up().await?;
+        runner.restore();
         Ok(runner)
     }
 
-    /// Goes on until the run is over and everybody knows.
-    pub(crate) async fn run(mut self) -> Result<(), Error> {
+    /// Goes on until the run is over and everybody knows, or stands still. Another message than that of this cause may go on with it already.
+    pub(crate) async fn run(mut self, cause: &str, visit: &Visit) -> Result<(), Error> {
+        if !self.take_over(cause).await? {
+            return Ok(());
+        }
         if self.run.started().is_some() {
             self.tell_start().await?;
+            self.tell_decisions().await?;
         }
         loop {
+            if self.run.started().is_some_and(|started| !team::is_worker(&started.definition)) {
+                visit.begin().await;
+            }
             match self.run.next(Utc::now()) {
-                Next::Start => self.start().await?,
+                Next::Start => Box::pin(self.start()).await?,
                 Next::CallModel(turn) => {
                     if !self.shorten(turn).await? {
                         self.ask_model(turn).await?;
                     }
                 }
-                Next::CallTools(calls) => self.call_tools(calls).await?,
+                Next::CallTools(calls) => Box::pin(self.call_tools(calls)).await?,
+                Next::RequestApproval(asked) => Box::pin(self.request_approval(asked)).await?,
+                Next::Escalate(asked) => Box::pin(self.escalate(asked)).await?,
+                Next::Decide(decided) => Box::pin(self.decide_by_clock(decided)).await?,
+                Next::AskAgent(call, agent) => Box::pin(self.ask_agent(call, agent)).await?,
+                Next::HandOff(call, agent) => Box::pin(self.hand_off(call, agent)).await?,
+                Next::AssignTask => self.assign_task().await?,
+                Next::Suspend => {
+                    if Box::pin(self.suspend()).await? {
+                        return Ok(());
+                    }
+                }
                 Next::Finish(answer) => {
                     let fact = self.finish(answer).await?;
                     self.record(fact).await?;
@@ -75,6 +100,7 @@ impl Runner {
 
     /// Side by side; each result is recorded when it comes, so that a crash repeats only what is still open.
     async fn call_tools(&mut self, calls: Vec<Call>) -> Result<(), Error> {
+        let calls = self.call_own(calls).await?;
         let caller = self.caller();
         let mut results: FuturesUnordered<_> =
             calls.into_iter().map(|call| caller.call_tool(call)).collect();
@@ -84,6 +110,24 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// Makes the calls that are about the agent's inbox, and gives back the others.
+    async fn call_own(&mut self, calls: Vec<Call>) -> Result<Vec<Call>, Error> {
+        let started = self.run.started();
+        let is_own = |call: &Call| {
+            let definition = started.map(|started| &started.definition);
+            call.refusal.is_none()
+                && definition.is_some_and(|it| team::is_inbox_tool(it, &call.call.name))
+        };
+        let (own, others): (Vec<Call>, Vec<Call>) = calls.into_iter().partition(is_own);
+        for call in own {
+            let (returned, read) = self.call_inbox(call).await?;
+            if self.record(Fact::ToolReturned(returned)).await? {
+                self.app.work.forget(&read).await?;
+            }
+        }
+        Ok(others)
     }
 
     /// Appends a fact. False where somebody else was faster: then the run is what the journal says, and what comes next may be something else.

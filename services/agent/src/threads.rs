@@ -168,7 +168,7 @@ pub(crate) async fn stop(app: &App, thread: &Thread, active: &Active) -> Result<
         message_id: active.message_id.clone(),
         ..Default::default()
     };
-    Runner::open(app.clone(), command).await?.cancel().await
+    Box::pin(Runner::open(app.clone(), command).await?.cancel()).await
 }
 
 async fn start(app: &App, thread: &Thread, active: &Active) -> Result<(), Error> {

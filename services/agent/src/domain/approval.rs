@@ -181,7 +181,11 @@ impl Asked {
 }
 
 /// Whether a call of this tool waits for somebody's approval.
-pub(crate) fn is_needed(definition: &AgentDefinition, tool: &str, tools: &[ToolDefinition]) -> bool {
+pub(crate) fn is_needed(
+    definition: &AgentDefinition,
+    tool: &str,
+    tools: &[ToolDefinition],
+) -> bool {
     let rule = |name: &str| {
         let rules = definition.approval.as_ref()?.tools.as_ref()?;
         rules.get(name).and_then(Value::as_str).map(|word| word == ALWAYS)
@@ -298,11 +302,15 @@ mod tests {
     #[test]
     fn a_flaw_names_the_value_and_what_would_be_right() {
         let flaw = |settings| check(&settings).unwrap_err().to_string();
-        let on_timeout = |word: &str| ApprovalSettings { on_timeout: word.into(), ..Default::default() };
+        let on_timeout =
+            |word: &str| ApprovalSettings { on_timeout: word.into(), ..Default::default() };
         assert!(flaw(on_timeout("ask")).contains("reject, approve, fail, escalate"));
         assert!(flaw(on_timeout("escalate")).contains("escalate_to"));
         let tools = Some(JsonObject::wrap(json!({"pay": true})));
         assert!(flaw(ApprovalSettings { tools, ..Default::default() }).contains("\"always\""));
-        assert!(flaw(ApprovalSettings { timeout_seconds: 2_592_001, ..Default::default() }).contains("2592001"));
+        assert!(
+            flaw(ApprovalSettings { timeout_seconds: 2_592_001, ..Default::default() })
+                .contains("2592001")
+        );
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::schema::OutputSchema;
-use super::{notice, template};
+use super::{approval, notice, team, template};
 
 mod extras;
 pub(crate) mod overrides;
@@ -71,7 +71,7 @@ pub(crate) fn provider(definition: &AgentDefinition) -> &str {
 pub(crate) fn check(definition: &AgentDefinition) -> Result<(), Flaw> {
     check_name(&definition.name)?;
     let instructions = definition.instructions.trim();
-    ensure(!instructions.is_empty(), || {
+    ensure(!instructions.is_empty() || team::is_worker(definition), || {
         "`instructions` are empty; say what the agent is to do".to_owned()
     })?;
     ensure(definition.instructions.len() <= MAX_INSTRUCTIONS_BYTES, || {
@@ -85,6 +85,12 @@ pub(crate) fn check(definition: &AgentDefinition) -> Result<(), Flaw> {
     check_limits(definition)?;
     notice::check(definition).map_err(|error| Flaw(error.to_string()))?;
     extras::check(definition)?;
+    if let Some(settings) = &definition.approval {
+        approval::check(settings)?;
+    }
+    if let Some(settings) = &definition.team {
+        team::check(&definition.name, settings)?;
+    }
     if definition.template {
         template::check(&definition.instructions)?;
     }
@@ -108,7 +114,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn check_name(name: &str) -> Result<(), Flaw> {
+pub(crate) fn check_name(name: &str) -> Result<(), Flaw> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     let reads_well = name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-'));
     ensure(starts_well && reads_well && name.len() <= MAX_NAME, || {

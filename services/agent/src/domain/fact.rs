@@ -1,13 +1,16 @@
 //! What a run's journal records.
 
+use chrono::{DateTime, Utc};
 use muster_contracts::{
     Code,
-    agent::v1::{AgentDefinition, Usage},
+    agent::v1::{AgentDefinition, AgentExecutionRequested, Usage},
     llm::v1::{ChatMessage, TokenUsage},
     tool::v1::ToolDefinition,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::approval::{Asked, Decided};
 
 /// One step of a run. A fact carries its outcome: replaying it asks nobody again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +49,32 @@ pub(crate) enum Fact {
     ModelReplied(Replied),
     /// A tool answered one call, or could not.
     ToolReturned(Returned),
+    /// A call waits for somebody's approval.
+    ApprovalRequested(Asked),
+    /// Nobody has decided in time: others are asked.
+    ApprovalEscalated(Asked),
+    /// A call was approved or rejected.
+    ApprovalDecided(Decided),
+    /// Another agent answers a call in a run of its own.
+    AgentAsked(AgentAsked),
+    /// Another agent goes on with the run.
+    HandedOff(Box<HandedOff>),
+    /// A program on the bus, which is the agent, has the run as a task.
+    TaskAssigned(TaskAssigned),
+    /// The program has ended its task.
+    TaskEnded(TaskEnded),
+    /// The run stands still, in no process, until what it waits for comes.
+    RunSuspended,
+    /// The run goes on.
+    RunResumed {
+        /// The message that goes on with it.
+        cause: String,
+    },
+    /// Something came for the run while a process was busy with it: that looks again before the run stands still.
+    RunWoken {
+        /// What came.
+        cause: String,
+    },
     /// The model's answer cannot be passed on; the model may mend it, once.
     AnswerRefused {
         /// What it must mend.
@@ -93,6 +122,9 @@ pub(crate) struct Started {
     /// What this run does differently from what is registered; the definition above has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) overrides: Option<Value>,
+    /// The command that began the run, without its input: whoever goes on with the run later has it from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) command: Option<AgentExecutionRequested>,
     /// What the deliverables named in the input would cost if they were pasted.
     #[serde(default)]
     pub(crate) pasted_tokens: u32,
@@ -155,6 +187,60 @@ pub(crate) struct Replied {
     pub(crate) duration_ms: u32,
 }
 
+/// A run of another agent that answers a call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AgentAsked {
+    /// The turn that asked for the call.
+    pub(crate) turn: u32,
+    /// Its place among the calls of that turn, from 0.
+    pub(crate) index: u32,
+    /// The other agent.
+    pub(crate) asked: String,
+    /// The task of its run.
+    pub(crate) asked_task: String,
+}
+
+/// The agent that goes on with the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HandedOff {
+    /// The turn that asked for it.
+    pub(crate) turn: u32,
+    /// The place of the call, from 0.
+    pub(crate) index: u32,
+    /// Who goes on.
+    pub(crate) definition: AgentDefinition,
+    /// The tools that its model is offered.
+    #[serde(default)]
+    pub(crate) tools: Vec<ToolDefinition>,
+}
+
+/// A task of a program on the bus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskAssigned {
+    /// The task.
+    pub(crate) task_id: String,
+    /// The agent that the program is.
+    pub(crate) assignee: String,
+    /// When it was given.
+    pub(crate) assigned_at: DateTime<Utc>,
+    /// When it must have ended.
+    pub(crate) expires_at: DateTime<Utc>,
+}
+
+/// How a task of a program ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskEnded {
+    /// What it answered.
+    #[serde(default)]
+    pub(crate) output: Value,
+    /// Why it failed; absent: it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    /// What kind of error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<Code>,
+}
+
 /// What one tool call came to: a result, or an error that the model is told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Returned {
@@ -181,6 +267,9 @@ pub(crate) struct Returned {
     /// The result was recorded by an earlier call with the same key.
     #[serde(default)]
     pub(crate) replayed: bool,
+    /// What the run of another agent spent that answered the call: a part of what this run spends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Usage>,
     /// Tokens of a deliverable that the call fetched.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) fetched_tokens: u32,

@@ -8,7 +8,10 @@ use muster_contracts::{
 };
 use serde_json::Value;
 
+mod standing;
+
 use super::{
+    approval::{Asked, Decided},
     conversation, definition,
     fact::{Fact, Replied, Returned, Started, Summarised},
     schema::OutputSchema,
@@ -33,6 +36,7 @@ pub(crate) struct Run {
     repaired: bool,
     usage: Usage,
     end: Option<(End, DateTime<Utc>)>,
+    waits: standing::Waits,
 }
 
 /// What a run needs next.
@@ -44,6 +48,20 @@ pub(crate) enum Next {
     CallModel(u32),
     /// Make these calls.
     CallTools(Vec<Call>),
+    /// Ask somebody whether this call may be made.
+    RequestApproval(Asked),
+    /// Ask others: nobody has decided.
+    Escalate(Asked),
+    /// Decide: nobody has.
+    Decide(Decided),
+    /// Let this agent answer the call in a run of its own.
+    AskAgent(Call, String),
+    /// Let this agent go on with the run.
+    HandOff(Call, String),
+    /// Give the run to the program that is the agent.
+    AssignTask,
+    /// Stand still: what is awaited begins the run again.
+    Suspend,
     /// Store the answer and end well.
     Finish(Answer),
     /// End with this error.
@@ -114,6 +132,7 @@ impl Run {
                 self.usage = usage;
                 self.end = Some((End::Failed(code, error), at));
             }
+            other => self.stand(other, at),
         }
     }
 
@@ -131,9 +150,12 @@ impl Run {
         if let Some(error) = self.out_of_time(now) {
             return Next::Fail(Code::Deadline, error);
         }
+        if let Some(next) = self.next_task(started, now) {
+            return next;
+        }
         let open = self.open_calls(started);
         if !open.is_empty() {
-            return Next::CallTools(open);
+            return self.next_calls(started, open, now);
         }
         match self.out_of_budget(started) {
             Some(error) => Next::Fail(Code::Exhausted, error),
@@ -154,9 +176,9 @@ impl Run {
     /// When the run must be over.
     pub(crate) fn deadline(&self) -> Option<DateTime<Utc>> {
         let (started, at) = self.started.as_ref()?;
-        at.checked_add_signed(TimeDelta::seconds(i64::from(definition::seconds(
-            &started.definition,
-        ))))
+        let seconds = TimeDelta::seconds(i64::from(definition::seconds(&started.definition)));
+        // While it stands still, its time stands too.
+        at.checked_add_signed(seconds + self.waits.stood)
     }
 
     /// What the model is told in the next turn.
@@ -213,6 +235,7 @@ impl Run {
         self.spend(usage, cost_nanos);
         message.tool_calls = conversation::with_distinct_ids(message.tool_calls, self.turns);
         self.calls = message.tool_calls.iter().map(|call| (call.clone(), None)).collect();
+        self.forget_calls();
         let judged = self.calls.is_empty().then(|| self.judge(&message.content, &finish_reason));
         self.messages.push(message);
         match judged {
@@ -251,6 +274,9 @@ impl Run {
 
     /// Asks the model to mend its answer; the second flawed answer is the last.
     fn refuse(&mut self, flaw: &str) {
+        if self.without_data() {
+            return;
+        }
         if self.repaired {
             let error = format!(
                 "the answer cannot be used, not even after it was asked to be mended: {flaw}"
@@ -295,6 +321,9 @@ impl Run {
             return;
         };
         self.usage.tool_calls += 1;
+        if let Some(spent) = &returned.usage {
+            standing::add(&mut self.usage, spent);
+        }
         self.usage.fetched_tokens =
             self.usage.fetched_tokens.saturating_add(returned.fetched_tokens);
         let fatal = returned.code.filter(|_| {

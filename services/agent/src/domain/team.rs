@@ -49,9 +49,7 @@ pub(crate) fn wish(definition: &AgentDefinition, tool: &str) -> Option<Wish> {
         let name = tool.strip_prefix(prefix)?;
         names.iter().any(|known| known == name).then(|| name.to_owned())
     };
-    of(&team.agents, ASK)
-        .map(Wish::Ask)
-        .or_else(|| of(&team.handoff, HAND_OFF).map(Wish::HandOff))
+    of(&team.agents, ASK).map(Wish::Ask).or_else(|| of(&team.handoff, HAND_OFF).map(Wish::HandOff))
 }
 
 /// Whether the runner itself makes calls of this tool.
@@ -125,7 +123,9 @@ pub(crate) fn path(origin: Option<&RunOrigin>, agent: &str) -> Vec<String> {
 pub(crate) fn refusal(path: &[String], wanted: &str, asked: u32) -> Option<String> {
     if path.iter().any(|agent| agent == wanted) {
         let path = path.join(" → ");
-        return Some(format!("the agent {wanted} waits for this answer already ({path}); answer yourself"));
+        return Some(format!(
+            "the agent {wanted} waits for this answer already ({path}); answer yourself"
+        ));
     }
     if path.len() > MAX_DEPTH {
         return Some(format!("runs ask each other at most {MAX_DEPTH} deep; answer yourself"));

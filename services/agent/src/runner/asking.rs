@@ -108,7 +108,8 @@ impl Runner {
         Caller {
             bus: self.app.bus.clone(),
             execution_id: self.command.execution_id.clone(),
-            task: self.command.task.clone(),
+            // What cancels the task of the workflow reaches the runs that its run has asked for.
+            task: self.root_task(),
             run_key: self.run_key(),
             timeouts,
             deadline: self.deadline(),
@@ -146,8 +147,8 @@ impl Runner {
             session: self.command.execution_id.clone(),
             idempotency_key: format!("{}/{turn}", self.run_key()),
             execution_id: self.command.execution_id.clone(),
-            task: self.command.task.clone(),
-            agent: self.command.agent.clone(),
+            task: self.root_task(),
+            agent: self.name().to_owned(),
             offline: definition.offline.clone(),
             tenant: self.command.tenant.clone(),
             ..CompleteRequest::default()

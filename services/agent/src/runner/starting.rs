@@ -1,7 +1,9 @@
 //! The beginning of a run: the agent, its tools, and what its input saves.
 
 use chrono::{TimeDelta, Utc};
-use muster_contracts::agent::v1::{AgentDefinition, AgentExecutionStarted};
+use muster_contracts::agent::v1::{
+    AgentDefinition, AgentExecutionRequested, AgentExecutionStarted,
+};
 use muster_contracts::llm::v1::ChatMessage;
 use muster_contracts::tool::v1::{ListToolsRequest, ToolDefinition, ToolList};
 use muster_contracts::{Code, Fault, now};
@@ -36,13 +38,14 @@ impl Runner {
             let error = format!("thread {:?} is gone", self.command.thread_id);
             return self.refuse(Code::NotFound, error).await;
         };
-        let tools = match self.tools(&definition).await {
+        let mut tools = match self.tools(&definition).await {
             Ok(tools) => tools,
             Err(fault) => {
                 let error = format!("the tools of agent {:?}: {}", definition.name, fault.message);
                 return self.refuse(fault.code, error).await;
             }
         };
+        tools.extend(self.team_tools(&definition).await?);
         // Before anything is paid for an answer that could not be stored.
         if let Err(error) = notice::address(&definition, &input, &self.short_name()) {
             return self.refuse(Code::Invalid, error.to_string()).await;
@@ -54,6 +57,7 @@ impl Runner {
                 tools,
                 input,
                 history,
+                command: Some(AgentExecutionRequested { input: None, ..self.command.clone() }),
                 overrides: self.command.overrides.clone().map(|given| Value::Object(given.0)),
                 pasted_tokens,
                 notice_tokens,
@@ -107,7 +111,10 @@ impl Runner {
 
     /// The agent's tools, in the order of its definition: the same prompt for every run. A tool service that is away is
     /// waited for as long as the run may last.
-    async fn tools(&self, definition: &AgentDefinition) -> Result<Vec<ToolDefinition>, Fault> {
+    pub(super) async fn tools(
+        &self,
+        definition: &AgentDefinition,
+    ) -> Result<Vec<ToolDefinition>, Fault> {
         let names = &definition.tools;
         let own = if definition.memory.is_some() { memory::tools() } else { Vec::new() };
         if names.is_empty() {

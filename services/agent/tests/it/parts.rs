@@ -16,6 +16,7 @@ pub(crate) async fn play(
     // Turns of this run, whatever was said before in the thread.
     let turn = since.filter(|message| message.role == "assistant").count();
     let last = request.messages.last().unwrap();
+    let asked = request.idempotency_key.rsplit('/').next().unwrap().parse::<u32>().unwrap_or(0);
     let told = |role: &str| {
         let of = request.messages.iter().filter(|message| message.role == role);
         of.map(|message| message.content.clone()).collect::<Vec<_>>()
@@ -35,7 +36,7 @@ pub(crate) async fn play(
         "memo" | "deaf-memo" => memo(turn, &last.content),
         "system-of" => reply(&request.messages[0].content, vec![]),
         "Summarise" => reply("a short summary", vec![]),
-        "growing" if told("tool").len() < 6 && !told("user").join(" ").contains("Summary") => {
+        "growing" if asked < 6 => {
             reply(&"word ".repeat(500), vec![call("double", json!({"n": 1}))])
         }
         "growing" => reply(&format!("{} .", told("user").join(" ")), vec![]),

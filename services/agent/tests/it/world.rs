@@ -117,6 +117,12 @@ pub(crate) fn call(name: &str, arguments: Value) -> ToolCall {
     }
 }
 
+/// The calls that a question asks for: `[["tool", {arguments}]]`.
+fn calls(question: &str) -> Vec<ToolCall> {
+    let asked: Vec<(String, Value)> = serde_json::from_str(question).unwrap();
+    asked.into_iter().map(|(tool, with)| call(&tool, with)).collect()
+}
+
 /// Plays a model. The agent's instructions say which part.
 async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteResponse, Fault> {
     let times = peers.ask(&request.idempotency_key);
@@ -146,10 +152,7 @@ async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteRespons
                 call("unknown", json!({})),
             ],
         )),
-        "do" if turn == 0 => {
-            let asked: Vec<(String, Value)> = serde_json::from_str(&last.content).unwrap();
-            Ok(reply("", asked.into_iter().map(|(tool, with)| call(&tool, with)).collect()))
-        }
+        "do" if turn == 0 => Ok(reply("", calls(&last.content))),
         "tools" | "do" => Ok(reply(
             &request
                 .messages

@@ -100,6 +100,7 @@ fn check(facts: impl IntoIterator<Item = Fact>, expected: &str) {
         Next::Finish(answer) => format!("finish {}", answer.content.replace(['\n', ' '], "")),
         Next::Fail(code, error) => format!("fail {code} {error}"),
         Next::Done => "done".to_owned(),
+        other => format!("{other:?}"),
     };
     assert!(told.starts_with(expected), "{told:?} is not {expected:?}");
 }
@@ -233,6 +234,7 @@ fn world(next: &Next, script: &[u8]) -> Vec<Fact> {
             vec![Fact::RunFailed { code: *code, error: error.clone(), usage: Usage::default() }]
         }
         Next::Done => vec![],
+        other => panic!("nothing waits in this world: {other:?}"),
     }
 }
 
