@@ -28,30 +28,37 @@ def python(dev):
     return ["env", f"PYTHONPATH={package}", sys.executable, str(EXAMPLES / "python" / "worker.py")]
 
 
-def node(dev):
+def node_packages(dev, source, name, what):
+    """The folder with what `source`/package-lock.json pins; none where Node is missing."""
     npm, program = shutil.which("npm"), shutil.which("node")
     if npm is None or program is None:
-        servers.say("the Node worker: SKIPPED, because Node is not installed (apt install npm, or https://nodejs.org)")
+        servers.say(f"{what}: SKIPPED, because Node is not installed (apt install npm, or https://nodejs.org)")
         return None
-    home = dev.dir / "worker-node"
-    source = EXAMPLES / "node"
+    home = dev.dir / name
     wanted = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()
     stamp = home / ".installed"
     if not stamp.is_file() or stamp.read_text() != wanted:
-        servers.say(f"installing Node's NATS client (once, into {home})")
+        servers.say(f"installing what {what} needs (once, into {home})")
         fresh = home.with_name(home.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(source, fresh, ignore=shutil.ignore_patterns("node_modules"))
         command = [npm, "ci", "--prefix", str(fresh), "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise Problem(f"npm could not install Node's NATS client:\n{(done.stdout + done.stderr).strip()[-1500:]}")
+            raise Problem(f"npm could not install what {what} needs:\n{(done.stdout + done.stderr).strip()[-1500:]}")
         (fresh / ".installed").write_text(wanted)
         shutil.rmtree(home, ignore_errors=True)
         fresh.rename(home)
+    return home
+
+
+def node(dev):
+    home = node_packages(dev, EXAMPLES / "node", "worker-node", "the Node worker")
+    if home is None:
+        return None
     # Node looks for packages beside the program.
-    shutil.copyfile(source / "worker.js", home / "worker.js")
-    return [program, str(home / "worker.js")]
+    shutil.copyfile(EXAMPLES / "node" / "worker.js", home / "worker.js")
+    return [shutil.which("node"), str(home / "worker.js")]
 
 
 def shell(_dev):

@@ -23,9 +23,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::events::is_stream;
+pub(crate) use self::openapi::Described;
+pub(crate) use self::request::Ask;
 pub(crate) use self::resource::Resources;
 pub(crate) use self::secrets::Secrets;
-use self::vault::Vault;
+pub(crate) use self::vault::{Vault, percent, plain};
 use crate::calls::oauth::Tokens;
 use crate::config::Config;
 use crate::domain::call::{Call, Definition, Effect};
@@ -54,7 +57,7 @@ impl Net {
 }
 
 /// One of these calls; its secrets are opened for it, and taken out of its errors.
-trait Perform: Send + Sync {
+pub(crate) trait Perform: Send + Sync {
     const NAME: &'static str;
 
     fn net(&self) -> &Net;
@@ -81,7 +84,10 @@ trait Perform: Send + Sync {
 }
 
 /// A call as a tool.
-struct Guarded<P>(P);
+pub(crate) struct Guarded<P>(P);
+
+/// Documents whose operations are called.
+pub(crate) type Documents = Guarded<openapi::Openapi>;
 
 impl<P: Perform> Guarded<P> {
     async fn vault(&self, call: &Call) -> Result<Vault, Error> {
@@ -127,7 +133,7 @@ pub(crate) fn tools(net: &Arc<Net>, config: &Config) -> Vec<Box<dyn Tool>> {
     let processes = config.processes.clone();
     vec![
         http(net),
-        openapi(net),
+        Box::new(documents(net)),
         Box::new(Guarded(mcp::Mcp { net: net.clone(), processes: processes.clone() })),
         Box::new(Guarded(a2a::A2a { net: net.clone() })),
         Box::new(Guarded(run::Run { net: net.clone(), processes })),
@@ -140,8 +146,17 @@ pub(crate) fn http(net: &Arc<Net>) -> Box<dyn Tool> {
 }
 
 /// `call: openapi`.
-pub(crate) fn openapi(net: &Arc<Net>) -> Box<dyn Tool> {
-    Box::new(Guarded(openapi::Openapi::new(net.clone())))
+pub(crate) fn documents(net: &Arc<Net>) -> Documents {
+    Guarded(openapi::Openapi::new(net.clone()))
+}
+
+impl Documents {
+    /// The operations of the document that a call names.
+    pub(crate) async fn operations(&self, call: &Call) -> Result<Vec<Described>, Error> {
+        let mut vault = self.vault(call).await?;
+        let document = self.0.document(&call.arguments, &mut vault).await;
+        Ok(document.map_err(|error| vault.mask_error(error))?.operations())
+    }
 }
 
 /// Whether a tool's name is that of one of these.

@@ -17,6 +17,8 @@ pub(crate) struct Config {
     pub(crate) timeout: Duration,
     pub(crate) secrets: Secrets,
     pub(crate) processes: Processes,
+    /// The folder of WebAssembly modules; empty: none.
+    pub(crate) modules: String,
     /// Calls of one tool at the same time.
     pub(crate) concurrency: usize,
 }
@@ -35,7 +37,8 @@ impl Config {
             run: run(env.get("MUSTER_RUN").unwrap_or_default())?,
             timeout,
         };
-        Ok(Self { egress, timeout, secrets, processes, concurrency })
+        let modules = env.get("MUSTER_WASM_DIR").unwrap_or_default().to_owned();
+        Ok(Self { egress, timeout, secrets, processes, modules, concurrency })
     }
 }
 

@@ -4,5 +4,6 @@ pub(crate) mod call;
 pub(crate) mod deliverable;
 pub(crate) mod egress;
 pub(crate) mod number;
+pub(crate) mod rate;
 pub(crate) mod registration;
 pub(crate) mod text;

@@ -33,6 +33,9 @@ pub(crate) enum Error {
     Raised { kind: &'static str, status: u16, detail: String },
     #[error("the tool {tool} did not answer within {} ms", limit.as_millis())]
     Deadline { tool: String, limit: Duration },
+    /// Nothing has happened: the call may come again.
+    #[error("{text}")]
+    Exhausted { text: String, retry_after_ms: u64 },
     #[error(transparent)]
     Bus(#[from] Fault),
     #[error("internal error: {0}")]
@@ -64,6 +67,7 @@ impl HasCode for Error {
             // Not a code that is tried again: the server has answered, and the workflow decides.
             Self::Raised { .. } => Code::Conflict,
             Self::Deadline { .. } => Code::Deadline,
+            Self::Exhausted { .. } => Code::Exhausted,
             Self::Bus(fault) => fault.code,
             Self::Internal(_) => Code::Internal,
         }
@@ -72,6 +76,7 @@ impl HasCode for Error {
     fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::Bus(fault) => fault.retry_after_ms,
+            Self::Exhausted { retry_after_ms, .. } => Some(*retry_after_ms),
             _ => None,
         }
     }

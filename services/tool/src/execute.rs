@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use futures::FutureExt;
 use muster_bus::trace::Trace;
 use muster_contracts::{Fault, HasCode};
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::tools::{Kind, Registered};
 
 /// The largest result, in bytes of its JSON.
-const MAX_RESULT: usize = 2 << 20;
+const MAX_RESULT: usize = 10_000_000;
 /// The deepest result, in lists and objects inside each other: a journal's entry holds it a few levels further down, and 127 can be read.
 const MAX_DEPTH: usize = 120;
 
@@ -85,7 +85,7 @@ async fn execute_with(app: &App, tool: &Registered, call: &Call) -> Result<Outco
 }
 
 async fn run(tool: &Registered, call: &Call, effect: Effect) -> Result<Recorded, Error> {
-    let _slot = tool.slots.acquire().await.context("the slots of the tool are closed")?;
+    let _place = tool.limits.enter(&call.name).await?;
     let started = Instant::now();
     let work = AssertUnwindSafe(tool.tool.call(call)).catch_unwind();
     let result = match timeout(tool.timeout, work).await {

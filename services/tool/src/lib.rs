@@ -7,6 +7,8 @@ mod domain;
 mod error;
 mod execute;
 mod handlers;
+mod kinds;
+mod limits;
 mod outbound;
 mod process;
 mod routes;

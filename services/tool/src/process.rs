@@ -41,6 +41,8 @@ pub(crate) struct Program<'a> {
     pub(crate) command: &'a str,
     pub(crate) arguments: &'a [String],
     pub(crate) environment: &'a BTreeMap<String, String>,
+    /// Whether it is a server that stays: its memory and CPU time have no bound then but what it runs in.
+    pub(crate) is_lasting: bool,
 }
 
 /// A process under way. Dropping it ends it and all that belong to its group.
@@ -60,13 +62,28 @@ impl Processes {
         Ok(folder.context("a folder for a process cannot be made")?)
     }
 
+    /// Refuses a command of an MCP server that the operator did not name.
+    pub(crate) fn check_command(&self, command: &str) -> Result<(), Error> {
+        if self.commands.iter().any(|allowed| allowed == command) {
+            return Ok(());
+        }
+        let allowed = self.commands.join(",");
+        Err(Error::Denied(format!(
+            "the command {command:?} is not allowed: the operator names commands of MCP servers in MUSTER_MCP_COMMANDS of the tool service, now {allowed:?}"
+        )))
+    }
+
     /// Starts a program in its folder, with nothing of this service's environment but where programs are.
     pub(crate) fn start(&self, program: &Program<'_>, folder: TempDir) -> Result<Process, Error> {
         let seconds = self.timeout.as_secs() + 1;
+        let bounds = match program.is_lasting {
+            true => ["unlimited".to_owned(), "unlimited".to_owned(), FILE_BLOCKS.to_string()],
+            false => [MEMORY_KIB, seconds, FILE_BLOCKS].map(|bound| bound.to_string()),
+        };
         let path: &Path = folder.path();
         let child = Command::new("sh")
             .args(["-c", PRELUDE, "sh"])
-            .args([MEMORY_KIB, seconds, FILE_BLOCKS].map(|bound| bound.to_string()))
+            .args(bounds)
             .arg(program.command)
             .args(program.arguments)
             .env_clear()

@@ -24,6 +24,7 @@ pub(crate) fn routes(app: App) -> Result<Routes<App>, Fault> {
         concurrency: 128,
         max_deliver: 32,
         idempotency: Idempotency::Handler("results are recorded by key, events have derived ids"),
+        ..Consume::default()
     };
     Ok(Routes::new(app)
         .rpc(execute_tool)

@@ -1,13 +1,13 @@
 //! The tools behind one trait, and their registry.
 
 mod calculate;
+pub(crate) mod definitions;
 mod deliverable;
 mod echo;
 mod http;
 mod search;
 mod text;
-mod worker;
-mod workers;
+pub(crate) mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,14 +21,15 @@ use muster_contracts::tool::v1::ToolDefinition;
 use muster_document::Schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
 use crate::calls::{self, Net};
 use crate::config::Config;
 use crate::domain::call::{Call, Definition, Effect};
 use crate::error::Error;
+use crate::kinds::Kinds;
+use crate::limits::Limits;
 use crate::outbound::Outbound;
-use crate::tools::workers::Workers;
+use crate::tools::definitions::Definitions;
 
 /// What is done with a call.
 pub(crate) type Work<'a> = BoxFuture<'a, Result<Value, Error>>;
@@ -59,28 +60,30 @@ pub(crate) struct Registered {
     pub(crate) definition: Definition,
     pub(crate) kind: Kind,
     schema: Schema,
-    /// Calls at the same time.
-    pub(crate) slots: Semaphore,
+    pub(crate) limits: Arc<Limits>,
     /// How long a call may take.
     pub(crate) timeout: Duration,
+    /// As it was registered, or what has it was.
+    registration: Option<ToolDefinition>,
 }
 
 /// Where a tool comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     BuiltIn,
-    Worker,
+    /// Somebody has said what it is.
+    Registered,
     /// Somebody may serve it, but nobody has said what it is.
     Unregistered,
 }
 
-/// The tools by their names: the built-in ones, and those that workers serve. Cheap to clone.
+/// The tools by their names: the built-in ones, and those that are registered. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Registry {
     built_in: Arc<BTreeMap<String, Arc<Registered>>>,
     /// What workflows call by itself: no tools that anybody could list.
     calls: Arc<BTreeMap<String, Arc<Registered>>>,
-    workers: Workers,
+    definitions: Definitions,
 }
 
 impl Registry {
@@ -96,7 +99,8 @@ impl Registry {
             Box::new(text::TextStats { bus: bus.clone() }),
         ];
         let register = |tool| {
-            let tool = Registered::new(tool, Kind::BuiltIn, config, config.timeout)?;
+            let limits = Limits::standard(config);
+            let tool = Registered::new(tool, Kind::BuiltIn, limits, config.timeout)?;
             Ok((tool.definition.name.to_string(), Arc::new(tool)))
         };
         let built_in = tools.into_iter().map(register).collect::<Result<_, Error>>()?;
@@ -106,7 +110,7 @@ impl Registry {
         Ok(Self {
             built_in: Arc::new(built_in),
             calls: Arc::new(calls),
-            workers: Workers::new(bus, config),
+            definitions: Definitions::new(Kinds::new(bus, config, net)),
         })
     }
 
@@ -117,7 +121,7 @@ impl Registry {
         }
         match self.known(name).await? {
             Some(tool) => Ok(tool),
-            None => self.workers.unregistered(name).map(Arc::new),
+            None => self.definitions.unregistered(name).map(Arc::new),
         }
     }
 
@@ -125,17 +129,23 @@ impl Registry {
     pub(crate) async fn known(&self, name: &str) -> Result<Option<Arc<Registered>>, Error> {
         match self.built_in.get(name) {
             Some(tool) => Ok(Some(tool.clone())),
-            None => self.workers.get(name).await,
+            None => self.definitions.tool(name).await,
+        }
+    }
+
+    /// What has this name, as it is shown; `NAME__*` is all that the server or document NAME has.
+    pub(crate) async fn named(&self, name: &str) -> Result<Option<Vec<ToolDefinition>>, Error> {
+        match self.built_in.get(name) {
+            Some(tool) => Ok(Some(vec![tool.describe(0)])),
+            None => self.definitions.named(name).await,
         }
     }
 
     /// The tools in the order of their names.
-    pub(crate) async fn all(&self) -> Result<Vec<Arc<Registered>>, Error> {
-        let mut tools: Vec<_> = self.built_in.values().cloned().collect();
-        for name in self.workers.names().await? {
-            tools.extend(self.workers.get(&name).await?);
-        }
-        tools.sort_by(|a, b| a.definition.name.cmp(&b.definition.name));
+    pub(crate) async fn all(&self) -> Result<Vec<ToolDefinition>, Error> {
+        let mut tools: Vec<_> = self.built_in.values().map(|tool| tool.describe(0)).collect();
+        tools.extend(self.definitions.all().await?);
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tools)
     }
 
@@ -144,32 +154,32 @@ impl Registry {
         &self.built_in
     }
 
-    pub(crate) const fn workers(&self) -> &Workers {
-        &self.workers
+    pub(crate) const fn definitions(&self) -> &Definitions {
+        &self.definitions
     }
 
     /// The names of the tools, for errors.
     pub(crate) async fn names(&self) -> String {
         let mut names: Vec<_> = self.built_in.keys().cloned().collect();
         // Where the bucket cannot be read, those that are always there are told.
-        names.extend(self.workers.names().await.unwrap_or_default());
+        names.extend(self.definitions.names().await.unwrap_or_default());
         names.sort();
         names.join(", ")
     }
 }
 
 impl Registered {
-    fn new(
+    pub(crate) fn new(
         tool: Box<dyn Tool>,
         kind: Kind,
-        config: &Config,
+        limits: Arc<Limits>,
         timeout: Duration,
     ) -> Result<Self, Error> {
         let definition = tool.definition();
         let parameters = &definition.parameters;
         let schema = match kind {
             Kind::BuiltIn => Schema::trusted(parameters),
-            Kind::Worker | Kind::Unregistered => Schema::parse(parameters),
+            Kind::Registered | Kind::Unregistered => Schema::parse(parameters),
         };
         let schema = schema.map_err(|problem| {
             let name = &definition.name;
@@ -177,20 +187,25 @@ impl Registered {
                 "`parameters` of the tool {name:?} is no JSON Schema that can be used: {problem}"
             ))
         })?;
-        let slots = Semaphore::new(config.concurrency);
-        Ok(Self { tool, definition, kind, schema, slots, timeout })
+        Ok(Self { tool, definition, kind, schema, limits, timeout, registration: None })
+    }
+
+    /// The same as one that was registered like this.
+    pub(crate) fn registered(self, registration: ToolDefinition) -> Self {
+        Self { registration: Some(registration), ..self }
     }
 
     /// The tool as the contract shows it.
-    pub(crate) fn describe(&self) -> ToolDefinition {
+    pub(crate) fn describe(&self, revision: u64) -> ToolDefinition {
+        let built_in = || ToolDefinition { kind: "built_in".to_owned(), ..Default::default() };
         ToolDefinition {
             name: self.definition.name.to_string(),
             description: self.definition.description.to_string(),
             parameters: Some(JsonObject::wrap(self.definition.parameters.clone())),
             effect: self.definition.effect.name().to_owned(),
             timeout_ms: u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX),
-            kind: if self.kind == Kind::BuiltIn { "built_in" } else { "worker" }.to_owned(),
-            ..Default::default()
+            revision,
+            ..self.registration.clone().unwrap_or_else(built_in)
         }
     }
 

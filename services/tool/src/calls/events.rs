@@ -46,7 +46,7 @@ impl Events {
 }
 
 /// Whether an answer is a stream of events.
-pub(super) fn is_stream(headers: &HeaderMap) -> bool {
+pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
     kind(headers) == "text/event-stream"
 }
 

@@ -3,6 +3,7 @@
 mod document;
 mod operation;
 mod parameters;
+mod schema;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use self::document::Document;
+pub(crate) use self::schema::Described;
 use super::answer::Output;
 use super::request::{Ask, effect};
 use super::vault::Vault;
@@ -30,7 +32,7 @@ const MAX_DOCUMENT: usize = 8 << 20;
 /// Documents by their endpoints, each with when it was read.
 type Documents = HashMap<String, (Arc<Document>, Instant)>;
 
-pub(super) struct Openapi {
+pub(crate) struct Openapi {
     net: Arc<Net>,
     documents: Mutex<Documents>,
 }
@@ -40,7 +42,7 @@ impl Openapi {
         Self { net, documents: Mutex::default() }
     }
 
-    async fn document(
+    pub(super) async fn document(
         &self,
         arguments: &Map<String, Value>,
         vault: &mut Vault,

@@ -1,7 +1,7 @@
 //! A request of the workflow language: made of arguments, authorized, sent, and its answer read.
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::{Map, Value};
 
 use super::answer::{self, Output};
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::outbound::{Answer, MAX_BODY, MAX_REDIRECTS, Question, header};
 
 /// What is asked of a server. Texts may have marks of secrets.
-pub(super) struct Ask {
+pub(crate) struct Ask {
     pub(super) method: Method,
     pub(super) uri: String,
     pub(super) headers: Map<String, Value>,
@@ -134,32 +134,59 @@ impl Net {
         self.exchange(question, how, vault).await
     }
 
-    /// Sends a request and, where they are to be followed, those that redirects ask for.
+    /// Sends it, and leaves the answer to be read as it comes.
+    pub(crate) async fn open(
+        &self,
+        ask: &Ask,
+        key: &str,
+        vault: &mut Vault,
+    ) -> Result<(Question, Response), Error> {
+        let credentials = self.credentials(ask.authentication.as_ref(), vault).await?;
+        let question = ask.question(credentials.as_ref(), key, vault)?;
+        let (question, response) = self.arrive(question, ask.redirect, vault).await?;
+        if let (StatusCode::UNAUTHORIZED, Some(Credentials::Token { token, key })) =
+            (response.status(), &credentials)
+        {
+            // It may have been taken back before its end: the next request asks for a new one.
+            self.tokens.forget(key, token).await;
+        }
+        Ok((question, response))
+    }
+
+    /// Sends a request and reads its answer.
     async fn exchange(
         &self,
-        mut question: Question,
+        question: Question,
         how: How,
         vault: &Vault,
     ) -> Result<(Question, Answer), Error> {
+        let arrived = self.arrive(question, how.redirect, vault).await;
+        let (question, response) = arrived.map_err(outward)?;
+        let answer = match how.last {
+            Some(last) if events::is_stream(response.headers()) => {
+                let mut events = Events::default();
+                let is_last = |bytes: &[u8]| events.push(bytes).iter().any(last);
+                question.read_until(response, how.limit, is_last).await
+            }
+            _ => question.read(response, how.limit).await,
+        };
+        Ok((question, answer.map_err(outward)?))
+    }
+
+    /// Sends a request and, where they are to be followed, those that redirects ask for.
+    async fn arrive(
+        &self,
+        mut question: Question,
+        redirect: bool,
+        vault: &Vault,
+    ) -> Result<(Question, Response), Error> {
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.outbound.send(&question).await.map_err(outward)?;
-            let next = match how.redirect {
-                true => {
-                    question.redirected(response.status(), response.headers()).map_err(outward)?
-                }
+            let response = self.outbound.send(&question).await?;
+            let next = match redirect {
+                true => question.redirected(response.status(), response.headers())?,
                 false => None,
             };
-            let Some(next) = next else {
-                let answer = match how.last {
-                    Some(last) if events::is_stream(response.headers()) => {
-                        let mut events = Events::default();
-                        let is_last = |bytes: &[u8]| events.push(bytes).iter().any(last);
-                        question.read_until(response, how.limit, is_last).await
-                    }
-                    _ => question.read(response, how.limit).await,
-                };
-                return Ok((question, answer.map_err(outward)?));
-            };
+            let Some(next) = next else { return Ok((question, response)) };
             if next.body.is_some()
                 && !vault.is_empty()
                 && next.url.origin() != question.url.origin()
@@ -177,6 +204,16 @@ impl Net {
 }
 
 impl Ask {
+    /// A message to a server; `headers` and `body` may have marks.
+    pub(crate) fn message(
+        method: Method,
+        uri: &str,
+        (headers, body): (Map<String, Value>, Value),
+        authentication: Option<Value>,
+    ) -> Self {
+        Self { method, headers, body, ..Self::document(uri, authentication) }
+    }
+
     /// Asks for what is at an address.
     pub(super) fn document(uri: &str, authentication: Option<Value>) -> Self {
         Self {

@@ -70,7 +70,12 @@ impl Run {
             arguments.insert(0, file.display().to_string());
             command
         };
-        let program = Program { command, arguments: &arguments, environment: &environment };
+        let program = Program {
+            command,
+            arguments: &arguments,
+            environment: &environment,
+            is_lasting: false,
+        };
         Ok((self.processes.start(&program, folder).map_err(outward)?, stdin))
     }
 

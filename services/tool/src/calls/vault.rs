@@ -16,7 +16,7 @@ const HIDDEN: &str = "***";
 const SHORTEST: usize = 4;
 
 #[derive(Default)]
-pub(super) struct Vault {
+pub(crate) struct Vault {
     secrets: BTreeMap<String, Value>,
     /// What `$authorization.parameter` stands for.
     parameter: String,
@@ -26,7 +26,7 @@ pub(super) struct Vault {
 
 impl Vault {
     /// Reads what the arguments need, if the workflow declares it.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         secrets: &Secrets,
         declared: &[String],
         arguments: &Map<String, Value>,
@@ -61,7 +61,7 @@ impl Vault {
     }
 
     /// The value with secrets in the places of their marks. A text that is nothing but a mark becomes what the secret is, an object for example.
-    pub(super) fn reveal(&self, value: &Value) -> Result<Value, Error> {
+    pub(crate) fn reveal(&self, value: &Value) -> Result<Value, Error> {
         Ok(match value {
             Value::String(text) => match marks::pieces(text).as_slice() {
                 [Piece::Mark(path)] => self.lookup(path)?,
@@ -148,7 +148,7 @@ impl Vault {
     }
 
     /// The text without secrets.
-    pub(super) fn mask(&self, text: &str) -> String {
+    pub(crate) fn mask(&self, text: &str) -> String {
         if self.hidden.iter().any(|form| form == text) {
             return HIDDEN.to_owned();
         }
@@ -159,7 +159,7 @@ impl Vault {
     }
 
     /// The value without secrets.
-    pub(super) fn mask_value(&self, value: Value) -> Value {
+    pub(crate) fn mask_value(&self, value: Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.mask(&text)),
             Value::Number(number) => {
@@ -188,7 +188,7 @@ impl Vault {
     }
 
     /// The error without secrets.
-    pub(super) fn mask_error(&self, error: Error) -> Error {
+    pub(crate) fn mask_error(&self, error: Error) -> Error {
         match error {
             Error::Invalid(text) => Error::Invalid(self.mask(&text)),
             Error::NotFound(text) => Error::NotFound(self.mask(&text)),
@@ -203,6 +203,7 @@ impl Vault {
             other @ (Error::Unserved(_)
             | Error::Cancelled(_)
             | Error::Deadline { .. }
+            | Error::Exhausted { .. }
             | Error::Bus(_)
             | Error::Internal(_)) => other,
         }
@@ -257,7 +258,7 @@ fn replaced(bytes: Vec<u8>, form: &[u8]) -> Vec<u8> {
 }
 
 /// A secret as it stands inside of a text.
-pub(super) fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -265,7 +266,7 @@ pub(super) fn plain(value: &Value) -> String {
 }
 
 /// Encodes everything but what RFC 3986 calls unreserved.
-pub(super) fn percent(text: &str) -> String {
+pub(crate) fn percent(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         match byte {

@@ -53,7 +53,7 @@ pub(crate) struct Definition {
 }
 
 /// A call with checked arguments.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) arguments: Map<String, Value>,

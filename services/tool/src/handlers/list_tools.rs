@@ -7,13 +7,12 @@ use crate::error::Error;
 
 pub(crate) async fn list_tools(app: App, request: ListToolsRequest) -> Result<ToolList, Error> {
     if request.names.is_empty() {
-        let tools = app.registry.all().await?;
-        return Ok(ToolList { tools: tools.iter().map(|tool| tool.describe()).collect() });
+        return Ok(ToolList { tools: app.registry.all().await? });
     }
     let (mut tools, mut unknown) = (Vec::new(), Vec::new());
     for name in &request.names {
-        match app.registry.known(name).await? {
-            Some(tool) => tools.push(tool.describe()),
+        match app.registry.named(name).await? {
+            Some(found) => tools.extend(found),
             None => unknown.push(name.chars().take(80).collect::<String>()),
         }
     }

@@ -1,4 +1,4 @@
-//! Registers and removes tools that workers serve.
+//! Registers and removes tools.
 
 use muster_contracts::tool::v1::{RegisterToolRequest, ToolDefinition, UnregisterToolRequest};
 use tracing::info;
@@ -13,7 +13,7 @@ pub(crate) async fn register_tool(
 ) -> Result<ToolDefinition, Error> {
     not_built_in(&app, &request.name)?;
     let definition = registration::parse(request).map_err(Error::Invalid)?;
-    let shown = app.registry.workers().put(&definition).await?;
+    let shown = app.registry.definitions().put(definition).await?;
     info!(tool = shown.name, effect = shown.effect, "tool registered");
     Ok(shown)
 }
@@ -23,14 +23,11 @@ pub(crate) async fn unregister_tool(
     request: UnregisterToolRequest,
 ) -> Result<ToolDefinition, Error> {
     not_built_in(&app, &request.name)?;
-    let known = app.registry.known(&request.name).await?;
-    match known {
-        Some(tool) if app.registry.workers().remove(&request.name).await? => Ok(tool.describe()),
-        _ => {
-            let (name, known) = (cut(&request.name), app.registry.names().await);
-            Err(Error::NotFound(format!("there is no tool {name:?}; there are: {known}")))
-        }
+    if let Some(removed) = app.registry.definitions().remove(&request.name).await? {
+        return Ok(removed);
     }
+    let (name, known) = (cut(&request.name), app.registry.names().await);
+    Err(Error::NotFound(format!("there is no registered tool {name:?}; there are: {known}")))
 }
 
 fn not_built_in(app: &App, name: &str) -> Result<(), Error> {

@@ -19,6 +19,8 @@ use crate::execute::execute;
 
 /// How often a call is tried while something that it needs is away; then the workflow decides.
 const TRIES: u32 = 6;
+/// How often it is tried while others have used up what the tool may be asked: each try waits as long as it was told.
+const TRIES_EXHAUSTED: u32 = 30;
 
 pub(crate) async fn requested(
     app: App,
@@ -45,7 +47,7 @@ pub(crate) async fn requested(
             Err(error) if open.is_cancelled() => {
                 cancelled(&app, &request, &error.to_string()).await
             }
-            Err(error) if passes(error.code()) && attempt < TRIES => Err(error),
+            Err(error) if attempt < tries(error.code()) => Err(error),
             Err(error) => failed(&app, &request, &error).await,
         }
     })
@@ -54,9 +56,13 @@ pub(crate) async fn requested(
     ended
 }
 
-/// Whether a later try may go better.
-const fn passes(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::Exhausted)
+/// How often a call is tried that ends like this.
+const fn tries(code: Code) -> u32 {
+    match code {
+        Code::Unavailable => TRIES,
+        Code::Exhausted => TRIES_EXHAUSTED,
+        _ => 1,
+    }
 }
 
 async fn started(app: &App, request: &ToolExecutionRequested) -> Result<(), Fault> {

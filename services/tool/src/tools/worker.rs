@@ -17,10 +17,10 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// The largest call, in bytes of its JSON: a larger one would travel by the object store, which a plain worker does not know.
 const MAX_CALL: usize = 512 << 10;
 
-pub(super) struct Worker {
-    pub(super) bus: Bus,
-    pub(super) definition: Definition,
-    pub(super) timeout: Duration,
+pub(crate) struct Worker {
+    pub(crate) bus: Bus,
+    pub(crate) definition: Definition,
+    pub(crate) timeout: Duration,
 }
 
 impl Tool for Worker {

@@ -8,9 +8,11 @@ mod commands;
 mod http;
 mod interrupted;
 mod mcp;
+mod mcp_servers;
 mod openapi;
 mod orchestration;
 mod outward;
+mod registered;
 mod resources;
 mod run;
 mod secrets;
@@ -44,6 +46,8 @@ struct World {
     secrets: String,
     /// What tasks may run.
     run: &'static str,
+    /// A further command of MCP servers.
+    commands: String,
     unwanted: Unwanted,
     _orchestration: DropGuard,
 }
@@ -71,6 +75,7 @@ impl World {
             allow: allow.to_owned(),
             secrets: secrets.to_owned(),
             run: "shell,python,js",
+            commands: String::new(),
             unwanted,
             _orchestration: orchestration,
         };
@@ -79,11 +84,12 @@ impl World {
     }
 
     async fn serve(&mut self) {
+        let commands = format!("python3, true, {}", self.commands);
         let settings = [
             ("MUSTER_HTTP_ALLOW", self.allow.as_str()),
             ("MUSTER_SECRETS_DIR", self.secrets.as_str()),
             ("MUSTER_TOOL_TIMEOUT_SECONDS", "20"),
-            ("MUSTER_MCP_COMMANDS", "python3, true"),
+            ("MUSTER_MCP_COMMANDS", commands.as_str()),
             ("MUSTER_RUN", self.run),
         ];
         self.service = Some(start([muster_tool::service()], &self.nats.env(&settings)));

@@ -30,15 +30,15 @@ impl Server {
         vault: &Vault,
     ) -> Result<Self, Error> {
         let command = stdio.get("command").and_then(Value::as_str).unwrap_or_default();
-        if !processes.commands.iter().any(|allowed| allowed == command) {
-            let allowed = processes.commands.join(",");
-            return Err(Error::Denied(format!(
-                "the command {command:?} is not allowed: the operator names commands of MCP servers in MUSTER_MCP_COMMANDS of the tool service, now {allowed:?}"
-            )));
-        }
+        processes.check_command(command)?;
         let arguments = texts(stdio.get("arguments"), vault)?;
         let environment = variables(stdio.get("environment"), vault)?;
-        let program = Program { command, arguments: &arguments, environment: &environment };
+        let program = Program {
+            command,
+            arguments: &arguments,
+            environment: &environment,
+            is_lasting: false,
+        };
         let mut process = processes.start(&program, Processes::folder()?).map_err(outward)?;
         let child = &mut process.child;
         let streams = child.stdin.take().zip(child.stdout.take());

@@ -25,7 +25,7 @@ const METHODS: [(&str, Method); 7] = [
 ];
 
 /// A document that was read, with where it was found.
-pub(super) struct Document {
+pub(in crate::calls) struct Document {
     root: Value,
     url: Url,
     swagger: bool,
@@ -59,12 +59,11 @@ impl Document {
             let item = self.resolve(item);
             for (name, method) in METHODS {
                 let Some(operation) = item.get(name) else { continue };
-                let found =
-                    operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+                let found = id_of(operation, name, path);
                 if found == id {
-                    return self.describe(path, method, item, operation);
+                    return self.describe((path, id), method, item, operation);
                 }
-                known.push(found.to_owned());
+                known.push(found);
             }
         }
         let count = known.len();
@@ -76,14 +75,35 @@ impl Document {
         Err(raised("configuration", 404, detail))
     }
 
+    /// Shows each operation with its id and method.
+    pub(super) fn visit<'v>(
+        &'v self,
+        see: &mut impl FnMut((String, &'static str), &'v Value, &'v Value),
+    ) {
+        for (path, item) in self.root.get("paths").and_then(Value::as_object).into_iter().flatten()
+        {
+            let item = self.resolve(item);
+            for (name, _) in METHODS {
+                if let Some(operation) = item.get(name) {
+                    see((id_of(operation, name, path), name), item, operation);
+                }
+            }
+        }
+    }
+
+    /// What has a name in a part of the document.
+    pub(super) fn at(&self, place: &str, name: &str) -> Option<&Value> {
+        let part = self.root.pointer(place.trim_start_matches('#').trim_end_matches('/'))?;
+        part.get(name.replace("~1", "/").replace("~0", "~"))
+    }
+
     fn describe(
         &self,
-        path: &str,
+        (path, id): (&str, &str),
         method: Method,
         item: &Value,
         operation: &Value,
     ) -> Result<Operation, Error> {
-        let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
         let mut parameters: Vec<Parameter> = Vec::new();
         for owner in [item, operation] {
             let described = owner.get("parameters").and_then(Value::as_array);
@@ -112,7 +132,7 @@ impl Document {
     }
 
     /// Follows references within the document.
-    fn resolve<'v>(&'v self, mut value: &'v Value) -> &'v Value {
+    pub(super) fn resolve<'v>(&'v self, mut value: &'v Value) -> &'v Value {
         for _ in 0..MAX_REFERENCES {
             let Some(reference) = value.get("$ref").and_then(Value::as_str) else { break };
             let found = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
@@ -164,6 +184,12 @@ impl Document {
         }
         self.url.join(&url).ok().filter(|url| is_web(url.scheme()))
     }
+}
+
+/// The id of an operation; one without is known by its method and path.
+fn id_of(operation: &Value, method: &str, path: &str) -> String {
+    let id = operation.get("operationId").and_then(Value::as_str);
+    id.map_or_else(|| format!("{method} {path}"), str::to_owned)
 }
 
 fn is_web(scheme: &str) -> bool {

@@ -70,7 +70,11 @@ impl Operation {
             match parameter.place {
                 Place::Path => {
                     let place = format!("{{{}}}", parameter.name);
-                    made.uri = made.uri.replace(&place, &parameter.in_path(&value));
+                    let part = parameter.in_path(&value);
+                    if matches!(part.as_str(), "." | "..") {
+                        return Err(self.upward(&parameter.name));
+                    }
+                    made.uri = made.uri.replace(&place, &part);
                 }
                 Place::Query => made.query.extend(parameter.in_query(value)),
                 Place::Header => {
@@ -131,6 +135,13 @@ impl Operation {
     fn missing(&self, name: &str) -> Error {
         let detail =
             format!("the operation {:?} needs the parameter {name:?}; {}", self.id, self.known());
+        raised("validation", 400, detail)
+    }
+
+    /// It would lead to another path than the document says.
+    fn upward(&self, name: &str) -> Error {
+        let detail =
+            format!("the parameter {name:?} of the operation {:?} is `.` or `..`", self.id);
         raised("validation", 400, detail)
     }
 

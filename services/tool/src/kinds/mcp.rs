@@ -1,0 +1,301 @@
+//! `kind: mcp`: the tools of a server of the Model Context Protocol, which is kept running and connected.
+//!
+//! The protocol is spoken by `rmcp`, in the revision of 2026-07-28 and those before it. What it speaks over is ours: requests go through [`crate::outbound`], and processes are those of [`crate::process`].
+
+mod connection;
+mod http;
+mod lines;
+mod supervisor;
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use muster_contracts::tool::v1::ToolDefinition;
+use muster_document::marks;
+use rmcp::model::{CallToolRequestParams, CallToolResult};
+use rmcp::service::{Peer, RoleClient, ServiceError};
+use rmcp::transport::streamable_http_client::StreamableHttpError;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use self::supervisor::Supervisor;
+use super::template::Places;
+use super::{Kinds, Source, Tools, endpoint, with};
+use crate::calls::Vault;
+use crate::domain::call::{Call, Definition, Effect};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::tools::{Tool, Work};
+
+/// How long the tools of a server that was just registered are waited for.
+const FIRST_LIST: Duration = Duration::from_secs(4);
+/// How long a call waits for a server that is being connected.
+const CONNECT: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct With {
+    endpoint: Option<Value>,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    command: Option<String>,
+    #[serde(default)]
+    arguments: Vec<String>,
+    #[serde(default)]
+    environment: Map<String, Value>,
+    /// The revision of the protocol; absent: the newest that the server speaks.
+    protocol: Option<String>,
+    /// The server's names of the tools that are meant; absent: all.
+    include: Option<Vec<String>>,
+}
+
+/// Where the server is, and how it is spoken to.
+enum Way {
+    Http { uri: String, authentication: Option<Value>, headers: Map<String, Value> },
+    Stdio { command: String, arguments: Vec<String>, environment: Map<String, Value> },
+}
+
+/// What the parts of a server share.
+struct Shared {
+    kinds: Kinds,
+    definition: ToolDefinition,
+    limits: Arc<Limits>,
+    way: Way,
+    protocol: Option<String>,
+    include: Option<Vec<String>>,
+    /// `with`, with marks in the places of secrets.
+    needs: Map<String, Value>,
+}
+
+struct Server {
+    shared: Arc<Shared>,
+    /// It begins when somebody first needs it, and ends with this.
+    supervisor: Arc<OnceLock<Supervisor>>,
+}
+
+/// One tool of a server.
+struct ServerTool {
+    shared: Arc<Shared>,
+    /// Weak, since what is known of the server has its tools.
+    supervisor: Weak<OnceLock<Supervisor>>,
+    definition: Definition,
+    /// What the server calls it.
+    name: String,
+}
+
+/// The server of a definition.
+pub(super) fn source(kinds: &Kinds, definition: &ToolDefinition) -> Result<Arc<dyn Source>, Error> {
+    let shared = Arc::new(Shared::of(kinds, definition)?);
+    Ok(Arc::new(Server { shared, supervisor: Arc::default() }))
+}
+
+impl Shared {
+    fn of(kinds: &Kinds, definition: &ToolDefinition) -> Result<Self, Error> {
+        let given: With = with(definition)?;
+        let none = Default::default();
+        let places = Places { arguments: &none, secrets: &definition.secrets };
+        let whole = definition.with.clone().unwrap_or_default().into_value();
+        let needs = match places.fixed(&whole)? {
+            Value::Object(needs) => needs,
+            _ => Map::new(),
+        };
+        let fixed: With = serde_json::from_value(Value::Object(needs.clone()))
+            .map_err(|error| Error::Invalid(format!("`with` of the kind mcp is wrong: {error}")))?;
+        if let Some(protocol) = &given.protocol {
+            connection::lifecycle(Some(protocol))?;
+        }
+        Ok(Self {
+            kinds: kinds.clone(),
+            limits: Limits::of(&kinds.bus, &kinds.config, definition),
+            definition: definition.clone(),
+            way: way(kinds, fixed)?,
+            protocol: given.protocol,
+            include: given.include,
+            needs,
+        })
+    }
+
+    fn who(&self) -> String {
+        format!("the MCP server {:?}", self.definition.name)
+    }
+
+    /// The secrets that the server is given, so that they can be taken out of what it says.
+    async fn vault(&self) -> Result<Vault, Error> {
+        Vault::open(&self.kinds.config.secrets, &self.definition.secrets, &self.needs).await
+    }
+}
+
+fn way(kinds: &Kinds, with: With) -> Result<Way, Error> {
+    match (with.endpoint, with.command) {
+        (Some(place), None) => {
+            let (uri, authentication) = endpoint("endpoint", &place)?;
+            Ok(Way::Http { uri, authentication, headers: with.headers })
+        }
+        (None, Some(command)) => {
+            kinds.config.processes.check_command(&command)?;
+            let (arguments, environment) = (with.arguments, with.environment);
+            Ok(Way::Stdio { command, arguments, environment })
+        }
+        _ => Err(Error::Invalid(
+            "`with` of the kind mcp must have one of `endpoint`, an address, and `command`, a program that the operator named".to_owned(),
+        )),
+    }
+}
+
+/// The supervisor, from now on at work.
+fn supervisor<'s>(shared: &Arc<Shared>, cell: &'s Arc<OnceLock<Supervisor>>) -> &'s Supervisor {
+    cell.get_or_init(|| Supervisor::start(shared.clone(), Arc::downgrade(cell)))
+}
+
+impl Source for Server {
+    fn definition(&self) -> &ToolDefinition {
+        &self.shared.definition
+    }
+
+    fn who(&self) -> String {
+        self.shared.who()
+    }
+
+    fn tools(&self) -> BoxFuture<'_, Result<Tools, Error>> {
+        async move {
+            let mut state = supervisor(&self.shared, &self.supervisor).state();
+            let known = state.wait_for(|state| state.tools.is_some() || state.problem.is_some());
+            let Ok(Ok(state)) = timeout(FIRST_LIST, known).await else {
+                let limit = FIRST_LIST.as_secs();
+                return Err(Error::Unavailable(format!(
+                    "{} has not listed its tools within {limit} s; it is still waited for",
+                    self.who()
+                )));
+            };
+            match (&state.tools, &state.problem) {
+                (Some(tools), _) => Ok(tools.clone()),
+                (None, problem) => {
+                    let problem = problem.clone().unwrap_or_default();
+                    Err(Error::Unavailable(format!("{}: {problem}", self.who())))
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn known(&self) -> Tools {
+        let supervisor = self.supervisor.get();
+        let tools = supervisor.and_then(|supervisor| supervisor.state().borrow().tools.clone());
+        tools.unwrap_or_default()
+    }
+}
+
+impl ServerTool {
+    async fn ask(&self, call: &Call) -> Result<Value, Error> {
+        let vault = self.shared.vault().await?;
+        let mut arguments = Value::Object(call.arguments.clone());
+        // What comes from outside can stand for no secret.
+        marks::unmark(&mut arguments);
+        let mut parameters = CallToolRequestParams::new(self.name.clone());
+        parameters.arguments = arguments.as_object().cloned();
+        let peer = self.peer().await?;
+        match Box::pin(peer.call_tool(parameters)).await {
+            Ok(result) => self.result(result, &vault),
+            Err(error) => Err(vault.mask_error(self.failed(error))),
+        }
+    }
+
+    /// The connection, which is waited for while it is being made.
+    async fn peer(&self) -> Result<Peer<RoleClient>, Error> {
+        let removed = || Error::NotFound(format!("{} was removed or replaced", self.shared.who()));
+        let cell = self.supervisor.upgrade().ok_or_else(removed)?;
+        let mut state = supervisor(&self.shared, &cell).state();
+        let found = timeout(CONNECT, state.wait_for(|state| state.peer.is_some())).await;
+        if let Ok(Ok(state)) = &found
+            && let Some(peer) = &state.peer
+        {
+            return Ok(peer.clone());
+        }
+        drop(found);
+        let problem = state.borrow().problem.clone();
+        Err(Error::Unavailable(format!(
+            "{} is not connected: {}",
+            self.shared.who(),
+            problem.unwrap_or_else(|| "it does not answer".to_owned())
+        )))
+    }
+
+    fn result(&self, result: CallToolResult, vault: &Vault) -> Result<Value, Error> {
+        let failed = result.is_error.unwrap_or_default();
+        let content = serde_json::to_value(&result.content).unwrap_or_default();
+        let texts = texts(&content);
+        if failed {
+            let told = texts.unwrap_or_else(|| content.to_string());
+            let told: String = vault.mask(&told).chars().take(1_000).collect();
+            return Err(Error::Conflict(format!(
+                "the tool {} failed: {told}",
+                self.definition.name
+            )));
+        }
+        Ok(vault.mask_value(match (result.structured_content, texts) {
+            (Some(structured), _) => structured,
+            (None, Some(text)) => Value::String(text),
+            (None, None) => json!({ "content": content }),
+        }))
+    }
+
+    /// What became of a call without a result depends on whether the server had it.
+    fn failed(&self, error: ServiceError) -> Error {
+        let who = self.shared.who();
+        match error {
+            ServiceError::McpError(error) => {
+                let (code, text) = (error.code.0, error.message);
+                Error::Conflict(format!("{who} answered the error {code}: {text:.1000}"))
+            }
+            error => {
+                let cell = self.supervisor.upgrade();
+                if let Some(supervisor) = cell.as_ref().and_then(|cell| cell.get()) {
+                    supervisor.look_again();
+                }
+                let text = format!("{who} did not answer the call of {}: {error}", self.name);
+                if self.definition.effect == Effect::Once && !never_arrived(&error) {
+                    return Error::Interrupted(text);
+                }
+                Error::Unavailable(text)
+            }
+        }
+    }
+}
+
+/// Whether the server cannot have had the call.
+fn never_arrived(error: &ServiceError) -> bool {
+    let ServiceError::TransportSend(error) = error else { return false };
+    matches!(
+        error.error.downcast_ref::<StreamableHttpError<Error>>(),
+        Some(
+            StreamableHttpError::SessionExpired
+                | StreamableHttpError::Client(Error::Unavailable(_) | Error::Denied(_))
+        )
+    )
+}
+
+/// The texts of a result that has nothing else.
+fn texts(content: &Value) -> Option<String> {
+    let parts = content.as_array()?;
+    let texts: Option<Vec<&str>> = parts
+        .iter()
+        .map(|part| match part.get("type").and_then(Value::as_str) {
+            Some("text") => part.get("text").and_then(Value::as_str),
+            _ => None,
+        })
+        .collect();
+    Some(texts?.join("\n"))
+}
+
+impl Tool for ServerTool {
+    fn definition(&self) -> Definition {
+        self.definition.clone()
+    }
+
+    fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
+        self.ask(call).boxed()
+    }
+}
