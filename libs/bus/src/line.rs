@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, AckKind, stream};
 use muster_contracts::{Code, Fault, OnEvent, Stream};
-use tokio::sync::{OnceCell, OwnedSemaphorePermit};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -23,6 +23,8 @@ use crate::{Bus, damage, headers};
 
 const SHORTEST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// How many messages at once may have a body that was compressed or lay in the object store, however many are handled at the same time: each may be 10 MiB large.
+const MOST_OPENED: usize = 128;
 /// How often a message on its last try looks whether whoever handles its id has finished.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the end of a consumer waits until its last acknowledgements are known to have arrived.
@@ -42,6 +44,8 @@ pub(crate) struct Line {
     cut: CancellationToken,
     metrics: ConsumerMetrics,
     postponed: Postponed,
+    /// For messages whose bodies are larger than they travel.
+    opened: Semaphore,
 }
 
 /// What became of a message.
@@ -73,6 +77,7 @@ impl Line {
             was_there: AtomicBool::new(false),
             cut: CancellationToken::new(),
             postponed: Postponed::default(),
+            opened: Semaphore::new(MOST_OPENED),
         }
     }
 
@@ -335,8 +340,13 @@ impl Line {
     }
 
     async fn open_and_handle(&self, incoming: Incoming) -> Result<(), Fault> {
-        let incoming =
-            if incoming.is_plain() { incoming } else { Box::pin(incoming.open(&self.bus)).await? };
+        let (incoming, _opened) = if incoming.is_plain() {
+            (incoming, None)
+        } else {
+            // The semaphore is never closed.
+            let opened = self.opened.acquire().await.ok();
+            (Box::pin(incoming.open(&self.bus)).await?, opened)
+        };
         let started = Instant::now();
         let result = (self.consumer.handle)(incoming).await;
         self.metrics.duration.record(started.elapsed());

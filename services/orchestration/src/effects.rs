@@ -49,22 +49,28 @@ async fn one(
         }
         Effect::StartChild { task, namespace, name, version, input, wait } => {
             let wanted = Wanted { task, namespace, name, version, input, wait: *wait };
-            return executions.start_child(execution, wanted, &id).await;
+            // What is rare is on the heap: every effect would have room for it.
+            return Box::pin(executions.start_child(execution, wanted, &id)).await;
         }
         Effect::CancelChild { task } => {
             return executions.cancel_child(execution.id(), task).await;
         }
         Effect::Listen { task, interests } => {
-            return executions.listen(execution, sequence, task, interests).await;
+            return Box::pin(executions.listen(execution, sequence, task, interests)).await;
         }
         Effect::StopListening { task, interests } => {
-            return executions.stop_listening(execution.id(), task, interests).await;
+            return Box::pin(executions.stop_listening(execution.id(), task, interests)).await;
         }
-        Effect::Emit { task, event } => return executions.tell(execution, task, event).await,
+        Effect::Emit { task, event } => {
+            return Box::pin(executions.tell(execution, task, event)).await;
+        }
         Effect::SetTimer { timer, at } => {
-            bus.schedule(&timer_message(execution, timer, Some(*at)), *at, &id).await
+            let timer = timer_message(execution, timer, Some(*at));
+            Box::pin(bus.schedule(&timer, *at, &id)).await
         }
-        Effect::CancelTimer { timer } => bus.cancel(&timer_message(execution, timer, None)).await,
+        Effect::CancelTimer { timer } => {
+            Box::pin(bus.cancel(&timer_message(execution, timer, None))).await
+        }
         // The result of a call that ends before it hears this is ignored when it comes.
         Effect::CancelCall { task } => {
             let cancelled = CallCancelled {
@@ -87,7 +93,7 @@ async fn one(
     published?;
     match effect {
         Effect::Completed { .. } | Effect::Faulted { .. } | Effect::Cancelled { .. } => {
-            executions.schedules().ended(execution).await
+            Box::pin(executions.schedules().ended(execution)).await
         }
         _ => Ok(()),
     }
