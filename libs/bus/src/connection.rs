@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::login::inbox_owner;
+use crate::long_inbox::LongInbox;
 use crate::{Settings, SettingsError, ensure, metrics};
 
 /// What an address is.
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) stores: [OnceCell<kv::Store>; Bucket::ALL.len()],
     pub(crate) objects: [OnceCell<object_store::ObjectStore>; ObjectStore::ALL.len()],
+    /// Where the replies of long requests come in.
+    pub(crate) long_inbox: OnceCell<LongInbox>,
     link: watch::Receiver<Link>,
     ready: watch::Receiver<bool>,
 }
@@ -69,6 +72,7 @@ impl Bus {
                 settings,
                 stores: Default::default(),
                 objects: Default::default(),
+                long_inbox: OnceCell::new(),
                 link,
                 ready,
             }),

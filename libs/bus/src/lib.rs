@@ -21,6 +21,7 @@ mod kv;
 mod leader;
 mod line;
 mod login;
+mod long_inbox;
 mod long_request;
 mod metrics;
 mod ordered;

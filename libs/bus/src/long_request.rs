@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use async_nats::jetstream::message::OutboundMessage;
 use async_nats::{Message, StatusCode};
-use futures::StreamExt;
 use muster_contracts::{Code, Fault};
 use tokio::time::Instant;
 
+use crate::long_inbox::LongInbox;
 use crate::request::{nobody_serves, too_late};
 use crate::{Bus, headers};
 
@@ -28,10 +28,9 @@ impl Bus {
         let broken = |error: &dyn std::error::Error| {
             Fault::new(Code::Unavailable, format!("{subject} could not be asked: {error}"))
         };
-        let inbox = self.client().new_inbox();
-        // Subscribe before publishing: a fast reply must find us listening.
-        let mut replies =
-            self.client().subscribe(inbox.clone()).await.map_err(|error| broken(&error))?;
+        let opened = self.inner.long_inbox.get_or_try_init(|| LongInbox::open(self.client())).await;
+        // Listens before the request is published: a fast reply must find us.
+        let (inbox, mut replies) = opened.map_err(|error| broken(&error))?.begin();
         self.client()
             .publish_with_reply_and_headers(
                 question.subject,

@@ -176,7 +176,8 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
     {
         let app = self.app.clone();
         let answer = answering(move |request| handler(app.clone(), request));
-        self.endpoints.push(Endpoint { name: kebab(R::METHOD), subjects, long: R::LONG, answer });
+        let signs = rpc::signs::<R>();
+        self.endpoints.push(Endpoint { name: kebab(R::METHOD), subjects, signs, answer });
         self
     }
 }

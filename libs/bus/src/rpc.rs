@@ -1,7 +1,7 @@
 //! Answering requests by the NATS Services API: discoverable, shared by replicas, never silent.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::metrics::Histogram;
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
@@ -9,7 +9,7 @@ use async_nats::{Client, HeaderMap, Message, Subject, SubscribeError, Subscriber
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use muster_contracts::permissions::queue_group;
-use muster_contracts::{Code, Fault};
+use muster_contracts::{Code, Fault, Request};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -40,8 +40,16 @@ pub(crate) type Handler = Arc<dyn Fn(Asked<'_>) -> Answer + Send + Sync>;
 pub(crate) struct Endpoint {
     pub(crate) name: String,
     pub(crate) subjects: Vec<String>,
-    pub(crate) long: bool,
+    /// After which time the first sign of life is given; none: the request is no long one.
+    pub(crate) signs: Option<Duration>,
     pub(crate) answer: Handler,
+}
+
+/// The first sign of life is given at once, so that its requester knows that there is a server. Whoever asks where a stream takes the request waits some
+/// seconds for it, so that there most replies come before it, and cost one message instead of two.
+pub(crate) fn signs<R: Request>() -> Option<Duration> {
+    let first = if R::RECORDED { SIGN_EVERY } else { Duration::ZERO };
+    R::LONG.then_some(first)
 }
 
 /// Starts every endpoint. Each ends with `shutdown`, after its last reply.
@@ -70,7 +78,7 @@ pub(crate) async fn serve(
             tallies.push(tally.clone());
             let answering = Answering {
                 bus: bus.clone(),
-                long: endpoint.long,
+                signs: endpoint.signs,
                 answer: endpoint.answer.clone(),
                 duration: metrics::answering(bus.service(), &endpoint.name),
                 tally,
@@ -87,7 +95,7 @@ pub(crate) async fn serve(
 /// How one endpoint answers.
 struct Answering {
     bus: Bus,
-    long: bool,
+    signs: Option<Duration>,
     answer: Handler,
     duration: Histogram,
     tally: Arc<Tally>,
@@ -133,9 +141,12 @@ impl Answering {
     async fn answer(&self, request: &Message) {
         let started = Instant::now();
         let work = start(&self.bus, request, self.answer.clone());
-        let signs = self.long && headers::get(request.headers.as_ref(), headers::SIGNS).is_some();
-        let result = match request.reply.clone() {
-            Some(inbox) if signs => Box::pin(with_signs(self.bus.client(), inbox, work)).await,
+        let asked = headers::get(request.headers.as_ref(), headers::SIGNS).is_some();
+        let signs = self.signs.filter(|_| asked);
+        let result = match (request.reply.clone(), signs) {
+            (Some(inbox), Some(first)) => {
+                Box::pin(with_signs(self.bus.client(), inbox, first, work)).await
+            }
             _ => work.await,
         };
         if let Err(fault) = &result {
@@ -205,9 +216,10 @@ fn start(bus: &Bus, message: &Message, answer: Handler) -> Answer {
 async fn with_signs(
     client: &Client,
     inbox: Subject,
+    first: Duration,
     mut work: Answer,
 ) -> Result<(HeaderMap, Bytes), Fault> {
-    let mut clock = tokio::time::interval(SIGN_EVERY);
+    let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + first, SIGN_EVERY);
     loop {
         tokio::select! {
             biased;

@@ -16,7 +16,7 @@ use crate::incoming::Incoming;
 use crate::line::{Again, Line};
 use crate::publish::{decode, subject_of};
 use crate::routes::{self, Work};
-use crate::rpc::Endpoint;
+use crate::rpc::{self, Endpoint};
 use crate::trace::Trace;
 use crate::{Bus, headers};
 
@@ -56,7 +56,7 @@ impl Desk {
         Ok(Endpoint {
             name: permissions::kebab(ReplayRequest::METHOD),
             subjects: vec![subject],
-            long: ReplayRequest::LONG,
+            signs: rpc::signs::<ReplayRequest>(),
             answer,
         })
     }
