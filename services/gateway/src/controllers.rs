@@ -2,6 +2,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod allowances;
+pub(crate) mod approvals;
 pub(crate) mod collections;
 pub(crate) mod dead_letters;
 pub(crate) mod deliverables;

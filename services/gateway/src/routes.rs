@@ -13,8 +13,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     controllers::{
-        agents, allowances, collections, dead_letters, deliverables, events, executions, health,
-        keys, memory, model_aliases, openai, provider_keys, streams, threads, tools, workflows,
+        agents, allowances, approvals, collections, dead_letters, deliverables, events, executions,
+        health, keys, memory, model_aliases, openai, provider_keys, streams, threads, tools,
+        workflows,
     },
     problem::{self, Problem},
     trace,
@@ -58,6 +59,7 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(events::publish::publish))
         .routes(routes!(executions::usage::usage))
         .merge(stored())
+        .merge(teams())
         .routes(routes!(collections::ingest::ingest))
         .routes(routes!(collections::get::get))
         .routes(routes!(collections::search::search))
@@ -85,6 +87,18 @@ fn paths() -> (Router<App>, Document) {
         .description(Some("Multi-agent workflows as durable events. Errors are application/problem+json (RFC 9457)."))
         .build();
     (router, document)
+}
+
+/// What agents tell each other and are told, and who decides about their calls.
+fn teams() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(approvals::list))
+        .routes(routes!(approvals::get, approvals::decide))
+        .routes(routes!(agents::status::status))
+        .routes(routes!(agents::inbox::send))
+        .routes(routes!(agents::inbox::broadcast))
+        .routes(routes!(agents::tasks::assign))
+        .routes(routes!(agents::tasks::get))
 }
 
 /// What agents produced, and the streams that keep it.

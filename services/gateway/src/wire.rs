@@ -1,6 +1,7 @@
 //! What stands in the bodies of requests and responses.
 
 mod agent;
+mod approval;
 mod cloud_event;
 mod collection;
 mod dead_letter;
@@ -11,12 +12,14 @@ mod key;
 mod model_alias;
 pub(crate) mod openai;
 mod stream;
+mod team;
 mod thread;
 mod time_travel;
 mod tool;
 mod workflow;
 
 pub use agent::{Agent, AgentVersion, AgentVersions, Agents, Context, Limits, Memory, Model};
+pub use approval::{AgentApproval, Approval, Approvals, Decision};
 pub use cloud_event::{PublishedEvent, PublishedEvents, Signal, Signalled};
 pub use collection::{Document, Hit, Hits, NewDocument, PendingDocument, Search};
 pub use dead_letter::{DeadLetter, DeadLetters, Message, Purged, Replay, ReplayError, Replays};
@@ -34,6 +37,7 @@ pub use key::{
 };
 pub use model_alias::{ModelAlias, ModelAliases, ModelTarget};
 pub use stream::{AgentStream, StreamLimits, StreamStatus, StreamStatuses};
+pub use team::{AcceptedMessage, AgentStatus, AgentTask, AgentTeam, NewAgentMessage, NewAgentTask};
 pub use thread::{
     Forgotten, Memories, MemoryItem, NewMessage, NewThread, SentMessage, Thread, ThreadMessage,
     Threads,

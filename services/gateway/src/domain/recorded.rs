@@ -48,7 +48,7 @@ pub(crate) fn of_agent(entry: RunEntry) -> Step {
     let at = time(entry.at.as_ref());
     let mut fact = object(entry.fact.unwrap_or_default().0);
     // The first fact of a run holds the whole agent and its tools; who follows it can ask for them by their names.
-    for long in ["definition", "tools"] {
+    for long in ["definition", "tools", "command"] {
         fact.remove(long);
     }
     let about = [("task", entry.task), ("agent", entry.agent), ("run_id", entry.run_id)];

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{AgentDeliverable, when};
+use super::{AgentApproval, AgentDeliverable, AgentTeam, when};
 
 /// An agent, as its file describes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -59,12 +59,29 @@ pub struct Agent {
     /// Where its answers are stored; absent: each at `deliverables/{agent}/report/{run}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliverable: Option<AgentDeliverable>,
+    /// Which calls somebody must approve; absent: those of tools whose registration says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<AgentApproval>,
+    /// The agents that it works with; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<AgentTeam>,
+    /// `model` (absent), or `worker`: a program on the bus is the agent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// Of a worker: how long a task may take; 0: 600000.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub timeout_ms: u32,
     /// SHA-256 of the definition, hexadecimal; made at registration and ignored in a request.
     #[serde(default)]
     pub digest: String,
     /// When this version was registered first; ignored in a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<DateTime<Utc>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What an agent remembers from run to run.
@@ -229,6 +246,10 @@ impl From<Agent> for contract::AgentDefinition {
                 policy: context.policy,
             }),
             on_tool_error: agent.on_tool_error,
+            approval: agent.approval.map(Into::into),
+            team: agent.team.map(Into::into),
+            kind: agent.kind,
+            timeout_ms: agent.timeout_ms,
             ..Self::default()
         }
     }
@@ -246,10 +267,9 @@ impl From<contract::AgentDefinition> for Agent {
                 ttl_seconds: memory.ttl_seconds,
                 max_items: memory.max_items,
             }),
-            context: definition.context.map(|context| Context {
-                max_tokens: context.max_tokens,
-                policy: context.policy,
-            }),
+            context: definition
+                .context
+                .map(|context| Context { max_tokens: context.max_tokens, policy: context.policy }),
             on_tool_error: definition.on_tool_error,
             registered_at: when(definition.registered_at.as_ref()),
             name: definition.name,
@@ -271,6 +291,10 @@ impl From<contract::AgentDefinition> for Agent {
             output_schema: definition.output_schema.map(|schema| schema.0),
             offline: definition.offline.map(|script| script.0),
             deliverable: definition.deliverable.map(Into::into),
+            approval: definition.approval.map(Into::into),
+            team: definition.team.map(Into::into),
+            kind: definition.kind,
+            timeout_ms: definition.timeout_ms,
             digest: definition.digest,
         }
     }

@@ -95,7 +95,7 @@ async fn waited(
     Ok((execution_id, end))
 }
 
-fn wait(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
     prefer::wait(headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()))
 }
 
