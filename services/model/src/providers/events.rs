@@ -29,7 +29,9 @@ pub(super) fn events<B: AsRef<[u8]> + Send + 'static>(
     let mut guard = Guard::default();
     let bytes = bytes.map(move |bytes| guard.check(bytes)).boxed();
     let events = Events { bytes, splitter: Splitter::new(framing), ended: false };
+    // The end is asked for again where the connection's own end is waited for.
     stream::unfold(events, |mut events| async move { events.next().await.map(|one| (one, events)) })
+        .fuse()
         .boxed()
 }
 

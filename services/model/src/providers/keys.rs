@@ -1,19 +1,33 @@
-//! The keys of providers: the one place that hands them out.
+//! The keys of providers: the one place that hands them out, and hears what their limits are.
+
+use reqwest::header::HeaderMap;
 
 use crate::config::{KeySource, ProviderSettings, Secret};
 use crate::error::Error;
 use crate::keys::Vault;
+use crate::limits::warning;
+use crate::money::{Telemetry, Told};
 
 /// Where providers get their keys, for each request anew. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
     /// None in tests of what needs no stored key.
     vault: Option<Vault>,
+    telemetry: Option<Telemetry>,
 }
 
 impl Keys {
-    pub(crate) fn new(vault: Vault) -> Self {
-        Self { vault: Some(vault) }
+    pub(crate) fn new(vault: Vault, telemetry: Telemetry) -> Self {
+        Self { vault: Some(vault), telemetry: Some(telemetry) }
+    }
+
+    /// Tells where the headers of an answer say that little is left of the key's limits.
+    pub(crate) fn answered(&self, provider: &str, model: &str, headers: &HeaderMap) {
+        if let Some(telemetry) = &self.telemetry
+            && let Some(warning) = warning(provider, model, headers)
+        {
+            telemetry.tell(Told::LimitNear(warning));
+        }
     }
 
     /// The key of a provider; none where it wants none.

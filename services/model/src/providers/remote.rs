@@ -83,6 +83,7 @@ impl Remote {
         let one = One { remote: self, key: self.keys.of(&self.settings).await? };
         let media_type = self.dialect.framing().media_type();
         let response = one.expect(one.send(&call, media_type).await?, media_type)?;
+        self.keys.answered(&self.settings.name, model, response.headers());
         let mut events = events::events(self.dialect.framing(), response.bytes_stream());
         let reply = one.read(&mut events, pieces).await?;
         // What follows is the end of the body: with it the connection serves the next request.
