@@ -19,7 +19,7 @@ const OLD: &str = "old:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const NEW: &str = "new:Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
 const OTHER_OLD: &str = "old:Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
 
-/// A connection with these keys, as the operator and under a name that the contract does not know: it grants these messages to nobody yet.
+/// A connection with these keys, as the operator and under a name that the contract does not know: it sends and reads whatever it likes.
 async fn connect(nats: &NatsServer, service: &str, keys: &str) -> Bus {
     let mut settings = nats.operator(service);
     settings.ack_wait = Duration::from_secs(1);
@@ -28,13 +28,6 @@ async fn connect(nats: &NatsServer, service: &str, keys: &str) -> Bus {
     }
     let bus = Bus::open(settings).await.unwrap();
     bus.ready().await;
-    // No service uses it yet, so none makes it.
-    let agents = stream::Config {
-        name: Stream::Agents.name().to_owned(),
-        subjects: Stream::Agents.subjects(),
-        ..Default::default()
-    };
-    jetstream::new(operator(nats).await).create_stream(agents).await.unwrap();
     bus
 }
 
