@@ -87,14 +87,15 @@ async fn send(client: &Client, file: &File) -> Result<()> {
         file.kind.path(&file.name)
     };
     let sent = client.put_yaml(&path, file.text.clone()).await;
-    sent.map(drop).map_err(|error| anyhow!(file.at(&format!("{error:#}"))))
+    sent.map(drop)
+        .map_err(|error| anyhow!(file.at(&format!("{error:#}"))))
         .with_context(|| format!("{} {} is not registered", file.kind.name(), file.name))
 }
 
 fn summary(planned: &[Planned], only_plan: bool) -> String {
     let count = |change| planned.iter().filter(|planned| planned.change == change).count();
     let (new, changed, same) =
-        (count(Change::Create), count(Change::Change), count(Change::Unchanged));
+        (count(Change::Create), count(Change::Replace), count(Change::Unchanged));
     if only_plan {
         format!("{new} to create, {changed} to change, {same} unchanged; nothing was done")
     } else {

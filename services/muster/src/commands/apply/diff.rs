@@ -32,7 +32,10 @@ pub(super) fn changed<'a>(before: &'a str, after: &'a str) -> Vec<Line<'a>> {
     let all = compared(&old, &new);
     let near = |place: usize| {
         let from = place.saturating_sub(AROUND);
-        all.iter().skip(from).take(place - from + AROUND + 1).any(|line| !matches!(line, Line::Same(_)))
+        all.iter()
+            .skip(from)
+            .take(place - from + AROUND + 1)
+            .any(|line| !matches!(line, Line::Same(_)))
     };
     let mut shown = Vec::new();
     for (place, line) in all.iter().enumerate() {

@@ -71,7 +71,9 @@ fn found(folder: &Path) -> Result<Vec<(Kind, PathBuf)>> {
         found.extend(files.into_iter().map(|file| (kind, file)));
     }
     let single = ["workflow.yaml", "workflow.yml", "workflow.json"].map(|name| folder.join(name));
-    found.extend(single.into_iter().filter(|file| file.is_file()).map(|file| (Kind::Workflow, file)));
+    found.extend(
+        single.into_iter().filter(|file| file.is_file()).map(|file| (Kind::Workflow, file)),
+    );
     Ok(found)
 }
 
@@ -138,9 +140,8 @@ fn definition(kind: Kind, path: PathBuf, text: String) -> Result<File, Vec<Strin
             format!("`name` is {own:.80}, but the file's name says {name:?}; make them equal");
         return Err(flaw("/name", &message));
     }
-    let canonical = kind
-        .canonical(value)
-        .map_err(|Misfit { pointer, message }| flaw(&pointer, &message))?;
+    let canonical =
+        kind.canonical(value).map_err(|Misfit { pointer, message }| flaw(&pointer, &message))?;
     Ok(File { kind, name, version: String::new(), path, text, canonical, needs: Vec::new() })
 }
 
@@ -167,7 +168,7 @@ fn twice(files: &[File], flaws: &mut Vec<String>) {
 
 /// Models, tools, agents, workflows; a workflow behind those that it runs.
 fn in_order(mut files: Vec<File>) -> Vec<File> {
-    files.sort_by(|left, right| left.kind.cmp(&right.kind));
+    files.sort_by_key(|file| file.kind);
     let (mut sorted, mut rest): (Vec<File>, Vec<File>) =
         files.into_iter().partition(|file| file.kind != Kind::Workflow);
     while !rest.is_empty() {

@@ -66,7 +66,6 @@ impl Kind {
             Self::Agent => whole::<Agent>(value, |agent| {
                 agent.digest.clear();
                 agent.registered_at = None;
-                "".clone_into(&mut agent.digest);
             }),
             Self::Workflow => Ok(value),
         }

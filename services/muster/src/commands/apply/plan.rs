@@ -14,7 +14,7 @@ use crate::output::{Colour, Output};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Create,
-    Change,
+    Replace,
     Unchanged,
 }
 
@@ -80,7 +80,7 @@ async fn compare(client: &Client, file: File) -> Result<Result<Planned, String>>
         Kind::Workflow => registered.get("document").cloned().unwrap_or_default(),
         kind => {
             let registered = registered.clone();
-            kind.canonical(registered).unwrap_or_else(|_another| Value::Null)
+            kind.canonical(registered).unwrap_or(Value::Null)
         }
     };
     if before == file.canonical {
@@ -94,7 +94,7 @@ async fn compare(client: &Client, file: File) -> Result<Result<Planned, String>>
         return Ok(Err(file.at(&message)));
     }
     let texts = Some((text(&before)?, text(&file.canonical)?));
-    Ok(Ok(Planned { file, change: Change::Change, texts }))
+    Ok(Ok(Planned { file, change: Change::Replace, texts }))
 }
 
 /// A definition as people read it: its keys in order.
@@ -124,7 +124,7 @@ impl Planned {
     pub(super) fn tell(&self, output: &Output) {
         let (mark, colour) = match self.change {
             Change::Create => ("+", Colour::Green),
-            Change::Change => ("~", Colour::Bold),
+            Change::Replace => ("~", Colour::Bold),
             Change::Unchanged => ("=", Colour::Dim),
         };
         let line = format!("{mark} {}: {}", self.title(), self.change.name());
@@ -140,20 +140,15 @@ impl Planned {
     }
 
     pub(super) fn json(&self) -> Value {
-        let mut told = json!({
+        let lines: Vec<String> = self.lines().into_iter().map(Line::text).collect();
+        json!({
             "kind": self.file.kind.name(),
             "name": self.file.name,
+            "version": Some(&self.file.version).filter(|version| !version.is_empty()),
             "file": self.file.path.display().to_string(),
             "change": self.change.name(),
-        });
-        if !self.file.version.is_empty() {
-            told["version"] = json!(self.file.version);
-        }
-        let lines: Vec<String> = self.lines().into_iter().map(Line::text).collect();
-        if !lines.is_empty() {
-            told["diff"] = json!(lines);
-        }
-        told
+            "diff": lines,
+        })
     }
 
     fn lines(&self) -> Vec<Line<'_>> {
@@ -166,7 +161,7 @@ impl Change {
     fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
-            Self::Change => "change",
+            Self::Replace => "change",
             Self::Unchanged => "unchanged",
         }
     }
