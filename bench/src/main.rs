@@ -1,8 +1,12 @@
 //! `make bench`: what the bus costs against raw NATS and against HTTP, and how fast workflows run. Ratios come from one run on one machine.
 //!
-//! Words after `--` name what to measure (`requests`, `publishing`, `consuming`, `workflows`, `executions`, `tokens`); without any, everything is, but for `waiting`, which takes minutes.
+//! Words after `--` name what to measure (`requests`, `publishing`, `consuming`, `workflows`, `executions`, `tokens`, `chat`); without any, everything is, but for `waiting`, which takes minutes.
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
+#[cfg(feature = "chat")]
+mod chat;
+#[cfg(feature = "chat")]
+mod chat_mock;
 mod consuming;
 mod cpu;
 #[cfg(feature = "platform")]
@@ -23,7 +27,9 @@ use report::Report;
 
 /// What can be measured, in the order in which it is.
 const ALL: &[&str] = if cfg!(feature = "platform") {
-    &["requests", "publishing", "consuming", "workflows", "executions", "tokens", "waiting"]
+    &["requests", "publishing", "consuming", "workflows", "executions", "tokens", "chat", "waiting"]
+} else if cfg!(feature = "chat") {
+    &["requests", "publishing", "consuming", "workflows", "chat"]
 } else {
     &["requests", "publishing", "consuming", "workflows"]
 };
@@ -73,6 +79,11 @@ async fn measure(name: &str, report: &mut Report) -> anyhow::Result<()> {
         "tokens" => {
             println!("tokens from the model to the client …");
             tokens::measure(report).await
+        }
+        #[cfg(feature = "chat")]
+        "chat" => {
+            println!("chat completions through gateway, bus and model service, and directly …");
+            chat::measure(report).await
         }
         #[cfg(feature = "platform")]
         "waiting" => {
