@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use muster_bus::Bus;
 use muster_contracts::llm::v1::{ChatMessage, CompleteResponse, TokenUsage};
 use muster_contracts::log::v1::{ExecutionUsage, GetUsageRequest};
 use muster_contracts::workflow::v1::PutWorkflowRequest;
 use muster_contracts::{Code, Fault};
+use muster_deliverable::{Address, Deliverables};
 use serde_json::{Value, json};
 use tracing::debug;
 
@@ -120,11 +122,7 @@ async fn reply(app: &App, execution: Execution, model: String) -> Result<Complet
             return Err(Fault::new(Code::Deadline, text).into());
         }
     }
-    let content = match execution.output {
-        Some(Value::String(text)) => text,
-        Some(other) => other.to_string(),
-        None => String::new(),
-    };
+    let content = content(&app.bus, execution.output.unwrap_or_default()).await?;
     let usage = usage(app, &execution.execution_id).await;
     let message = ChatMessage { role: "assistant".to_owned(), content, ..ChatMessage::default() };
     Ok(CompleteResponse {
@@ -134,6 +132,21 @@ async fn reply(app: &App, execution: Execution, model: String) -> Result<Complet
         provider: "muster".to_owned(),
         model,
         ..CompleteResponse::default()
+    })
+}
+
+/// The result as a text. Of what an agent delivered the execution has a notice only: the client gets the whole.
+async fn content(bus: &Bus, output: Value) -> Result<String, Fault> {
+    let address = output.get("deliverable").and_then(Value::as_str).map(Address::parse);
+    if let Some(Ok(address)) = address
+        && let Some(stored) = Deliverables::new(bus).fetch(&address).await?
+    {
+        return Ok(stored.deliverable.content);
+    }
+    Ok(match output {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        other => other.to_string(),
     })
 }
 
