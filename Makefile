@@ -24,8 +24,12 @@ demo-deliverables: ## the same with a team of six (INPUT=feature.md): what notic
 
 test: ## set everything up and run all tests
 	@$(PYTHON) deploy/local/servers.py doctor
-	@$(MUSTER) run env -u OPENAI_API_KEY -u OPENAI_BASE_URL \
+	@$(MUSTER) run env -u OPENAI_API_KEY -u OPENAI_BASE_URL -u ANTHROPIC_API_KEY -u GEMINI_API_KEY -u OLLAMA_HOST \
 		sh -c 'cargo build --workspace --all-targets && cargo test --workspace --no-fail-fast'
+
+test-live: ## ask the real model providers whose keys are set, and say which are skipped
+	@$(PYTHON) deploy/local/servers.py doctor
+	@$(MUSTER) run cargo test -p muster-model --test it live -- --ignored --nocapture --test-threads=1
 
 up: ## start the whole platform in the background and print its address
 	@$(MUSTER) up
