@@ -1,5 +1,6 @@
 //! The command line.
 
+mod agents;
 mod control;
 mod deliverables;
 mod events;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::agents::{Agents, Approvals, Decided, How, Message};
 pub(crate) use self::control::{Ls, One, Why};
 pub(crate) use self::deliverables::{Deliverables, Listed, OtherDemo, Published, TeamDemo, Tokens};
 pub(crate) use self::events::{Events, Part};
@@ -83,6 +85,12 @@ pub(crate) enum Command {
     /// Tokens: what notices saved
     #[command(subcommand)]
     Tokens(Tokens),
+    /// Approvals: calls of agents that wait for somebody: list, show, approve, reject them
+    #[command(subcommand)]
+    Approvals(Approvals),
+    /// Agents: say how one is, send messages to one or to all
+    #[command(subcommand)]
+    Agents(Agents),
     /// Dead letters: messages that their consumers gave up
     #[command(subcommand)]
     Dlq(Dlq),

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod agents;
 pub(crate) mod apply;
 mod contracts;
 mod control;
@@ -42,6 +43,8 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Streams(what) => streams::streams(&what, output).await,
         Command::Deliverables(what) => deliverables::deliverables(&what, output).await,
         Command::Tokens(what) => tokens::tokens(&what, output).await,
+        Command::Approvals(what) => agents::approvals(&what, output).await,
+        Command::Agents(what) => agents::agents(&what, output).await,
         Command::Dlq(what) => dlq::dlq(&what, output).await,
         Command::Events(what) => events::events(&what, output).await,
         Command::Replay { stream, part } => events::replay(&stream, &part, output).await,
