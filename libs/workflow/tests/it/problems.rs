@@ -145,8 +145,8 @@ fn calls_are_checked() {
         &[
             "/do/0/a/with/endpoint: `call: http` needs `endpoint`",
             "/do/0/a/with/method: `call: http` needs `method`",
-            "/do/1/b/with: `with` is missing: the arguments of agent: agent, input, prompt",
-            "/do/2/c/with/mood: `mood` is not supported in `with` of `call: agent`; supported are agent, input, prompt",
+            "/do/1/b/with: `with` is missing: the arguments of agent: agent, input, prompt, overrides, thread, message",
+            "/do/2/c/with/mood: `mood` is not supported in `with` of `call: agent`; supported are agent, input, prompt, overrides, thread, message",
             "/do/2/c/with: `call: agent` takes only one of `input` or `prompt`",
             "/do/2/c/with/agent: `call: agent` needs `agent`",
             "/do/3/d/with/tool: `tool` must be a string, not the number 5",
