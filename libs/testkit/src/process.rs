@@ -32,7 +32,8 @@ pub fn free_port() -> u16 {
 }
 
 fn random_port() -> u16 {
-    let (random, _) = uuid::Uuid::now_v7().as_u64_pair();
+    // Not the first half, which is the time: two calls of one moment would get the same port.
+    let (_, random) = uuid::Uuid::now_v7().as_u64_pair();
     let offset = random % u64::from(PORTS.end - PORTS.start);
     PORTS.start + u16::try_from(offset).unwrap_or_default()
 }
