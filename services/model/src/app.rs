@@ -54,10 +54,10 @@ impl App {
         let settings = &config.limits;
         let directory = Directory::new(&bus);
         let vault = Vault::new(directory.clone(), settings.masters.clone());
-        let providers = Providers::new(config, &Keys::new(vault.clone()))?;
+        let (telemetry, events) = telemetry();
+        let providers = Providers::new(config, &Keys::new(vault.clone(), telemetry.clone()))?;
         let replies = RecordedCalls::new(&bus);
         let (ledger, accounts) = ledger(&bus, settings.lease, recorded(replies.clone()));
-        let (telemetry, events) = telemetry();
         let app = Self {
             gate: Gate::new(
                 directory.clone(),

@@ -4,6 +4,7 @@
 
 mod account;
 mod gate;
+mod headers;
 mod ledger;
 mod owner;
 mod settings;
@@ -11,6 +12,7 @@ mod window;
 
 pub(crate) use self::account::{Limits, Period};
 pub(crate) use self::gate::{Caller, Gate, Quote};
+pub(crate) use self::headers::warning;
 pub(crate) use self::ledger::{Ledger, Recorded, Work, ledger};
 pub(crate) use self::owner::{Owner, token};
 pub(crate) use self::settings::Settings;

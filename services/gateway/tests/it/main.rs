@@ -12,6 +12,7 @@ mod dead_letters;
 mod definitions;
 mod events;
 mod executions;
+mod keys;
 mod live;
 mod openai;
 mod outages;

@@ -29,7 +29,7 @@ use muster_testkit::{NatsServer, eventually, free_port};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{control, openai, tools};
+use crate::{control, keys, openai, tools};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -252,6 +252,12 @@ fn routes(peers: Peers) -> Routes<Peers> {
         .rpc(openai::models)
         .rpc(openai::keys)
         .rpc(openai::check)
+        .rpc(keys::create)
+        .rpc(keys::get)
+        .rpc(keys::delete)
+        .rpc(keys::allow)
+        .rpc(keys::allowance)
+        .rpc(keys::provider_keys)
         .on(started)
         .on(upsert)
 }

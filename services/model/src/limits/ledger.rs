@@ -221,7 +221,7 @@ impl Work {
                 }
                 Some(finished) = self.running.next() => self.finish(finished),
                 _ = renewal.tick() => self.renew(),
-                _ = tidying.tick() => self.store.tidy().await,
+                _ = tidying.tick() => self.tidy(),
                 () = closed.cancelled() => break,
             }
         }
@@ -350,7 +350,8 @@ impl Work {
                 Some(answer) => {
                     drop(answer.send(Err(fault.clone())));
                 }
-                None if ask.tries < SETTLE_TRIES => {
+                // A process that stops does not wait: whoever uses the account next finds what is reserved.
+                None if ask.tries < SETTLE_TRIES && !self.ledger.closed.is_cancelled() => {
                     again.push(Ask { tries: ask.tries + 1, ..ask });
                 }
                 None => warn!(%owner, error = %fault, "what was spent could not be written"),
@@ -379,6 +380,15 @@ impl Work {
         for (owner, id) in aged {
             self.take_own(owner, Change::Renew { id });
         }
+    }
+
+    fn tidy(&mut self) {
+        let store = self.store.clone();
+        let tidied = async move {
+            store.tidy().await;
+            Finished::Again(Vec::new())
+        };
+        self.running.push(tidied.boxed());
     }
 
     fn forget(&mut self) {

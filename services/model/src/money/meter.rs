@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::Utc;
-use muster_contracts::gateway::v1::{LlmRequest, LlmResponse};
+use muster_contracts::gateway::v1::{LlmRequest, LlmResponse, RateLimitExceeded};
 use muster_contracts::llm::v1::TokenUsage;
 use muster_contracts::{HasCode, now};
 
@@ -116,6 +116,15 @@ impl<'a> Meter<'a> {
 
     /// The provider failed.
     pub(crate) fn failed(mut self, error: &Error) {
+        if let Error::Exhausted { retry_after_ms, .. } = error {
+            self.telemetry.tell(Told::LimitReached(RateLimitExceeded {
+                provider: self.provider.clone(),
+                model: self.model.clone(),
+                retry_after: *retry_after_ms as f64 / 1_000.0,
+                timestamp: now(Utc::now()),
+                ..RateLimitExceeded::default()
+            }));
+        }
         let usage = self.cut_off();
         self.end(error.code().name(), &usage);
     }
