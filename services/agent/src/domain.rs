@@ -12,3 +12,4 @@ pub(crate) mod schema;
 pub(crate) mod team;
 pub(crate) mod template;
 pub(crate) mod thread;
+pub(crate) mod tool_search;

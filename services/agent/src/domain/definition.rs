@@ -157,7 +157,9 @@ fn check_tools(tools: &[String]) -> Result<(), Flaw> {
         format!("`tools` names {} tools; at most {MAX_TOOLS}", tools.len())
     })?;
     for (place, tool) in tools.iter().enumerate() {
-        subject::token("tool", tool).map_err(|error| Flaw(format!("`tools[{place}]`: {error}")))?;
+        // `NAME__*` is every tool of a server or document.
+        let name = tool.strip_suffix('*').filter(|name| name.ends_with("__")).unwrap_or(tool);
+        subject::token("tool", name).map_err(|error| Flaw(format!("`tools[{place}]`: {error}")))?;
         let earlier = tools.iter().take(place).any(|other| other == tool);
         ensure(!earlier, || format!("`tools` names {tool:?} twice; once is enough"))?;
     }

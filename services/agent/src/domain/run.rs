@@ -5,6 +5,7 @@ use muster_contracts::{
     Code,
     agent::v1::Usage,
     llm::v1::{ChatMessage, TokenUsage, ToolCall},
+    tool::v1::ToolDefinition,
 };
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ use super::{
     conversation, definition,
     fact::{Fact, Replied, Returned, Started, Summarised},
     schema::OutputSchema,
+    tool_search,
 };
 
 /// Calls that one turn may make; a model that asks for more is told so.
@@ -37,6 +39,8 @@ pub(crate) struct Run {
     usage: Usage,
     end: Option<(End, DateTime<Utc>)>,
     waits: standing::Waits,
+    /// The tools that searches have found, in the order in which they did.
+    found: Vec<String>,
 }
 
 /// What a run needs next.
@@ -184,6 +188,12 @@ impl Run {
     /// What the model is told in the next turn.
     pub(crate) fn messages(&self) -> &[ChatMessage] {
         &self.messages
+    }
+
+    /// The tools that the model is offered in the next turn.
+    pub(crate) fn offered(&self) -> Vec<&ToolDefinition> {
+        let tools = self.started().map(|started| started.tools.as_slice()).unwrap_or_default();
+        tool_search::offered(tools, &self.found)
     }
 
     /// The place of the run's own question among them.
@@ -335,6 +345,7 @@ impl Run {
             let error = format!("tool `{}` failed: {error}", returned.name);
             self.verdict = Some(Verdict::Fail(code, error));
         }
+        tool_search::note(&mut self.found, &returned);
         *result = Some(Returned { call_id: call.id.clone(), ..returned });
         if self.calls.iter().all(|(_, result)| result.is_some()) {
             // Told in the order of the calls, whichever came first: a replayed run asks the model the same.

@@ -1,12 +1,13 @@
 //! Asking the model and calling tools, with the same key in every try.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use muster_bus::Bus;
 use muster_contracts::agent::v1::AgentDefinition;
 use muster_contracts::llm::v1::{ChatTool, CompleteRequest, Parameters};
-use muster_contracts::tool::v1::{ExecuteToolRequest, ToolResult};
+use muster_contracts::tool::v1::{ExecuteToolRequest, ToolDefinition, ToolResult};
 use muster_contracts::{Code, Fault};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -16,8 +17,8 @@ use super::Runner;
 use crate::Error;
 use crate::domain::definition::provider;
 use crate::domain::fact::{Fact, Replied, Returned};
-use crate::domain::memory;
 use crate::domain::run::Call;
+use crate::domain::{memory, tool_search};
 use crate::memory::{Memories, Place};
 use crate::tokenizer::{count, counting};
 
@@ -114,6 +115,11 @@ impl Runner {
             timeouts,
             deadline: self.deadline(),
             memories: self.app.memories.clone(),
+            tools: self
+                .run
+                .started()
+                .map(|started| started.tools.clone().into())
+                .unwrap_or_default(),
             memory: self
                 .run
                 .started()
@@ -126,12 +132,14 @@ impl Runner {
         let started = self.run.started();
         let definition = started.map_or(&default, |started| &started.definition);
         let model = definition.model.clone().unwrap_or_default();
-        let tools = started.map(|started| started.tools.as_slice()).unwrap_or_default().iter();
         CompleteRequest {
             provider: provider(definition).to_owned(),
             model: model.name,
             messages: self.run.messages().to_vec(),
-            tools: tools
+            tools: self
+                .run
+                .offered()
+                .into_iter()
                 .map(|tool| ChatTool {
                     name: tool.name.clone(),
                     description: tool.description.clone(),
@@ -170,6 +178,8 @@ pub(super) struct Caller {
     timeouts: Vec<(String, u32)>,
     deadline: DateTime<Utc>,
     memories: Memories,
+    /// All of the agent's, to be searched.
+    tools: Arc<[ToolDefinition]>,
     /// Where the agent remembers, if it does.
     memory: Option<Place>,
 }
@@ -189,6 +199,9 @@ impl Caller {
             return Returned { error: Some(refusal), ..returned };
         }
         let arguments = call.call.arguments.clone().unwrap_or_default();
+        if tool_search::is_search(&self.tools, &call.call.name) {
+            return told(returned, Ok(tool_search::find(&self.tools, &arguments)), millis(begun));
+        }
         if let Some(place) = self.memory.as_ref().filter(|_| memory::is_tool(&call.call.name)) {
             let key = format!("{}/{}/{}", self.run_key, call.turn, call.index);
             let made_by = (key.as_str(), self.execution_id.as_str());

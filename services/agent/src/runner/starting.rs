@@ -17,7 +17,7 @@ use crate::Error;
 use crate::domain::definition::overrides::overridden;
 use crate::domain::definition::{Flaw, seconds};
 use crate::domain::fact::{Fact, Started};
-use crate::domain::{memory, notice, template};
+use crate::domain::{memory, notice, template, tool_search};
 use crate::tokenizer::{count, counting};
 
 impl Runner {
@@ -127,7 +127,8 @@ impl Runner {
             let asked = self.app.bus.request(&ListToolsRequest { names: names.clone() }).await;
             let fault = match asked {
                 Ok(ToolList { mut tools }) => {
-                    tools.sort_by_key(|tool| names.iter().position(|name| *name == tool.name));
+                    tools.sort_by_key(|tool| names.iter().position(|name| is_meant(name, tool)));
+                    let mut tools = tool_search::with_search(tools);
                     tools.extend(own);
                     return Ok(tools);
                 }
@@ -161,4 +162,10 @@ impl Runner {
         .await?;
         Ok((pasted, cost))
     }
+}
+
+/// Whether a tool is what the agent names: `NAME__*` is every tool of a server or document.
+fn is_meant(name: &str, tool: &ToolDefinition) -> bool {
+    let of = name.strip_suffix('*').filter(|source| source.ends_with("__"));
+    *name == tool.name || of.is_some_and(|source| tool.name.starts_with(source))
 }
