@@ -59,8 +59,13 @@ pub fn peers() -> BTreeSet<&'static str> {
 }
 
 /// The streams that a service publishes to or reads; for a name that the contract does not know every one that anybody uses.
+///
+/// None for programs of others: streams are the platform's, and what those publish is refused where there are none yet.
 #[must_use]
 pub fn streams_of(service: &str) -> Vec<Stream> {
+    if peers().contains(service) {
+        return Vec::new();
+    }
     let known = services().contains(service);
     let reads = |entry: &&Entry| !known || consumes(entry, service);
     let used = |stream: &Stream| match stream {
@@ -168,9 +173,7 @@ pub fn of(service: &str) -> Permissions {
     for entry in entries() {
         granted.entry(entry, service);
     }
-    // Streams are the platform's: what its peers publish is refused where there are none yet.
-    let streams = if peers().contains(service) { Vec::new() } else { streams_of(service) };
-    for stream in streams {
+    for stream in streams_of(service) {
         granted.stream(stream.name());
         granted.feed(stream, service);
         if stream == Stream::Dlq {
