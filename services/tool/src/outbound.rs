@@ -238,3 +238,53 @@ pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 pub(crate) fn header_text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What happens to a request where the operator allows each of these hosts, but no port of theirs.
+    fn refusal(url: &str, allow: &str) -> String {
+        let config =
+            Config::from_env(&[("MUSTER_HTTP_ALLOW", allow)].into_iter().collect()).unwrap();
+        let outbound = Outbound::new(&config).unwrap();
+        outbound.client(&Url::parse(url).unwrap()).map(drop).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_private_address_is_refused_in_every_notation() {
+        for (url, host) in [
+            ("http://127.0.0.1/", "127.0.0.1"),
+            ("http://2130706433/", "127.0.0.1"),
+            ("http://0x7f000001/", "127.0.0.1"),
+            ("http://0177.0.0.1/", "127.0.0.1"),
+            ("http://127.1/", "127.0.0.1"),
+            ("http://0/", "0.0.0.0"),
+            ("http://169.254.169.254/latest/meta-data", "169.254.169.254"),
+            ("http://2852039166/", "169.254.169.254"),
+            ("http://0xa9.0xfe.0xa9.0xfe/", "169.254.169.254"),
+            ("http://\u{ff11}\u{ff12}\u{ff17}.0.0.1/", "127.0.0.1"),
+            ("http://10.0.0.1/", "10.0.0.1"),
+            ("https://[::1]/", "::1"),
+            ("http://[fd00:ec2::254]/", "fd00:ec2::254"),
+            ("http://[fe80::1]/", "fe80::1"),
+            ("http://[::ffff:169.254.169.254]/", "::ffff:a9fe:a9fe"),
+            ("http://[::ffff:7f00:1]/", "::ffff:7f00:1"),
+            ("http://[64:ff9b::7f00:1]/", "64:ff9b::7f00:1"),
+        ] {
+            // Not named at all, and named without a port.
+            assert!(refusal(url, "api.example.com").contains("are not allowed"), "{url}");
+            assert!(refusal(url, host).contains("the address is not public"), "{url}");
+        }
+        assert!(refusal("http://user@localhost:81/", "localhost").contains("localhost:81"));
+    }
+
+    #[tokio::test]
+    async fn a_name_is_resolved_once_and_only_to_what_is_public() {
+        use reqwest::dns::Resolve;
+        // What is returned here is what is connected: the client resolves nothing itself.
+        let refused =
+            PublicOnly.resolve("localhost".parse().unwrap()).await.map(|_| ()).unwrap_err();
+        assert!(refused.to_string().contains("the address is not public"), "{refused}");
+    }
+}

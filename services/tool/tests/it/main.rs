@@ -7,6 +7,7 @@ mod cancelled;
 mod commands;
 mod http;
 mod interrupted;
+mod killed;
 mod mcp;
 mod mcp_servers;
 mod openapi;

@@ -118,7 +118,7 @@ async fn a_post_sends_what_has_no_other_place_and_its_class_follows_from_its_met
 async fn what_cannot_be_called_is_not_registered() {
     let world = World::start().await;
     for (request, part) in [
-        (definition("a", "http", json!({})), "missing field `endpoint`"),
+        (definition("a", "http", json!({ "method": "get" })), "missing field `endpoint`"),
         (
             definition("a", "http", json!({ "endpoint": "https://x.example/", "metod": "get" })),
             "unknown field `metod`",
@@ -243,7 +243,7 @@ async fn a_module_computes_within_its_bounds_and_can_do_nothing_else() {
     let request = definition(
         "repeat",
         "wasm",
-        json!({ "module": module, "memory_mib": 1, "fuel": 50_000_000 }),
+        json!({ "module": module, "memory_mib": 1, "fuel": 3_000_000 }),
     );
     let shown = world.register(request).await.unwrap();
     let with = shown.with.clone().unwrap();
@@ -251,7 +251,7 @@ async fn a_module_computes_within_its_bounds_and_can_do_nothing_else() {
     assert_eq!(shown.effect, "pure");
     assert_eq!(world.ok("repeat", json!({ "a": [1, "ä"] })).await, json!({ "a": [1, "ä"] }));
     for (what, part) in [
-        ("loop", "used up its fuel of 50000000 steps"),
+        ("loop", "used up its fuel of 3000000 steps"),
         ("grow", "broke off"),
         ("outside", "gave a result outside of the memory"),
         ("fail", "not today"),

@@ -54,7 +54,7 @@ async fn work(calls: Arc<AtomicU32>, request: CallToolRequest) -> Result<ToolRes
             Ok(ToolResult { result: Some(Json(deep)), ..Default::default() })
         }
         "large" => {
-            let large = json!("x".repeat(3 << 20));
+            let large = json!("x".repeat(10_000_000));
             Ok(ToolResult { result: Some(Json(large)), ..Default::default() })
         }
         "refuse" => Err(Fault::new(Code::Denied, "not before noon")),
@@ -115,7 +115,7 @@ async fn a_registered_tool_is_listed_called_and_forgotten() {
     let deep = world.call("shout", "k3", json!({ "text": "deep" })).await.unwrap_err();
     assert!(deep.message.contains("the tool shout answered a result that nests deeper"), "{deep}");
     let large = world.call("shout", "k4", json!({ "text": "large" })).await.unwrap_err();
-    assert!(large.message.contains("the tool shout answered 3145730 bytes"), "{large}");
+    assert!(large.message.contains("the tool shout answered 10000002 bytes"), "{large}");
     // Not INVALID: who asks has asked well.
     assert_eq!((deep.code, large.code), (Code::Conflict, Code::Conflict));
 

@@ -9,7 +9,7 @@ use wasmi::{
 };
 
 /// Steps after which it is looked whether anybody still waits.
-const SLICE: u64 = 10_000_000;
+const SLICE: u64 = 1_000_000;
 /// The largest output, in bytes.
 const MAX_OUTPUT: usize = 10_000_000;
 /// The most elements of a table.
