@@ -4,7 +4,7 @@ use chrono::Utc;
 use muster_bus::MessageId;
 use muster_contracts::agent::v1::{
     AgentDefinition, AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed,
-    AgentExecutionRequested,
+    AgentExecutionRequested, Usage,
 };
 use muster_contracts::gateway::v1::TokensSaved;
 use muster_contracts::{Code, HasCode, Json, now, subject};
@@ -112,7 +112,7 @@ impl Runner {
             self.run_id.clone(),
         );
         self.tell_saving().await?;
-        let (usage, timestamp, id) = (Some(self.run.usage()), now(*at), self.id("ended"));
+        let (usage, timestamp, id) = (self.own_usage(end), now(*at), self.id("ended"));
         match end {
             End::Completed(output) => {
                 let event = AgentExecutionCompleted {
@@ -153,6 +153,13 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    /// What the run spent. Where another run has asked for this one and got its answer, that one says it: nothing is counted twice.
+    fn own_usage(&self, end: &End) -> Option<Usage> {
+        let origin = self.command.origin.as_ref();
+        let counted = origin.is_some_and(|origin| !origin.parent_task.is_empty());
+        (!counted || *end == End::Cancelled).then(|| self.run.usage())
     }
 
     /// What notices saved the run. Told at its end, when it is known what was fetched after all.
