@@ -39,7 +39,7 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(model_aliases::put::put, model_aliases::get::get))
         .routes(routes!(model_aliases::list::list))
         .routes(routes!(workflows::put::put, workflows::list::list))
-        .routes(routes!(workflows::get::get))
+        .routes(routes!(workflows::get::get, workflows::delete::delete))
         .routes(routes!(workflows::check::check))
         .routes(routes!(tools::list::list))
         .routes(routes!(tools::put::put, tools::get::get, tools::call::call, tools::delete::delete))

@@ -85,6 +85,15 @@ impl Definitions {
         Ok((entry, created))
     }
 
+    /// Removes a workflow with all its versions; the documents stay for the executions that are on them.
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), Error> {
+        for key in self.entries.keys(&format!("workflows/version/{name}/")).await? {
+            self.entries.delete(&key).await?;
+        }
+        // Last: a removal that is cut off in the middle can be asked for again.
+        Ok(self.entries.delete(&latest_key(name)).await?)
+    }
+
     /// Keeps a definition for executions that stay on it, without registering it.
     pub(crate) async fn keep(&self, definition: &Definition) -> Result<(), Error> {
         self.documents.put(&document_key(definition.digest()), definition.document()).await?;

@@ -26,6 +26,7 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         .rpc(definition::put)
         .rpc(definition::get)
         .rpc(definition::list)
+        .rpc(definition::delete)
         .rpc(execution::get)
         .rpc(time_travel::replay)
         .rpc(time_travel::fork)

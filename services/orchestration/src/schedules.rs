@@ -103,8 +103,16 @@ impl Schedules {
         Ok(self.bus.latest(&address).await?.is_some())
     }
 
+    /// When a version is started next by its schedule, where that is known.
+    pub(crate) async fn next_start(&self, entry: &Entry) -> Result<Option<DateTime<Utc>>, Error> {
+        let fields = [("workflow", entry.name.as_str()), ("digest", entry.digest.as_str())];
+        let waiting = self.bus.timers::<ScheduleFired>(&fields).await?;
+        let due = waiting.into_iter().find_map(|scheduled| scheduled.timer.due);
+        Ok(due.map(|due| time(Some(&due))))
+    }
+
     /// Ends the schedule of a version that is no longer the last.
-    async fn end(&self, entry: &Entry) -> Result<(), Error> {
+    pub(crate) async fn end(&self, entry: &Entry) -> Result<(), Error> {
         let definition = self.definitions.load(&entry.digest).await?;
         match definition.schedule() {
             None => {}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::platform::{Platform, read};
 
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Started by an order, tells of its payment.
 const CASHIER: &str = "

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::platform::{Platform, read};
 
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Waits as long as the data says, between two tools.
 const GATE: &str = "document: {dsl: '1.0.3', namespace: test, name: gate, version: '1.0.0'}

@@ -10,7 +10,7 @@ use muster_testkit::{NatsServer, eventually};
 
 use crate::{connect, id, operator};
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 async fn under(keys: &Kv<u64>, tokens: &str) -> Vec<(String, u64)> {
     let (mut found, mut from) = (Vec::new(), 0);

@@ -26,6 +26,9 @@ pub struct Workflow {
     /// When this version was registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<DateTime<Utc>>,
+    /// When its schedule starts it next, where that is known; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_start: Option<DateTime<Utc>>,
 }
 
 /// All workflows, each in the version that was registered last.
@@ -44,6 +47,7 @@ impl From<WorkflowDefinition> for Workflow {
             digest: definition.digest,
             document: definition.document.map(|document| document.0),
             registered_at: when(definition.registered_at.as_ref()),
+            next_start: when(definition.next_start.as_ref()),
         }
     }
 }

@@ -3,7 +3,8 @@
 use chrono::Utc;
 use muster_contracts::agent::v1::GetAgentRequest;
 use muster_contracts::workflow::v1::{
-    GetWorkflowRequest, ListWorkflowsRequest, PutWorkflowRequest, WorkflowDefinition, WorkflowList,
+    DeleteWorkflowRequest, GetWorkflowRequest, ListWorkflowsRequest, PutWorkflowRequest,
+    WorkflowDefinition, WorkflowList,
 };
 use muster_contracts::{Code, Json, now};
 use muster_workflow::Definition;
@@ -45,10 +46,29 @@ pub(crate) async fn get(
         return Ok(described(entry));
     }
     let definition = app.definitions.load(&entry.digest).await?;
+    let next_start = match definition.schedule() {
+        Some(_) => app.schedules.next_start(&entry).await?.and_then(now),
+        None => None,
+    };
     Ok(WorkflowDefinition {
         document: Some(Json(definition.document().clone())),
+        next_start,
         ..described(entry)
     })
+}
+
+/// Removes a workflow, its schedule first: where this ends in the middle it can be asked for again.
+pub(crate) async fn delete(
+    app: App,
+    request: DeleteWorkflowRequest,
+) -> Result<WorkflowDefinition, Error> {
+    let DeleteWorkflowRequest { name } = request;
+    let Some(entry) = app.definitions.find(&name, "").await? else {
+        return Err(Error::UnknownWorkflow { name, version: String::new() });
+    };
+    app.schedules.end(&entry).await?;
+    app.definitions.remove(&name).await?;
+    Ok(described(entry))
 }
 
 /// Every workflow.
@@ -60,7 +80,8 @@ pub(crate) async fn list(app: App, _request: ListWorkflowsRequest) -> Result<Wor
 
 async fn agents_are_there(app: &App, definition: &Definition) -> Result<(), Error> {
     for (agent, pointer) in &definition.references().agents {
-        match app.bus.request(&GetAgentRequest { name: agent.clone(), ..Default::default() }).await {
+        match app.bus.request(&GetAgentRequest { name: agent.clone(), ..Default::default() }).await
+        {
             Ok(_definition) => {}
             Err(fault) if fault.code == Code::NotFound => {
                 return Err(Error::UnknownAgent { agent: agent.clone(), pointer: pointer.clone() });

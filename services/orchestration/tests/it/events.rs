@@ -2,9 +2,10 @@
 
 use muster_bus::{Bucket, MessageId};
 use muster_contracts::workflow::v1::{
-    CloudEvent, ExecutionState, SignalExecution, WorkflowDefinition,
+    CloudEvent, DeleteWorkflowRequest, ExecutionState, GetWorkflowRequest, SignalExecution,
+    WorkflowDefinition,
 };
-use muster_contracts::{Json, JsonObject};
+use muster_contracts::{Code, Json, JsonObject};
 use muster_testkit::eventually;
 use serde_json::{Value, json};
 
@@ -302,6 +303,26 @@ async fn a_workflow_starts_at_its_times_once_over_replicas_and_restarts_until_it
     world.put(&scheduled("1.2.0", "")).await.unwrap();
     let timers = world.bus.timers::<muster_contracts::workflow::v1::ScheduleFired>(&[]);
     assert!(timers.await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_removed_workflow_is_not_started_any_more_and_its_name_is_free() {
+    let world = World::new().await;
+    let get = || GetWorkflowRequest { name: "due".into(), ..Default::default() };
+    let delete = || DeleteWorkflowRequest { name: "due".into() };
+    assert_eq!(world.bus.request(&delete()).await.unwrap_err().code, Code::NotFound);
+    for schedule in ["{every: {hours: 1}}", "{on: {one: {with: {type: a}}}}"] {
+        let put = world.put(&scheduled("1.0.0", &format!("schedule: {schedule}"))).await.unwrap();
+        assert!(put.created, "{schedule}");
+        let is_timed = world.bus.request(&get()).await.unwrap().next_start.is_some();
+        assert_eq!(is_timed, schedule.contains("every"), "{schedule}");
+        world.bus.request(&delete()).await.unwrap();
+        assert_eq!(world.bus.request(&get()).await.unwrap_err().code, Code::NotFound);
+        let timers = world.bus.timers::<muster_contracts::workflow::v1::ScheduleFired>(&[]);
+        assert!(timers.await.unwrap().is_empty());
+    }
+    world.publish(&event("a", "e-1", json!({}))).await;
+    assert!(told(&world).await.is_empty());
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use muster_testkit::{NatsServer, eventually};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 struct World {
     nats: NatsServer,
@@ -154,7 +154,10 @@ impl World {
                 .bus
                 .request(&GetWorkflowRequest { name: "none".into(), ..Default::default() })
                 .await;
-            let agents = world.bus.request(&GetAgentRequest { name: "a".into(), ..Default::default() }).await;
+            let agents = world
+                .bus
+                .request(&GetAgentRequest { name: "a".into(), ..Default::default() })
+                .await;
             asked.is_err_and(|fault| fault.code == Code::NotFound) && agents.is_ok()
         })
         .await;
