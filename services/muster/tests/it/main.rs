@@ -1,5 +1,6 @@
 //! The `muster` program as a person or a container runs it.
 
+mod apply;
 mod demo;
 mod letters;
 mod program;

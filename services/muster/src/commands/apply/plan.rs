@@ -80,7 +80,7 @@ async fn compare(client: &Client, file: File) -> Result<Result<Planned, String>>
         Kind::Workflow => registered.get("document").cloned().unwrap_or_default(),
         kind => {
             let registered = registered.clone();
-            kind.canonical(registered).unwrap_or(Value::Null)
+            as_unsaid(kind.canonical(registered).unwrap_or(Value::Null), &file.canonical)
         }
     };
     if before == file.canonical {
@@ -95,6 +95,16 @@ async fn compare(client: &Client, file: File) -> Result<Result<Planned, String>>
     }
     let texts = Some((text(&before)?, text(&file.canonical)?));
     Ok(Ok(Planned { file, change: Change::Replace, texts }))
+}
+
+/// The tool service shows its own limit where a definition has none: a file that says nothing changes nothing.
+fn as_unsaid(mut before: Value, after: &Value) -> Value {
+    const FIELD: &str = "timeout_ms";
+    let said = after.get(FIELD).and_then(Value::as_u64).unwrap_or_default() > 0;
+    if let (false, Some(shown)) = (said, before.get_mut(FIELD)) {
+        *shown = json!(0);
+    }
+    before
 }
 
 /// A definition as people read it: its keys in order.
