@@ -1,5 +1,7 @@
 //! The accounts in their bucket: every change by compare-and-set, and all changes that wait for an account as one.
 
+mod store;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,29 +9,26 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use muster_bus::{Bucket, Bus, Kv, KvError, Versioned};
+use muster_bus::{Bucket, Bus, Versioned};
 use muster_contracts::{Code, Fault};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use super::account::{Account, Change, Clock, Outcome};
+use self::store::Store;
+use super::account::{Account, Change, Outcome};
 use super::owner::Owner;
 
 /// Accounts that are remembered while nobody uses them: a look at one costs a round trip.
 const REMEMBERED: usize = 10_000;
 /// How many changes are written at once.
 const TOGETHER: usize = 4_096;
-/// The longest pause before an account is tried again that another replica has changed.
-const PAUSE: Duration = Duration::from_millis(4);
 /// How often a settlement is tried while the bucket cannot be written.
 const SETTLE_TRIES: u32 = 20;
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// How long it is waited for a recorded reply of a call that may still run.
 const LOOK: Duration = Duration::from_secs(2);
-/// An account of an execution is forgotten when nothing was done with it for so long.
-const FORGOTTEN: TimeDelta = TimeDelta::days(7);
 const TIDY_EVERY: Duration = Duration::from_secs(3_600);
 
 /// What a recorded reply cost; nothing where there is none, an error where nobody knows yet.
@@ -395,117 +394,6 @@ impl Work {
         if self.desks.len() > REMEMBERED {
             self.desks
                 .retain(|_, desk| desk.busy || !desk.waiting.is_empty() || !desk.sought.is_empty());
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Store {
-    accounts: Kv<Account>,
-    lease_ms: i64,
-    ledger: Ledger,
-}
-
-impl Store {
-    fn clock(&self) -> Clock {
-        Clock { now: Utc::now(), lease_ms: self.lease_ms }
-    }
-
-    /// Applies what is asked, and writes it where that changes the account. Those who ask are answered when it is written; where it cannot be, they come back.
-    async fn write(
-        &self,
-        owner: &Owner,
-        known: Option<Versioned<Account>>,
-        asks: Vec<Ask>,
-    ) -> (Vec<Ask>, Result<Versioned<Account>, Fault>) {
-        let name = owner.account();
-        let mut known = known;
-        // A refusal must not rest on what another replica has changed since.
-        let mut is_fresh = false;
-        loop {
-            let before = match known.take() {
-                Some(known) => known,
-                None => {
-                    is_fresh = true;
-                    match self.read(&name).await {
-                        Ok(read) => read,
-                        Err(fault) => return (asks, Err(fault)),
-                    }
-                }
-            };
-            let mut account = before.value.clone();
-            let clock = self.clock();
-            let outcomes: Vec<Outcome> = asks
-                .iter()
-                .map(|ask| match &ask.change {
-                    Some(change) => account.apply(change, clock),
-                    None => Outcome::Done,
-                })
-                .collect();
-            let revision = if account == before.value {
-                if !is_fresh {
-                    continue;
-                }
-                before.revision
-            } else {
-                match self.replace(&name, &account, before.revision).await {
-                    Ok(revision) => revision,
-                    Err(KvError::Conflict) => {
-                        debug!(account = name, "account was changed by another, will try again");
-                        sleep(PAUSE.mul_f64(rand::random())).await;
-                        continue;
-                    }
-                    Err(KvError::Fault(fault)) => return (asks, Err(fault)),
-                }
-            };
-            let account = Arc::new(account);
-            for (ask, outcome) in asks.into_iter().zip(outcomes) {
-                let Some(answer) = ask.answer else { continue };
-                let hold = self.hold(owner, ask.change.as_ref(), &outcome);
-                drop(answer.send(Ok(Answer { outcome, account: account.clone(), hold })));
-            }
-            let value = Arc::unwrap_or_clone(account);
-            return (Vec::new(), Ok(Versioned { value, revision }));
-        }
-    }
-
-    fn hold(&self, owner: &Owner, change: Option<&Change>, outcome: &Outcome) -> Option<Hold> {
-        match change {
-            Some(Change::Reserve { id, limits, .. })
-                if limits.budget > 0 && outcome.is_admitted() =>
-            {
-                Some(Hold::new(&self.ledger, owner, id))
-            }
-            _ => None,
-        }
-    }
-
-    async fn read(&self, name: &str) -> Result<Versioned<Account>, Fault> {
-        let found = self.accounts.get(name).await?;
-        Ok(found.unwrap_or_else(|| Versioned { value: Account::default(), revision: 0 }))
-    }
-
-    async fn replace(&self, name: &str, account: &Account, revision: u64) -> Result<u64, KvError> {
-        match revision {
-            0 => self.accounts.create(name, account).await,
-            revision => self.accounts.update(name, account, revision).await,
-        }
-    }
-
-    /// Forgets accounts of executions that ended long ago: the oldest were written first.
-    async fn tidy(&self) {
-        let mut from = 0;
-        loop {
-            match self.accounts.next_under("execution", from).await {
-                Ok(Some((key, entry))) if entry.value.is_idle_since(Utc::now() - FORGOTTEN) => {
-                    if let Err(error) = self.accounts.forget(&key).await {
-                        return debug!(%error, "old account could not be forgotten");
-                    }
-                    from = entry.revision + 1;
-                }
-                Ok(_) => return,
-                Err(error) => return debug!(%error, "old accounts could not be read"),
-            }
         }
     }
 }
