@@ -17,10 +17,19 @@ const PROVIDERS: [(&str, &str, [&str; 2]); 4] = [
     ("ollama", "OLLAMA_HOST", ["OLLAMA_API_KEY", "MUSTER_OLLAMA_MODEL"]),
 ];
 
-#[tokio::test]
-#[ignore = "asks real providers and costs money: make test-live"]
-async fn real_providers_do_what_a_provider_must() {
+/// The environment of who wants real providers to be asked, which costs money.
+fn asked_for() -> Option<Env> {
     let env = Env::of_process();
+    let wanted = env.get("MUSTER_LIVE").is_some_and(|value| value == "1");
+    if !wanted {
+        eprintln!("real providers are not asked: make test-live does");
+    }
+    wanted.then_some(env)
+}
+
+#[tokio::test]
+async fn real_providers_do_what_a_provider_must() {
+    let Some(env) = asked_for() else { return };
     let mut flaws = Vec::new();
     for (provider, turns_on, others) in PROVIDERS {
         let Some(value) = env.get(turns_on).filter(|value| !value.is_empty()) else {
@@ -50,9 +59,8 @@ async fn real_providers_do_what_a_provider_must() {
 }
 
 #[tokio::test]
-#[ignore = "asks real providers: make test-live"]
 async fn real_providers_refuse_a_wrong_key_and_it_is_not_told() {
-    let env = Env::of_process();
+    let Some(env) = asked_for() else { return };
     for (provider, turns_on, _) in PROVIDERS {
         if provider == "ollama" || env.get(turns_on).is_none_or(str::is_empty) {
             eprintln!("{provider}: skipped, as {turns_on} is not set, or it takes any key");
