@@ -29,7 +29,7 @@ pub struct Address {
 pub enum AddressError {
     /// It does not read like one.
     #[error(
-        "{0:?} is no address of a deliverable: it must be like deliverables/researcher/report/e1-r1, or deliverables/agog/roy/backend/csv-export, with @7 behind it for version 7; it stands in the notice"
+        "{0:?} is no address of a deliverable: it must be an address like deliverables/researcher/report/e1-r1, or deliverables/agog/roy/backend/csv-export, with @7 behind it for version 7; it stands in the notice"
     )]
     Form(String),
     /// The team is another.
@@ -196,7 +196,7 @@ mod tests {
             let error = Address::parse(text).unwrap_err().to_string();
             assert!(error.contains(words), "{text:?}: {error}");
         };
-        check("", "it must be like deliverables/researcher/report/e1-r1");
+        check("", "it must be an address like deliverables/researcher/report/e1-r1");
         check("x/a/b/c", "no address");
         check("deliverables/a/b", "no address");
         check("deliverables/a/b/c@seven", "no address");
