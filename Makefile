@@ -29,7 +29,7 @@ test: ## set everything up and run all tests
 
 test-live: ## ask the real model providers whose keys are set, and say which are skipped
 	@$(PYTHON) deploy/local/servers.py doctor
-	@$(MUSTER) run env MUSTER_LIVE=1 cargo test -p muster-model --test it live -- --nocapture --test-threads=1
+	@$(MUSTER) run env MUSTER_LIVE=1 cargo test -p muster-model --test it live:: -- --nocapture --test-threads=1
 
 up: ## start the whole platform in the background and print its address
 	@$(MUSTER) up
