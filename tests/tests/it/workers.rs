@@ -157,6 +157,34 @@ async fn an_agent_calls(platform: &Platform) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_python_program_is_an_agent_of_a_workflow() {
+    let platform = Platform::start().await;
+    let (_, python) = commands()["python"]
+        .split_last()
+        .map(|(last, rest)| (last.clone(), rest.to_vec()))
+        .unwrap();
+    let agent = root().join("examples/workers/python-agent/agent.py");
+    let editor = start(&platform, &[python, vec![agent.to_string_lossy().into_owned()]].concat());
+    until_it_says(&editor, "serving agent.").await;
+    let workflow = platform
+        .put_workflow("document: {dsl: '1.0.3', namespace: t, name: edited, version: '1.0.0'}\ndo:\n- ask: {call: agent, with: {agent: editor, input: '  many   BLANKS '}}\n".to_owned())
+        .await;
+    let id = platform.start_execution(&workflow, &json!({}), "edited").await;
+    let state = platform.ended(&id, PATIENCE).await;
+    assert_eq!(state["status"], "completed", "{state:#}");
+    assert_eq!(state["output"]["data"]["edited"], "Many blanks", "{state:#}");
+    let (status, body) =
+        platform.post("/v1/agents/editor/tasks", &json!({"params": {"input": "a  b"}})).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+    let path = format!("/v1/agents/editor/tasks/{}", body["task_id"].as_str().unwrap());
+    eventually(PATIENCE, "the task is done", || async {
+        let (_, task) = platform.get(&path).await;
+        if task["result"]["edited"] == "A b" { Ok(()) } else { Err(task) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_in_the_middle_is_asked_again_only_where_its_class_allows_it() {
     let platform = Platform::start().await;
     let folder = tempfile::tempdir().unwrap();
