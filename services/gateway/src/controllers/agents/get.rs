@@ -13,9 +13,7 @@ use muster_contracts::agent::v1::GetAgentRequest;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::{
-    app::App, domain::name, error::Error, problem::Problem, query::Query, wire::Agent,
-};
+use crate::{app::App, domain::name, error::Error, problem::Problem, query::Query, wire::Agent};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
