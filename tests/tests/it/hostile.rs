@@ -6,7 +6,7 @@ mod raw;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use muster_contracts::permissions::consumer_name;
+use muster_contracts::permissions::{consumer_name, on_demand};
 use muster_contracts::{CATALOGUE, Entry, Kind, MessageType, Stream, subject};
 use muster_testkit::eventually;
 use reqwest::StatusCode;
@@ -87,6 +87,10 @@ async fn every_message_is_handled_or_a_dead_letter_with_its_reason() {
     let (mut sent, mut unreadable) = (0, BTreeMap::<String, usize>::new());
     for entry in CATALOGUE.iter().filter(|entry| entry.stream.is_some() && !entry.planned) {
         if entry.stream == Some(Stream::Dlq) || entry.kind == Kind::Request {
+            continue;
+        }
+        // Nobody made it yet: without a stream a message is lost, and its sender hears so.
+        if entry.stream.is_some_and(on_demand) {
             continue;
         }
         let acknowledged = !entry.stream.unwrap().settings().no_ack;
