@@ -9,7 +9,6 @@ use crate::handlers::get_usage::get_usage;
 use crate::handlers::list_executions::list_executions;
 use crate::handlers::list_running::list_running;
 use crate::handlers::record::record;
-use crate::together::ROWS;
 
 /// A day of tries: Postgres may be away for long, and no event shall be given up for that.
 const TRIES: u32 = 2880;
@@ -20,8 +19,7 @@ pub(crate) fn routes(app: App) -> Routes<App> {
         stream: Stream::Executions,
         patterns: patterns(),
         settings: Consume {
-            // As many as come within the pace of the statements.
-            concurrency: ROWS,
+            concurrency: 64,
             max_deliver: TRIES,
             idempotency: Idempotency::Handler("the table has each event id once"),
             ..Default::default()

@@ -3,21 +3,16 @@
 use std::collections::HashSet;
 use std::mem;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
-use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::sync::{Mutex, Notify, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Mutex, oneshot};
 use tracing::trace;
 
 use crate::domain::Record;
 use crate::store::{insert, integer};
 
 /// Rows of a statement.
-pub(crate) const ROWS: usize = 1024;
-/// How long after a statement the next one begins, unless it is full before: two statements for the same rows cost twice as much, and so do
-/// the events that tell of them.
-const PACE: Duration = Duration::from_millis(40);
+const ROWS: usize = 256;
 /// Bytes of the bodies in a statement; one body may be larger than that by itself.
 const BYTES: usize = 4 << 20;
 
@@ -25,10 +20,7 @@ const BYTES: usize = 4 << 20;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Together {
     waiting: Arc<Lock<Vec<Waiting>>>,
-    /// When the last statement began.
-    writing: Arc<Mutex<Option<Instant>>>,
-    /// A statement is full.
-    full: Arc<Notify>,
+    writing: Arc<Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -51,40 +43,20 @@ impl Together {
     /// statement failed, perhaps for another's sake.
     pub(crate) async fn write(&self, pool: &PgPool, record: &Arc<Record>) -> Option<Written> {
         let (written, mut told) = oneshot::channel();
-        if self.push(Waiting { record: Arc::clone(record), written }) {
-            self.full.notify_one();
-        }
-        let mut begun = self.writing.lock().await;
+        self.lock().push(Waiting { record: Arc::clone(record), written });
+        let _turn = self.writing.lock().await;
         loop {
             match told.try_recv() {
                 Ok(written) => return Some(written),
                 Err(oneshot::error::TryRecvError::Closed) => return None,
                 Err(oneshot::error::TryRecvError::Empty) => {}
             }
-            self.pace(*begun).await;
-            *begun = Some(Instant::now());
             // Those who are taken here and not told find their channel closed.
             let batch = self.take();
             if let Ok(new) = insert(pool, batch.iter().map(|waiting| waiting.record.as_ref())).await
             {
                 tell(batch, &new);
             }
-        }
-    }
-
-    /// Whether those who wait are enough for a statement now.
-    fn push(&self, waiting: Waiting) -> bool {
-        let mut all = self.lock();
-        all.push(waiting);
-        all.len() == ROWS
-    }
-
-    /// Waits until the next statement may begin.
-    async fn pace(&self, begun: Option<Instant>) {
-        let Some(begun) = begun else { return };
-        while begun.elapsed() < PACE && self.lock().len() < ROWS {
-            // Where it was full before, this is told at once and looks again.
-            drop(timeout_at(begun + PACE, self.full.notified()).await);
         }
     }
 
@@ -157,20 +129,6 @@ mod tests {
         let (written, _told) = oneshot::channel();
         let record = Arc::new(Record { body: "x".repeat(bytes), ..Record::default() });
         together.lock().push(Waiting { record, written });
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_statement_waits_for_the_pace_or_until_it_is_full() {
-        let together = Together::default();
-        let begun = Instant::now();
-        together.pace(None).await;
-        assert_eq!(begun.elapsed(), Duration::ZERO, "the first one begins at once");
-        together.pace(Some(begun)).await;
-        assert_eq!(begun.elapsed(), PACE);
-        let begun = Instant::now();
-        (0..ROWS).for_each(|_| waiting(&together, 0));
-        together.pace(Some(begun)).await;
-        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[test]
