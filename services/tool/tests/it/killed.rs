@@ -41,7 +41,7 @@ fn program(world: &World) -> Process {
         ("MUSTER_TOOL_TIMEOUT_SECONDS", "20"),
         ("MUSTER_HEALTH_ADDR", "127.0.0.1:0"),
     ]);
-    let path = std::env::var("PATH").unwrap_or_default();
+    let path = muster_runtime::Env::of_process().get("PATH").unwrap_or_default().to_owned();
     Program::at(env!("CARGO_BIN_EXE_muster-tool")).envs(settings).env("PATH", path).spawn()
 }
 
