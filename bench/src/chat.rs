@@ -26,6 +26,8 @@ const CALLS: u64 = 100_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
+    #[cfg(feature = "platform")]
+    idle(report).await?;
     let provider = chat_mock::serve().await?;
     let services = Services::start(&provider).await;
     let ours = Way { client: Client::new(), url: format!("{}/v1/chat/completions", services.url) };
@@ -39,6 +41,16 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
     }
     streams(&ours, &direct, report).await?;
     memory(&ours, report).await
+}
+
+/// What every service together holds in memory where nothing is asked. What was measured before in this process counts too: `-- chat` alone tells it.
+#[cfg(feature = "platform")]
+async fn idle(report: &mut Report) -> anyhow::Result<()> {
+    let platform = crate::platform::Platform::start(&[]).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    report.add("platform_idle_memory_mib".to_owned(), resident_mib()?, "MiB");
+    drop(platform);
+    Ok(())
 }
 
 /// What a chat completion needs, in this process.
