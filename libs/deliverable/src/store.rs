@@ -75,6 +75,11 @@ impl Deliverables {
     /// # Errors
     /// INVALID where the content is too long, or the address cannot be; CONFLICT where the id was used for another content; UNAVAILABLE where the stream does not take it.
     pub async fn publish(&self, draft: Draft, id: Option<MessageId>) -> Result<Published, Fault> {
+        // What it waits for is large, and callers wait within much else.
+        Box::pin(self.put(draft, id)).await
+    }
+
+    async fn put(&self, draft: Draft, id: Option<MessageId>) -> Result<Published, Fault> {
         let Draft { address, content, execution_id, task, timestamp } = draft;
         let address = address.at(None);
         check(&address, &content)?;
@@ -94,9 +99,9 @@ impl Deliverables {
         };
         let published = if address.team {
             self.bus.provide(stream_of(&address)?).await?;
-            Box::pin(self.store(&of_team(message), &id, tokens, &sha256)).await?
+            self.store(&of_team(message), &id, tokens, &sha256).await?
         } else {
-            Box::pin(self.store(&message, &id, tokens, &sha256)).await?
+            self.store(&message, &id, tokens, &sha256).await?
         };
         let address = address.at(Some(published.sequence));
         if published.duplicate {
