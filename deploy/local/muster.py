@@ -175,7 +175,11 @@ def up(dev, _):
 
 def models(environment):
     """Who answers agents: told here, because a model that is not the one that was meant answers, too."""
+    others = {"MUSTER_MODELS_FILE": "those of the models file", "ANTHROPIC_API_KEY": "Anthropic", "GEMINI_API_KEY": "Gemini", "OLLAMA_HOST": "Ollama"}
+    others = [name for variable, name in others.items() if environment.get(variable)]
     address = environment.get("OPENAI_BASE_URL") or (environment.get("OPENAI_API_KEY") and "https://api.openai.com/v1")
+    if not address and others:
+        return "models: " + ", ".join(others)
     if not address:
         return "models: the built-in offline model answers; OPENAI_API_KEY or OPENAI_BASE_URL choose a real one (then again: make up)"
     # Without the user and the password that an address may have.

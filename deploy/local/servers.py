@@ -108,15 +108,18 @@ def up(dev, keep=True):
         dev.state["keep"] = keep or dev.state.get("keep", False)
         dev.save()
         variables = {name: value for server in servers for name, value in server.variables().items()}
-        dev.write_env({**variables, "MUSTER_SEAL_KEYS": seal_keys(dev)})
+        dev.write_env({**variables, **own_keys(dev)})
 
 
-def seal_keys(dev):
-    """What sealed fields are encrypted with: the same at each start, since the streams keep what was sealed before."""
-    if "seal_keys" not in dev.state:
-        dev.state["seal_keys"] = "dev:" + base64.b64encode(secrets.token_bytes(32)).decode()
-        dev.save()
-    return os.environ.get("MUSTER_SEAL_KEYS") or dev.state["seal_keys"]
+def own_keys(dev):
+    """What sealed fields and stored keys are encrypted with: the same at each start, since the servers keep what was encrypted before."""
+    keys = {}
+    for variable, name in [("MUSTER_SEAL_KEYS", "seal_keys"), ("MUSTER_MASTER_KEY", "master_key")]:
+        if name not in dev.state:
+            dev.state[name] = "dev:" + base64.b64encode(secrets.token_bytes(32)).decode()
+            dev.save()
+        keys[variable] = os.environ.get(variable) or dev.state[name]
+    return keys
 
 
 def down(dev):
