@@ -32,8 +32,6 @@ pub struct Consume {
     pub postpone: u32,
     /// Who makes sure that a second delivery changes nothing.
     pub idempotency: Idempotency,
-    /// Each acknowledgement is confirmed by the broker before the slot is free (`AckSync`): for a handler that cannot bear a second delivery while everybody lives. Costs a round trip.
-    pub confirm: bool,
 }
 
 /// Who makes sure that a second delivery changes nothing.
@@ -47,13 +45,7 @@ pub enum Idempotency {
 
 impl Default for Consume {
     fn default() -> Self {
-        Self {
-            concurrency: 32,
-            max_deliver: 16,
-            postpone: 0,
-            idempotency: Idempotency::Bus,
-            confirm: false,
-        }
+        Self { concurrency: 32, max_deliver: 16, postpone: 0, idempotency: Idempotency::Bus }
     }
 }
 

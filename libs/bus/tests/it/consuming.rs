@@ -264,41 +264,6 @@ async fn the_last_try_of_a_message_makes_it_a_dead_letter() {
 }
 
 #[tokio::test]
-async fn a_confirmed_acknowledgement_is_known_to_the_broker_when_the_next_message_comes() {
-    let nats = NatsServer::start().await;
-    let bus = connect(&nats, "tool").await;
-    let publisher = connect(&nats, "orchestration").await;
-    let consumer = "tool-tool-execution-requested";
-    let unacknowledged = async move |raw: &async_nats::Client| {
-        let subject = format!("$JS.API.CONSUMER.INFO.EXECUTIONS.{consumer}");
-        let answer = raw.request(subject, "".into()).await.unwrap();
-        serde_json::from_slice::<serde_json::Value>(&answer.payload).unwrap()["num_ack_pending"]
-            .as_u64()
-            .unwrap()
-    };
-    let seen = Arc::new(AtomicU32::new(0));
-    let settings = Consume { concurrency: 1, confirm: true, ..Default::default() };
-    let routes = Routes::new((operator(&nats).await, seen.clone())).on_with(
-        settings,
-        move |(raw, seen): (async_nats::Client, Arc<AtomicU32>),
-              _: Delivery<ToolExecutionRequested>| async move {
-            // Pulled are those that wait for their slot, too: the messages before this one are not among them.
-            let done = u64::from(seen.fetch_add(1, Ordering::SeqCst));
-            assert!(unacknowledged(&raw).await + done <= 3);
-            Ok::<(), Fault>(())
-        },
-    );
-    let _serving = serve(&bus, routes);
-    for key in ["a", "b", "c"] {
-        publisher.publish(&command(key), &id(key)).await.unwrap();
-    }
-    eventually(Duration::from_secs(60), "all are handled", || async {
-        seen.load(Ordering::SeqCst) == 3
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_message_that_is_put_off_is_not_tried_in_vain() {
     const PUT_OFF: u32 = 3;
     let nats = NatsServer::start().await;
