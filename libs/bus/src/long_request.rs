@@ -17,7 +17,7 @@ pub(crate) const SIGN_EVERY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(5);
 
 impl Bus {
-    /// Publishes `question` and waits for the reply. `signs`: its server gives the first sign of life at once; else one that gives none is waited for.
+    /// Publishes `question` and waits for the reply. `signs`: its server gives the first sign of life within a second; else one that gives none is waited for.
     pub(crate) async fn long_request(
         &self,
         question: OutboundMessage,
