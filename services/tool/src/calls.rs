@@ -10,6 +10,7 @@ mod http;
 mod mcp;
 mod oauth;
 mod openapi;
+mod refusal;
 mod request;
 mod resource;
 mod rpc;
@@ -25,6 +26,7 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use self::events::is_stream;
 pub(crate) use self::openapi::Described;
+pub(crate) use self::refusal::{again, for_caller};
 pub(crate) use self::request::Ask;
 pub(crate) use self::resource::Resources;
 pub(crate) use self::secrets::Secrets;
@@ -32,7 +34,7 @@ pub(crate) use self::vault::{Vault, percent, plain};
 use crate::calls::oauth::Tokens;
 use crate::config::Config;
 use crate::domain::call::{Call, Definition, Effect};
-use crate::error::Error;
+use crate::error::{Again, Error};
 use crate::outbound::Outbound;
 use crate::tools::{Tool, Work};
 
@@ -171,13 +173,15 @@ pub(crate) fn problem(kind: &str, status: u16, detail: &str) -> Value {
 
 /// An error of a standard type of the workflow language.
 fn raised(kind: &'static str, status: u16, detail: impl Into<String>) -> Error {
-    Error::Raised { kind, status, detail: detail.into() }
+    Error::Raised { kind, status, detail: detail.into(), again: Again::Unknown }
 }
 
 /// Errors on the way to a server, as the language knows them: what a workflow may do about them, its own `retry` says.
 fn outward(error: Error) -> Error {
     match error {
-        Error::Unavailable(text) => raised("communication", 503, text),
+        Error::Unavailable(detail) => {
+            Error::Raised { kind: "communication", status: 503, detail, again: Again::Unsent }
+        }
         Error::Invalid(text) => raised("communication", 500, text),
         other => other,
     }

@@ -6,6 +6,17 @@ use muster_contracts::{Code, Fault, HasCode};
 
 use crate::calls;
 
+/// What is known about another try of a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Nothing but the status.
+    Unknown,
+    /// The server cannot have had the request.
+    Unsent,
+    /// The server said after how many milliseconds to come again.
+    After(u64),
+}
+
 /// An error of the tool service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -30,12 +41,15 @@ pub(crate) enum Error {
     Cancelled(String),
     /// What a call of the workflow language raises: a standard type, by its name, and a status.
     #[error("{detail}")]
-    Raised { kind: &'static str, status: u16, detail: String },
+    Raised { kind: &'static str, status: u16, detail: String, again: Again },
     #[error("the tool {tool} did not answer within {} ms", limit.as_millis())]
     Deadline { tool: String, limit: Duration },
     /// Nothing has happened: the call may come again.
     #[error("{text}")]
     Exhausted { text: String, retry_after_ms: u64 },
+    /// A server that cannot do it now said when it can.
+    #[error("{text}")]
+    Busy { text: String, retry_after_ms: u64 },
     #[error(transparent)]
     Bus(#[from] Fault),
     #[error("internal error: {0}")]
@@ -59,7 +73,7 @@ impl HasCode for Error {
             Self::Invalid(_) => Code::Invalid,
             Self::NotFound(_) => Code::NotFound,
             Self::Denied(_) => Code::Denied,
-            Self::Unavailable(_) | Self::Unserved(_) => Code::Unavailable,
+            Self::Unavailable(_) | Self::Unserved(_) | Self::Busy { .. } => Code::Unavailable,
             Self::Conflict(_) | Self::Interrupted(_) | Self::Cancelled(_) => Code::Conflict,
             Self::Raised { kind: "authentication", .. } => Code::Unauthenticated,
             Self::Raised { kind: "configuration", .. } => Code::NotFound,
@@ -76,7 +90,9 @@ impl HasCode for Error {
     fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::Bus(fault) => fault.retry_after_ms,
-            Self::Exhausted { retry_after_ms, .. } => Some(*retry_after_ms),
+            Self::Exhausted { retry_after_ms, .. } | Self::Busy { retry_after_ms, .. } => {
+                Some(*retry_after_ms)
+            }
             _ => None,
         }
     }
@@ -85,7 +101,7 @@ impl HasCode for Error {
         match self {
             Self::Interrupted(_) => serde_json::json!({ "interrupted": true }),
             Self::Cancelled(_) => serde_json::json!({ "cancelled": true }),
-            Self::Raised { kind, status, detail } => {
+            Self::Raised { kind, status, detail, .. } => {
                 serde_json::json!({ "problem": calls::problem(kind, *status, detail) })
             }
             Self::Unserved(_) => serde_json::json!({ "unserved": true }),

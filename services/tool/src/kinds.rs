@@ -78,6 +78,11 @@ pub(crate) trait Source: Send + Sync {
 
     /// Its tools as they were last known.
     fn known(&self) -> Tools;
+
+    /// The revision of the protocol that is spoken with it now, where it is a server of one.
+    fn protocol(&self) -> String {
+        String::new()
+    }
 }
 
 impl Entry {
@@ -93,6 +98,8 @@ impl Entry {
                     .err()
                     .map(|error| error.to_string())
                     .unwrap_or_default(),
+                // Behind the question above, which connects.
+                protocol: source.protocol(),
                 ..source.definition().clone()
             },
             Self::Broken(broken) => ToolDefinition {

@@ -13,12 +13,12 @@ use tokio::process::{Child, Command};
 
 use crate::error::Error;
 
-/// Virtual memory of a process, in KiB.
+/// Virtual memory of a task's process, in KiB.
 const MEMORY_KIB: u64 = 2 << 20;
 /// The largest file that a process may write, in blocks of 512 bytes.
 const FILE_BLOCKS: u64 = 128 << 11;
-/// Sets the bounds before the program takes its place: $1 is memory, $2 CPU time, $3 the size of a file.
-const PRELUDE: &str = "ulimit -c 0 && ulimit -v \"$1\" && ulimit -t \"$2\" && ulimit -f \"$3\" && shift 3 && exec \"$@\"";
+/// Sets the bounds before the program takes its place: $1 is the kind of memory, $2 how much of it, $3 CPU time, $4 the size of a file.
+const PRELUDE: &str = "ulimit -c 0 && ulimit \"$1\" \"$2\" && ulimit -t \"$3\" && ulimit -f \"$4\" && shift 4 && exec \"$@\"";
 
 /// What `MUSTER_RUN` may name.
 pub(crate) const PROGRAMS: [&str; 3] = ["shell", "python", "js"];
@@ -41,8 +41,16 @@ pub(crate) struct Program<'a> {
     pub(crate) command: &'a str,
     pub(crate) arguments: &'a [String],
     pub(crate) environment: &'a BTreeMap<String, String>,
-    /// Whether it is a server that stays: its memory and CPU time have no bound then but what it runs in.
-    pub(crate) is_lasting: bool,
+    pub(crate) bounds: Bounds,
+}
+
+/// What each process of a program may use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bounds {
+    /// A task, which ends with its call.
+    Task,
+    /// A server that stays. What it writes to is counted, not what it reserves: runtimes reserve much more than they use.
+    Server { memory_mib: u64, cpu_seconds: u64 },
 }
 
 /// A process under way. Dropping it ends it and all that belong to its group.
@@ -75,15 +83,15 @@ impl Processes {
 
     /// Starts a program in its folder, with nothing of this service's environment but where programs are.
     pub(crate) fn start(&self, program: &Program<'_>, folder: TempDir) -> Result<Process, Error> {
-        let seconds = self.timeout.as_secs() + 1;
-        let bounds = match program.is_lasting {
-            true => ["unlimited".to_owned(), "unlimited".to_owned(), FILE_BLOCKS.to_string()],
-            false => [MEMORY_KIB, seconds, FILE_BLOCKS].map(|bound| bound.to_string()),
+        let (kind, memory, seconds) = match program.bounds {
+            Bounds::Task => ("-v", MEMORY_KIB, self.timeout.as_secs() + 1),
+            Bounds::Server { memory_mib, cpu_seconds } => ("-d", memory_mib << 10, cpu_seconds),
         };
         let path: &Path = folder.path();
         let child = Command::new("sh")
             .args(["-c", PRELUDE, "sh"])
-            .args(bounds)
+            .arg(kind)
+            .args([memory, seconds, FILE_BLOCKS].map(|bound| bound.to_string()))
             .arg(program.command)
             .args(program.arguments)
             .env_clear()

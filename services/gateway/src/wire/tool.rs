@@ -60,6 +60,9 @@ pub struct Tool {
     /// Of an MCP server or OpenAPI document: why its tools are not there now; ignored in a request.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub problem: String,
+    /// Of an MCP server: the revision of the protocol that is spoken with it now; ignored in a request.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub protocol: String,
 }
 
 /// How many calls of a tool may begin within a time.
@@ -127,6 +130,7 @@ impl From<contract::ToolDefinition> for Tool {
             revision: definition.revision,
             source: definition.source,
             problem: definition.problem,
+            protocol: definition.protocol,
         }
     }
 }

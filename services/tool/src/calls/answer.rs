@@ -5,8 +5,8 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, SET_COOKIE};
 use serde_json::{Map, Value, json};
 
-use super::raised;
 use super::vault::Vault;
+use super::{again, raised};
 use crate::error::Error;
 use crate::outbound::{Answer, Question, header_text};
 
@@ -54,7 +54,8 @@ pub(super) fn output(
         if (300..400).contains(&status) {
             why.push_str(" (`redirect: true` follows it, and takes other 3xx for no error)");
         }
-        return Err(raised("communication", status, why));
+        let again = again(&answer.headers);
+        return Err(Error::Raised { kind: "communication", status, detail: why, again });
     }
     Ok(match output {
         Output::Raw if answer.body.is_empty() => Value::Null,

@@ -18,7 +18,7 @@ use super::{Net, Perform, outward, raised};
 use crate::domain::call::Call;
 use crate::error::Error;
 use crate::outbound::MAX_BODY;
-use crate::process::{Process, Processes, Program};
+use crate::process::{Bounds, Process, Processes, Program};
 
 /// What a program may write to each of its streams, in bytes.
 const MAX_OUTPUT: usize = 1 << 20;
@@ -74,7 +74,7 @@ impl Run {
             command,
             arguments: &arguments,
             environment: &environment,
-            is_lasting: false,
+            bounds: Bounds::Task,
         };
         Ok((self.processes.start(&program, folder).map_err(outward)?, stdin))
     }

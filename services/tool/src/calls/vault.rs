@@ -196,14 +196,19 @@ impl Vault {
             Error::Unavailable(text) => Error::Unavailable(self.mask(&text)),
             Error::Conflict(text) => Error::Conflict(self.mask(&text)),
             Error::Interrupted(text) => Error::Interrupted(self.mask(&text)),
-            Error::Raised { kind, status, detail } => {
-                Error::Raised { kind, status, detail: self.mask(&detail) }
+            Error::Raised { kind, status, detail, again } => {
+                Error::Raised { kind, status, detail: self.mask(&detail), again }
+            }
+            Error::Exhausted { text, retry_after_ms } => {
+                Error::Exhausted { text: self.mask(&text), retry_after_ms }
+            }
+            Error::Busy { text, retry_after_ms } => {
+                Error::Busy { text: self.mask(&text), retry_after_ms }
             }
             // They say nothing of what was asked or answered.
             other @ (Error::Unserved(_)
             | Error::Cancelled(_)
             | Error::Deadline { .. }
-            | Error::Exhausted { .. }
             | Error::Bus(_)
             | Error::Internal(_)) => other,
         }

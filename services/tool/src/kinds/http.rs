@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::template::{Places, Template};
 use super::{Kinds, described, endpoint, with};
+use crate::calls::for_caller;
 use crate::domain::call::{Call, Definition, Effect};
 use crate::error::Error;
 use crate::tools::{Tool, Work};
@@ -236,7 +237,8 @@ impl Tool for Request {
 
     fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
         async move {
-            let answer = self.http.call(&self.inner(call)?).await?;
+            let answer = self.http.call(&self.inner(call)?).await;
+            let answer = answer.map_err(|error| for_caller(error, self.definition.effect))?;
             Ok(selected(self.select.as_ref(), answer))
         }
         .boxed()

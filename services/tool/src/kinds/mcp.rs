@@ -1,12 +1,14 @@
 //! `kind: mcp`: the tools of a server of the Model Context Protocol, which is kept running and connected.
 //!
-//! The protocol is spoken by `rmcp`, in the revision of 2026-07-28 and those before it. What it speaks over is ours: requests go through [`crate::outbound`], and processes are those of [`crate::process`].
+//! The protocol is spoken by `rmcp`, in the revisions that `revision.rs` has. What it speaks over is ours: requests go through [`crate::outbound`], and processes are those of [`crate::process`].
 
 mod connection;
 mod http;
 mod lines;
+mod revision;
 mod supervisor;
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -28,12 +30,18 @@ use crate::calls::Vault;
 use crate::domain::call::{Call, Definition, Effect};
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::process::Bounds;
 use crate::tools::{Tool, Work};
 
 /// How long the tools of a server that was just registered are waited for.
 const FIRST_LIST: Duration = Duration::from_secs(4);
 /// How long a call waits for a server that is being connected.
 const CONNECT: Duration = Duration::from_secs(15);
+/// What a process of a server may use where the definition does not say it.
+const MEMORY_MIB: u64 = 2_048;
+const CPU_SECONDS: u64 = 3_600;
+/// How long a server may take to start and to agree on a revision, where the definition does not say it.
+const STARTUP_SECONDS: u64 = 60;
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,14 +56,26 @@ struct With {
     environment: Map<String, Value>,
     /// The revision of the protocol; absent: the newest that the server speaks.
     protocol: Option<String>,
+    startup_seconds: Option<u64>,
+    memory_mib: Option<u64>,
+    cpu_seconds: Option<u64>,
     /// The server's names of the tools that are meant; absent: all.
     include: Option<Vec<String>>,
 }
 
 /// Where the server is, and how it is spoken to.
 enum Way {
-    Http { uri: String, authentication: Option<Value>, headers: Map<String, Value> },
-    Stdio { command: String, arguments: Vec<String>, environment: Map<String, Value> },
+    Http {
+        uri: String,
+        authentication: Option<Value>,
+        headers: Map<String, Value>,
+    },
+    Stdio {
+        command: String,
+        arguments: Vec<String>,
+        environment: Map<String, Value>,
+        bounds: Bounds,
+    },
 }
 
 /// What the parts of a server share.
@@ -65,6 +85,8 @@ struct Shared {
     limits: Arc<Limits>,
     way: Way,
     protocol: Option<String>,
+    /// How long a server may take to start.
+    startup: Duration,
     include: Option<Vec<String>>,
     /// `with`, with marks in the places of secrets.
     needs: Map<String, Value>,
@@ -105,14 +127,16 @@ impl Shared {
         let fixed: With = serde_json::from_value(Value::Object(needs.clone()))
             .map_err(|error| Error::Invalid(format!("`with` of the kind mcp is wrong: {error}")))?;
         if let Some(protocol) = &given.protocol {
-            connection::lifecycle(Some(protocol))?;
+            revision::wanted(protocol)?;
         }
+        let startup = within("startup_seconds", given.startup_seconds, STARTUP_SECONDS, 1..=600)?;
         Ok(Self {
             kinds: kinds.clone(),
             limits: Limits::of(&kinds.bus, &kinds.config, definition),
             definition: definition.clone(),
             way: way(kinds, fixed)?,
             protocol: given.protocol,
+            startup: Duration::from_secs(startup),
             include: given.include,
             needs,
         })
@@ -130,19 +154,43 @@ impl Shared {
 
 fn way(kinds: &Kinds, with: With) -> Result<Way, Error> {
     match (with.endpoint, with.command) {
+        (Some(_), None) if with.memory_mib.or(with.cpu_seconds).is_some() => {
+            Err(Error::Invalid(
+                "`with.memory_mib` and `with.cpu_seconds` are bounds of a `command`; a server at an `endpoint` has its own".to_owned(),
+            ))
+        }
         (Some(place), None) => {
             let (uri, authentication) = endpoint("endpoint", &place)?;
             Ok(Way::Http { uri, authentication, headers: with.headers })
         }
         (None, Some(command)) => {
             kinds.config.processes.check_command(&command)?;
+            let bounds = Bounds::Server {
+                memory_mib: within("memory_mib", with.memory_mib, MEMORY_MIB, 16..=1_048_576)?,
+                cpu_seconds: within("cpu_seconds", with.cpu_seconds, CPU_SECONDS, 1..=31_536_000)?,
+            };
             let (arguments, environment) = (with.arguments, with.environment);
-            Ok(Way::Stdio { command, arguments, environment })
+            Ok(Way::Stdio { command, arguments, environment, bounds })
         }
         _ => Err(Error::Invalid(
             "`with` of the kind mcp must have one of `endpoint`, an address, and `command`, a program that the operator named".to_owned(),
         )),
     }
+}
+
+/// A number of `with`.
+fn within(
+    field: &str,
+    given: Option<u64>,
+    standard: u64,
+    range: RangeInclusive<u64>,
+) -> Result<u64, Error> {
+    let value = given.unwrap_or(standard);
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) = (range.start(), range.end());
+    Err(Error::Invalid(format!("`with.{field}` is {value}, but must be {least} to {most}")))
 }
 
 /// The supervisor, from now on at work.
@@ -179,6 +227,12 @@ impl Source for Server {
             }
         }
         .boxed()
+    }
+
+    fn protocol(&self) -> String {
+        let supervisor = self.supervisor.get();
+        let state = supervisor.map(Supervisor::state);
+        state.and_then(|state| state.borrow().protocol.clone()).unwrap_or_default()
     }
 
     fn known(&self) -> Tools {
@@ -251,6 +305,9 @@ impl ServerTool {
                 Error::Conflict(format!("{who} answered the error {code}: {text:.1000}"))
             }
             error => {
+                if let Some(busy) = busy(&who, &error) {
+                    return busy;
+                }
                 let cell = self.supervisor.upgrade();
                 if let Some(supervisor) = cell.as_ref().and_then(|cell| cell.get()) {
                     supervisor.look_again();
@@ -265,11 +322,31 @@ impl ServerTool {
     }
 }
 
+/// What failed on the way to the server.
+fn on_the_way(error: &ServiceError) -> Option<&StreamableHttpError<Error>> {
+    let ServiceError::TransportSend(error) = error else { return None };
+    error.error.downcast_ref()
+}
+
+/// The error of a server that wants to be asked later.
+fn busy(who: &str, error: &ServiceError) -> Option<Error> {
+    let StreamableHttpError::Client(error) = on_the_way(error)? else { return None };
+    let told = |text: &String| format!("{who}: {text}");
+    match error {
+        Error::Exhausted { text, retry_after_ms } => {
+            Some(Error::Exhausted { text: told(text), retry_after_ms: *retry_after_ms })
+        }
+        Error::Busy { text, retry_after_ms } => {
+            Some(Error::Busy { text: told(text), retry_after_ms: *retry_after_ms })
+        }
+        _ => None,
+    }
+}
+
 /// Whether the server cannot have had the call.
 fn never_arrived(error: &ServiceError) -> bool {
-    let ServiceError::TransportSend(error) = error else { return false };
     matches!(
-        error.error.downcast_ref::<StreamableHttpError<Error>>(),
+        on_the_way(error),
         Some(
             StreamableHttpError::SessionExpired
                 | StreamableHttpError::Client(Error::Unavailable(_) | Error::Denied(_))

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::http::{self, Select, selected};
 use super::template::Places;
 use super::{Entry, Kinds, Source, Tools, endpoint, with};
-use crate::calls::Described;
+use crate::calls::{Described, for_caller};
 use crate::domain::call::{Call, Definition, Effect};
 use crate::domain::registration::{derived, is_small};
 use crate::error::Error;
@@ -193,7 +193,8 @@ impl Tool for Operation {
 
     fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
         async move {
-            let answer = self.shared.kinds.openapi.call(&self.inner(call)).await?;
+            let answer = self.shared.kinds.openapi.call(&self.inner(call)).await;
+            let answer = answer.map_err(|error| for_caller(error, self.definition.effect))?;
             Ok(selected(self.shared.with.select.as_ref(), answer))
         }
         .boxed()

@@ -9,10 +9,13 @@ mod http;
 mod interrupted;
 mod killed;
 mod mcp;
+mod mcp_bounds;
+mod mcp_revisions;
 mod mcp_servers;
 mod openapi;
 mod orchestration;
 mod outward;
+mod refused;
 mod registered;
 mod resources;
 mod run;
@@ -36,7 +39,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::orchestration::Unwanted;
 
-const DEADLINE: Duration = Duration::from_secs(40);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct World {
     nats: NatsServer,
@@ -95,7 +98,8 @@ impl World {
         ];
         self.service = Some(start([muster_tool::service()], &self.nats.env(&settings)));
         eventually(DEADLINE, "the service serves", || {
-            self.bus.request_within(&NO_NAMES, Duration::from_millis(500))
+            // What crashed a moment ago may get the question, and never answers it.
+            self.bus.request_within(&NO_NAMES, Duration::from_secs(2))
         })
         .await;
     }

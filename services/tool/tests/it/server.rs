@@ -53,6 +53,19 @@ impl Drop for Server {
     }
 }
 
+/// `/status/CODE/WAIT` answers the status, with WAIT as `Retry-After` where it is not `-`, and 200 from the second time on.
+fn status(path: &str, before: usize) -> Response {
+    if before > 0 {
+        return axum::Json(serde_json::json!({ "count": before + 1 })).into_response();
+    }
+    let mut parts = path.split('/').skip(2);
+    let code = StatusCode::from_u16(parts.next().unwrap().parse().unwrap()).unwrap();
+    match parts.next() {
+        None | Some("-") => (code, "later").into_response(),
+        Some(wait) => (code, [("retry-after", wait)], "later").into_response(),
+    }
+}
+
 /// `/to?URL` redirects there, `/large` is larger than allowed, `/hang…` hangs the first time that it is asked, everything else says what it was asked.
 async fn answer(
     State(log): State<Log>,
@@ -83,6 +96,7 @@ async fn answer(
             StatusCode::OK.into_response()
         }
         "/text" => "plain".into_response(),
+        path if path.starts_with("/status/") => status(path, before),
         _ => axum::Json(serde_json::json!({
             "method": asked.method,
             "path": asked.path,

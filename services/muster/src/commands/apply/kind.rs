@@ -54,7 +54,8 @@ impl Kind {
                 model.preset = false;
             }),
             Self::Tool => whole::<Tool>(value, |tool| {
-                (tool.revision, tool.source, tool.problem) = (0, String::new(), String::new());
+                tool.revision = 0;
+                [&mut tool.source, &mut tool.problem, &mut tool.protocol].map(String::clear);
                 if tool.kind.is_empty() {
                     "worker".clone_into(&mut tool.kind);
                 }

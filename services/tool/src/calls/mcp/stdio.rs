@@ -10,7 +10,7 @@ use crate::calls::vault::{Vault, plain};
 use crate::calls::{outward, raised, rpc};
 use crate::error::Error;
 use crate::outbound::MAX_BODY;
-use crate::process::{Process, Processes, Program};
+use crate::process::{Bounds, Process, Processes, Program};
 
 /// What is told of a server's last words, in bytes.
 const LAST_WORDS: u64 = 500;
@@ -37,7 +37,7 @@ impl Server {
             command,
             arguments: &arguments,
             environment: &environment,
-            is_lasting: false,
+            bounds: Bounds::Task,
         };
         let mut process = processes.start(&program, Processes::folder()?).map_err(outward)?;
         let child = &mut process.child;

@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rmcp::ClientHandler;
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
-use rmcp::service::{
-    ClientLifecycleMode, NotificationContext, RoleClient, RunningService,
-    serve_client_with_lifecycle,
-};
+use rmcp::service::{NotificationContext, RoleClient, RunningService, serve_client_with_lifecycle};
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransport, StreamableHttpClientTransportConfig,
@@ -22,29 +18,45 @@ use tokio::time::timeout;
 
 use super::http::Http;
 use super::lines::Lines;
-use super::{Shared, Way};
+use super::{Shared, Way, revision};
 use crate::calls::plain;
 use crate::error::Error;
-use crate::process::{Process, Processes, Program};
+use crate::process::{Bounds, Process, Processes, Program};
 
-/// How long a server may take to start and to agree on a revision.
-const HELLO: Duration = Duration::from_secs(60);
 /// The largest message, in bytes.
 pub(super) const MAX_MESSAGE: usize = 12 << 20;
 /// What is told of a process's last words, in bytes.
 const LAST_WORDS: usize = 500;
 
 /// What a server tells.
-pub(super) struct Handler(Arc<Notify>);
+pub(super) struct Handler {
+    changed: Arc<Notify>,
+    /// The revision that a handshake asks for.
+    protocol: ProtocolVersion,
+}
 
 impl ClientHandler for Handler {
     fn get_info(&self) -> ClientConfig {
         let client = Implementation::new("muster", env!("CARGO_PKG_VERSION"));
-        ClientConfig::new(ClientCapabilities::default(), client)
+        let config = ClientConfig::new(ClientCapabilities::default(), client);
+        config.with_protocol_version(self.protocol.clone())
     }
 
     async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        self.0.notify_one();
+        self.changed.notify_one();
+    }
+}
+
+/// Why there is no connection.
+enum Failed {
+    Error(Error),
+    /// The server wants to be greeted in this revision, as was done before 2026-07-28.
+    Older(ProtocolVersion),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
     }
 }
 
@@ -60,56 +72,88 @@ struct Running {
     words: Arc<Mutex<Vec<u8>>>,
 }
 
-/// How the revision is agreed on.
-pub(super) fn lifecycle(protocol: Option<&str>) -> Result<ClientLifecycleMode, Error> {
-    let current = || vec![ProtocolVersion::V_2026_07_28];
-    match protocol {
-        None => {
-            Ok(ClientLifecycleMode::Auto { preferred_versions: current(), legacy_version: None })
-        }
-        Some("2026-07-28") => Ok(ClientLifecycleMode::Discover { preferred_versions: current() }),
-        Some("2025-11-25" | "2025-06-18" | "2025-03-26") => Ok(ClientLifecycleMode::Initialize),
-        Some(other) => Err(Error::Invalid(format!(
-            "`with.protocol` is {other:?}, but must be 2026-07-28, 2025-11-25, 2025-06-18 or 2025-03-26; without it the server says what it speaks"
-        ))),
-    }
-}
-
 impl Connection {
     /// Connects; `changed` is notified when the server says that it has other tools.
     pub(super) async fn open(shared: &Shared, changed: Arc<Notify>) -> Result<Self, Error> {
-        let opened = match &shared.way {
-            Way::Http { .. } => timeout(HELLO, Box::pin(Self::http(shared, changed))).await,
-            Way::Stdio { command, arguments, environment } => {
-                let stdio = Self::stdio(shared, (command, arguments, environment), changed);
-                timeout(HELLO, Box::pin(stdio)).await
-            }
-        };
-        opened.unwrap_or_else(|_elapsed| {
-            Err(Error::Unavailable(format!("it did not say hello within {} s", HELLO.as_secs())))
+        let wanted = shared.protocol.as_deref().map(revision::wanted).transpose()?;
+        let agreed = timeout(shared.startup, Box::pin(Self::agree(shared, changed, wanted))).await;
+        agreed.unwrap_or_else(|_elapsed| {
+            let limit = shared.startup.as_secs();
+            Err(Error::Unavailable(format!(
+                "it did not say hello within {limit} s (`with.startup_seconds`)"
+            )))
         })
     }
 
-    async fn http(shared: &Shared, changed: Arc<Notify>) -> Result<Self, Error> {
+    async fn agree(
+        shared: &Shared,
+        changed: Arc<Notify>,
+        wanted: Option<ProtocolVersion>,
+    ) -> Result<Self, Error> {
+        let is_free = wanted.is_none();
+        let older = match Self::attempt(shared, changed.clone(), wanted).await {
+            Err(Failed::Older(version)) if is_free => version,
+            Err(Failed::Older(version)) => return Err(revision::unknown(version.as_str())),
+            Err(Failed::Error(error)) => return Err(error),
+            Ok(connection) => return Ok(connection),
+        };
+        match Self::attempt(shared, changed, Some(older)).await {
+            Err(Failed::Older(version)) => Err(revision::unknown(version.as_str())),
+            Err(Failed::Error(error)) => Err(error),
+            Ok(connection) => Ok(connection),
+        }
+    }
+
+    async fn attempt(
+        shared: &Shared,
+        changed: Arc<Notify>,
+        wanted: Option<ProtocolVersion>,
+    ) -> Result<Self, Failed> {
+        let handler = Handler { changed, protocol: revision::greeting(wanted.as_ref()) };
+        let connection = match &shared.way {
+            Way::Http { .. } => Self::http(shared, handler, wanted.as_ref()).await?,
+            Way::Stdio { command, arguments, environment, bounds } => {
+                let program = (command.as_str(), arguments.as_slice(), environment, *bounds);
+                Self::stdio(shared, program, handler, wanted.as_ref()).await?
+            }
+        };
+        // A server may answer a greeting in whatever revision it likes.
+        let spoken = connection.service.peer().peer_info();
+        let spoken = spoken.map(|server| server.protocol_version.to_string()).unwrap_or_default();
+        if revision::is_spoken(&spoken) {
+            return Ok(connection);
+        }
+        Err(Failed::Error(revision::unknown(&spoken)))
+    }
+
+    async fn http(
+        shared: &Shared,
+        handler: Handler,
+        wanted: Option<&ProtocolVersion>,
+    ) -> Result<Self, Failed> {
         let Some(client) = Http::of(shared) else {
-            return Err(Error::Invalid("it has no address".to_owned()));
+            return Err(Failed::Error(Error::Invalid("it has no address".to_owned())));
         };
         let mut config = StreamableHttpClientTransportConfig::with_uri(client.uri());
         config.max_sse_event_size = MAX_MESSAGE;
         // An expired session is another connection, whose tools are listed anew.
         config.reinit_on_expired_session = false;
         let transport = StreamableHttpClientTransport::with_client(client, config);
-        let lifecycle = lifecycle(shared.protocol.as_deref())?;
-        let service = serve_client_with_lifecycle(Handler(changed), transport, lifecycle).await;
-        let service = service.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let lifecycle = revision::lifecycle(wanted);
+        let service = serve_client_with_lifecycle(handler, transport, lifecycle).await;
+        let service = service.map_err(|error| match revision::older(&error) {
+            Some(version) => Failed::Older(version),
+            None => Failed::Error(Error::Unavailable(revision::refusal(&error))),
+        })?;
         Ok(Self { service, process: None })
     }
 
     async fn stdio(
         shared: &Shared,
-        (command, arguments, environment): (&str, &[String], &Map<String, Value>),
-        changed: Arc<Notify>,
-    ) -> Result<Self, Error> {
+        (command, arguments, environment, bounds): (&str, &[String], &Map<String, Value>, Bounds),
+        handler: Handler,
+        wanted: Option<&ProtocolVersion>,
+    ) -> Result<Self, Failed> {
         let vault = shared.vault().await?;
         let reveal = |value: &Value| vault.reveal(value).map(|value| plain(&value));
         let arguments = arguments.iter().map(|text| reveal(&Value::String(text.clone())));
@@ -117,12 +161,11 @@ impl Connection {
         let environment =
             environment.iter().map(|(name, value)| Ok((name.clone(), reveal(value)?)));
         let environment: BTreeMap<String, String> = environment.collect::<Result<_, Error>>()?;
-        let program =
-            Program { command, arguments: &arguments, environment: &environment, is_lasting: true };
+        let program = Program { command, arguments: &arguments, environment: &environment, bounds };
         let mut process = shared.kinds.config.processes.start(&program, Processes::folder()?)?;
         let child = &mut process.child;
         let streams = child.stdin.take().zip(child.stdout.take());
-        let (input, output) = streams.ok_or_else(|| anyhow::anyhow!("no streams"))?;
+        let (input, output) = streams.ok_or_else(|| Error::from(anyhow::anyhow!("no streams")))?;
         let words = Arc::new(Mutex::new(Vec::new()));
         if let Some(errors) = child.stderr.take() {
             tokio::spawn(listen(errors, words.clone()));
@@ -130,13 +173,17 @@ impl Connection {
         let running = Running { _process: process, words };
         let transport = AsyncRwTransport::new_client(Lines::new(output, MAX_MESSAGE), input)
             .with_max_line_length(MAX_MESSAGE);
-        let lifecycle = lifecycle(shared.protocol.as_deref())?;
-        match serve_client_with_lifecycle(Handler(changed), transport, lifecycle).await {
+        let lifecycle = revision::lifecycle(wanted);
+        match serve_client_with_lifecycle(handler, transport, lifecycle).await {
             Ok(service) => Ok(Self { service, process: Some(running) }),
-            Err(error) => {
-                let told = running.told();
-                Err(Error::Unavailable(vault.mask(&format!("{error}{told}"))))
-            }
+            Err(error) => Err(match revision::older(&error) {
+                Some(version) => Failed::Older(version),
+                None => {
+                    let told = running.told();
+                    let why = revision::refusal(&error);
+                    Failed::Error(Error::Unavailable(vault.mask(&format!("{why}{told}"))))
+                }
+            }),
         }
     }
 

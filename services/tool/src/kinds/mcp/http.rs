@@ -17,8 +17,9 @@ use sse_stream::{Sse, SseStream};
 
 use super::connection::MAX_MESSAGE;
 use super::{Shared, Way};
-use crate::calls::{Ask, Net, Secrets, Vault, is_stream};
-use crate::error::Error;
+use crate::calls::{Ask, Net, Secrets, Vault, again, for_caller, is_stream};
+use crate::domain::call::Effect;
+use crate::error::{Again, Error};
 use crate::outbound::{Question, header_text};
 
 const SESSION: &str = "mcp-session-id";
@@ -112,6 +113,7 @@ impl StreamableHttpClient for Http {
             return Err(Failure::SessionExpired);
         }
         let session = response.headers().get(SESSION).map(header_text);
+        let again = again(response.headers());
         if status.is_success() && is_stream(response.headers()) {
             return Ok(StreamableHttpPostResponse::Sse(events(response), session));
         }
@@ -124,7 +126,10 @@ impl StreamableHttpClient for Http {
             _ if status.is_success() && body.get("id").is_none() => {
                 Ok(StreamableHttpPostResponse::Accepted)
             }
-            parsed => refused(&body, (status, had_session), parsed.ok(), &answer.body),
+            parsed => {
+                let refusal = Refusal { status, again, had_session, body: &answer.body };
+                refused(&body, &refusal, parsed.ok())
+            }
         }
     }
 
@@ -159,17 +164,31 @@ impl StreamableHttpClient for Http {
     }
 }
 
+/// An answer that is no success.
+struct Refusal<'a> {
+    status: StatusCode,
+    again: Again,
+    had_session: bool,
+    body: &'a [u8],
+}
+
 /// What a refusal says. One of `server/discover` is how servers of older revisions answer it.
 fn refused(
     asked: &Value,
-    (status, had_session): (StatusCode, bool),
+    refusal: &Refusal<'_>,
     message: Option<ServerJsonRpcMessage>,
-    body: &[u8],
 ) -> Result<StreamableHttpPostResponse, Failure> {
+    let Refusal { status, again, had_session, body } = *refusal;
     let text = String::from_utf8_lossy(body);
     let excerpt: String = text.trim().chars().take(EXCERPT).collect();
     let is_denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     let said = format!("it answered {}: {excerpt}", status.as_u16());
+    let detail = said.clone();
+    let raised = Error::Raised { kind: "communication", status: status.as_u16(), detail, again };
+    if let busy @ (Error::Exhausted { .. } | Error::Busy { .. }) = for_caller(raised, Effect::Once)
+    {
+        return Err(Failure::Client(busy));
+    }
     if asked.get("method").is_some_and(|method| method == "server/discover")
         && !had_session
         && status.is_client_error()

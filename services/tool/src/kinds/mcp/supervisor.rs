@@ -35,6 +35,8 @@ pub(super) struct State {
     /// As they were last listed.
     pub(super) tools: Option<Tools>,
     pub(super) peer: Option<Peer<RoleClient>>,
+    /// The revision that is spoken over it.
+    pub(super) protocol: Option<String>,
     /// Why there is no connection; nothing also before the first.
     pub(super) problem: Option<String>,
 }
@@ -98,7 +100,7 @@ impl Work {
                 "an MCP server is away, will be connected again"
             );
             self.state.send_modify(|state| {
-                state.peer = None;
+                (state.peer, state.protocol) = (None, None);
                 state.problem = Some(problem);
             });
             sleep(pause).await;
@@ -111,10 +113,10 @@ impl Work {
         let connection = Connection::open(&self.shared, changed.clone()).await?;
         let words = connection.last_words();
         let peer = connection.service.peer().clone();
-        let revision = peer.peer_info().map(|server| server.protocol_version.to_string());
+        let protocol = peer.peer_info().map(|server| server.protocol_version.to_string());
         let mut told = subscribed(&peer).await;
         let mut ended = std::pin::pin!(connection.ended());
-        info!(server = self.shared.definition.name, revision, "an MCP server is connected");
+        info!(server = self.shared.definition.name, protocol, "an MCP server is connected");
         loop {
             let listed = tokio::select! {
                 biased;
@@ -122,7 +124,12 @@ impl Work {
                 listed = self.list(&peer) => listed?,
             };
             self.state.send_modify(|state| {
-                *state = State { tools: Some(listed), peer: Some(peer.clone()), problem: None };
+                *state = State {
+                    tools: Some(listed),
+                    peer: Some(peer.clone()),
+                    protocol: protocol.clone(),
+                    problem: None,
+                };
             });
             tokio::select! {
                 () = &mut ended => return Ok(format!("it ended{}", words.told())),
