@@ -60,7 +60,7 @@ impl Dependency {
 const BY_HANDLER: Idempotency = Idempotency::Handler("the test counts");
 
 async fn letters(reader: &Bus, count: usize) -> Vec<Letter> {
-    let found = eventually(Duration::from_secs(15), "dead letters", || async {
+    let found = eventually(Duration::from_secs(60), "dead letters", || async {
         let page = reader.dead_letters().find(&Filter::default(), Range::ALL, 5000).await.unwrap();
         (page.letters.len() >= count).then_some(page.letters)
     });
@@ -153,8 +153,8 @@ async fn a_message_whose_process_crashes_each_time_becomes_a_letter_too() {
         );
         let crashing = connect(&nats, "tool").await;
         let (_guard, task) = serve(&crashing, hangs);
-        eventually(Duration::from_secs(20), "the handler works", || async {
-            began.load(Ordering::SeqCst) == crash
+        eventually(Duration::from_secs(60), "the handler works", || async {
+            began.load(Ordering::SeqCst) >= crash
         })
         .await;
         task.abort();
@@ -187,7 +187,7 @@ async fn the_brokers_advisory_has_the_reason_and_the_letter() {
     let letter = letters(&reader, 1).await.remove(0);
     let advisory = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>".to_owned();
     let told = reader.tail(Stream::Dlq, Start::Sequence(1), vec![advisory]).await.unwrap();
-    let told = tokio::time::timeout(Duration::from_secs(10), Box::pin(told).next()).await;
+    let told = tokio::time::timeout(Duration::from_secs(60), Box::pin(told).next()).await;
     let body: serde_json::Value = serde_json::from_slice(&told.unwrap().unwrap().body).unwrap();
     let reason =
         format!("dead letter {}: NOT_FOUND the table \"orders\" is not there", letter.sequence);
@@ -222,12 +222,14 @@ async fn a_service_reads_and_answers_for_no_letters_but_its_own() {
     ] {
         let before = nats.violations().len();
         drop(agent.request(subject.clone(), "{\"seq\": 1}".into()).await);
-        eventually(Duration::from_secs(5), &subject, || async { nats.violations().len() > before })
-            .await;
+        eventually(Duration::from_secs(60), &subject, || async {
+            nats.violations().len() > before
+        })
+        .await;
     }
     let before = nats.violations().len();
     let mut stolen = agent.queue_subscribe("dead_letter.replay.tool", "tool".into()).await.unwrap();
-    eventually(Duration::from_secs(5), "the subscription is refused", || async {
+    eventually(Duration::from_secs(60), "the subscription is refused", || async {
         nats.violations().len() > before
     })
     .await;

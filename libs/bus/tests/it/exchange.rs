@@ -34,7 +34,7 @@ async fn requests_and_replies_of_every_size_arrive_and_leave_nothing_behind() {
         let client = client.clone();
         async move { client.request(&GetExecutionRequest { execution_id }).await }
     };
-    eventually(Duration::from_secs(5), "the service answers", || ask("e1".into())).await;
+    eventually(Duration::from_secs(60), "the service answers", || ask("e1".into())).await;
     let around = serde_json::to_vec(&GetExecutionRequest::default()).unwrap().len() + 17;
     let sizes = [9 << 10, 512 << 10, 1 << 20];
     let texts = sizes.into_iter().flat_map(|size| [prose(size), noise(size)]);
@@ -55,7 +55,7 @@ async fn requests_and_replies_of_every_size_arrive_and_leave_nothing_behind() {
     let expected = "muster.workflow.v1.WorkflowDefinition has 10485";
     assert!(fault.message.starts_with(expected), "{fault}");
     let exchange = raw(&nats).await.get_object_store("EXCHANGE").await.unwrap();
-    eventually(Duration::from_secs(10), "no object is left", || async {
+    eventually(Duration::from_secs(60), "no object is left", || async {
         names(&exchange).await.is_empty()
     })
     .await;
@@ -68,7 +68,7 @@ async fn a_plain_json_worker_needs_to_know_none_of_it() {
     let worker = operator(&nats).await;
     // It asks: plain JSON comes back, small or large.
     let serving = serve(&server, Routes::new(()).rpc(echo));
-    eventually(Duration::from_secs(5), "the service answers", || async {
+    eventually(Duration::from_secs(60), "the service answers", || async {
         client.request(&GetExecutionRequest { execution_id: "e1".into() }).await
     })
     .await;
@@ -82,7 +82,7 @@ async fn a_plain_json_worker_needs_to_know_none_of_it() {
     drop(serving);
     // It answers: what it gets is plain JSON.
     let probe = GetExecutionRequest { execution_id: "e1".into() };
-    eventually(Duration::from_secs(10), "the service is gone", || async {
+    eventually(Duration::from_secs(60), "the service is gone", || async {
         let answer = client.request_within(&probe, Duration::from_millis(200)).await;
         answer.is_err_and(|fault| fault.code == Code::Unavailable)
     })
@@ -101,7 +101,7 @@ async fn a_plain_json_worker_needs_to_know_none_of_it() {
     let question = GetExecutionRequest { execution_id: text.clone() };
     // The server learns of the worker's subscription a moment later.
     let reply =
-        eventually(Duration::from_secs(10), "the worker answers", || client.request(&question))
+        eventually(Duration::from_secs(60), "the worker answers", || client.request(&question))
             .await;
     assert!(reply.execution_id == text && reply.status == "plain");
     answering.await.unwrap();
@@ -114,7 +114,7 @@ async fn a_plain_json_worker_needs_to_know_none_of_it() {
     let seen = Seen::default();
     let tool = connect(&nats, "tool").await;
     let _handling = serve(&tool, Routes::new(seen.clone()).on(note));
-    eventually(Duration::from_secs(10), "the command is handled", || async {
+    eventually(Duration::from_secs(60), "the command is handled", || async {
         seen.lock().unwrap().first() == Some(&command("k"))
     })
     .await;

@@ -28,7 +28,7 @@ async fn count(seen: Seen, delivery: Delivery<ToolExecutionRequested>) -> Result
 }
 
 async fn sees(seen: &Seen, events: usize) {
-    eventually(Duration::from_secs(30), "every event is handled", || async {
+    eventually(Duration::from_secs(60), "every event is handled", || async {
         let seen = seen.lock().unwrap().len();
         if seen >= events { Ok(()) } else { Err(seen) }
     })
@@ -118,7 +118,7 @@ async fn a_bucket_that_is_full_delays_messages_and_loses_none() {
     for event in ["a", "b", "c"] {
         store_duplicates(&nats, event, 1).await;
     }
-    eventually(Duration::from_secs(10), "messages are tried and put off", || async {
+    eventually(Duration::from_secs(60), "messages are tried and put off", || async {
         let mut consumer = raw
             .get_consumer_from_stream::<jetstream::consumer::pull::Config, _, _>(
                 "tool-tool-execution-requested",
@@ -152,7 +152,7 @@ async fn claims_that_somebody_deletes_are_made_again_by_who_works() {
     store_duplicates(&nats, "long", 1).await;
     let began = |count: u32| {
         let effects = effects.clone();
-        eventually(Duration::from_secs(10), "handlers began", move || {
+        eventually(Duration::from_secs(60), "handlers began", move || {
             let effects = effects.clone();
             async move { effects.load(Ordering::SeqCst) >= count }
         })

@@ -39,7 +39,7 @@ async fn rubbish_in_a_journal_is_not_blamed_on_who_reads_it_and_is_told_with_its
     let first = journal.append(&entry("a"), 0, &id("a")).await.unwrap();
     let raw = operator(&nats).await;
     raw.publish("journal.e1", "rubbish".into()).await.unwrap();
-    let fault = eventually(Duration::from_secs(10), "the rubbish is read", || async {
+    let fault = eventually(Duration::from_secs(60), "the rubbish is read", || async {
         journal.read().await.err()
     })
     .await;
@@ -60,14 +60,14 @@ async fn rubbish_in_a_journal_is_not_blamed_on_who_reads_it_and_is_told_with_its
     let _serving = serve(&bus, Routes::new(bus.clone()).rpc(state).on(ended));
     let gateway = connect(&nats, "gateway").await;
     let question = GetExecutionRequest { execution_id: "e1".into() };
-    eventually(Duration::from_secs(10), "the place is told", || async {
+    eventually(Duration::from_secs(60), "the place is told", || async {
         let told = gateway.request(&question).await.unwrap_err();
         if told == fault { Ok(()) } else { Err(told) }
     })
     .await;
     let event = ToolExecutionCompleted { tool: "x".into(), ..Default::default() };
     connect(&nats, "tool").await.publish(&event, &id("ended")).await.unwrap();
-    let letters = eventually(Duration::from_secs(10), "a dead letter", || async {
+    let letters = eventually(Duration::from_secs(60), "a dead letter", || async {
         let letters = gateway.dead_letters().list(2).await.unwrap();
         (!letters.is_empty()).then_some(letters)
     })

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{command, connect, connect_freely, serve};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Waits until the connection knows why it is not let in.
 async fn reason(bus: &Bus, word: &str) -> Fault {
@@ -156,8 +156,8 @@ async fn with_mutual_tls_both_sides_show_a_certificate() {
     let with = Bus::open(settings).await.unwrap();
     with.connected(SOON).await.unwrap();
     with.ready().await;
-    let fault = without.connected(Duration::from_millis(500)).await.unwrap_err();
-    assert!(fault.message.contains("cannot be reached: "), "{fault}");
+    // Why, it knows when it has tried.
+    let _fault = reason(&without, "cannot be reached: ").await;
 }
 
 #[tokio::test]

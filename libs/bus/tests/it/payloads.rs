@@ -86,7 +86,7 @@ async fn letters(nats: &NatsServer) -> Bus {
 
 async fn one_letter(nats: &NatsServer) -> DeadLetter {
     let bus = letters(nats).await;
-    let letter = eventually(Duration::from_secs(15), "a dead letter", || async {
+    let letter = eventually(Duration::from_secs(60), "a dead letter", || async {
         bus.dead_letters().list(10).await.ok()?.pop()
     });
     letter.await.1
@@ -123,7 +123,7 @@ async fn messages_of_every_size_arrive_as_they_were_sent_and_travel_as_small_as_
         assert!(body.len() <= 512 << 10, "{size}");
         sent.push(message);
     }
-    eventually(Duration::from_secs(30), "every message", || async {
+    eventually(Duration::from_secs(60), "every message", || async {
         seen.lock().unwrap().len() == table.len()
     })
     .await;
@@ -271,7 +271,7 @@ async fn bodies_that_are_not_what_their_headers_say_are_dead_letters_and_the_con
         ack.await.unwrap().await.unwrap();
     }
     let reader = letters(&nats).await;
-    let letters = eventually(Duration::from_secs(20), "all dead letters", || async {
+    let letters = eventually(Duration::from_secs(60), "all dead letters", || async {
         let letters = reader.dead_letters().list(10).await.ok()?;
         (letters.len() == table.len()).then_some(letters)
     })
@@ -286,7 +286,7 @@ async fn bodies_that_are_not_what_their_headers_say_are_dead_letters_and_the_con
     }
     let sender = connect(&nats, "orchestration").await;
     sender.publish(&command("good"), &id("good")).await.unwrap();
-    eventually(Duration::from_secs(10), "the good one", || async {
+    eventually(Duration::from_secs(60), "the good one", || async {
         seen.lock().unwrap().len() == 1
     })
     .await;
@@ -370,11 +370,11 @@ async fn large_messages_outlive_a_kill_of_the_server_and_come_once() {
         let seen = seen.clone();
         async move { seen.lock().unwrap().len() >= count }
     };
-    eventually(Duration::from_secs(20), "some messages", || some(5)).await;
+    eventually(Duration::from_secs(60), "some messages", || some(5)).await;
     nats.kill();
     nats.restart().await;
     let sent = sending.await.unwrap();
-    eventually(Duration::from_secs(30), "every message", || some(MESSAGES)).await;
+    eventually(Duration::from_secs(60), "every message", || some(MESSAGES)).await;
     let mut seen = std::mem::take(&mut *seen.lock().unwrap());
     seen.sort_by(|one, other| one.idempotency_key.cmp(&other.idempotency_key));
     assert!(seen == sent, "a message is lost, doubled or not what was sent");

@@ -22,7 +22,7 @@ use muster_testkit::{NatsServer, eventually};
 
 use crate::{connect, id, operator, serve};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A plain subscription that the server knows of when this returns: a flush only sends it.
 pub(crate) async fn hear(nats: &NatsServer, subject: &str) -> async_nats::Subscriber {

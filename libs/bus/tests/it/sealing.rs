@@ -88,7 +88,7 @@ async fn a_sealed_field_arrives_and_no_stream_bucket_or_object_store_has_it_in_p
     for content in [CANARY.to_owned(), CANARY.repeat(1000), large] {
         let text = content.len().to_string();
         bus.publish(&message(content.clone()), &id(&text)).await.unwrap();
-        eventually(Duration::from_secs(10), "it is handled", || async {
+        eventually(Duration::from_secs(60), "it is handled", || async {
             seen.lock().unwrap().last() == Some(&message(content.clone()))
         })
         .await;
@@ -96,7 +96,7 @@ async fn a_sealed_field_arrives_and_no_stream_bucket_or_object_store_has_it_in_p
     drop(serving);
     // A dead letter keeps what came, and a reader sees it only with the key.
     let _refusing = serve(&connect(&nats, "refuser", NEW).await, Routes::new(()).on(refuse));
-    eventually(Duration::from_secs(10), "dead letters", || async {
+    eventually(Duration::from_secs(60), "dead letters", || async {
         bus.dead_letters().list(10).await.unwrap().len() == 3
     })
     .await;
@@ -155,7 +155,7 @@ async fn a_message_that_does_not_open_is_a_dead_letter_and_kept_as_it_is() {
     let check = async |service: &str, keys: &str, code: &str, deliveries: u32, reason: &str| {
         let bus = connect(&nats, service, keys).await;
         let _serving = serve(&bus, Routes::new(seen.clone()).on_with(settings.clone(), note));
-        let letter = eventually(Duration::from_secs(10), "a dead letter", || async {
+        let letter = eventually(Duration::from_secs(60), "a dead letter", || async {
             let letters = bus.dead_letters().list(10).await.unwrap();
             letters.into_iter().find(|(_, letter)| letter.consumer.starts_with(service))
         });
@@ -210,7 +210,8 @@ async fn a_reply_is_sealed_on_its_way() {
         (connect(&nats, "vault", NEW).await, connect(&nats, "editor", NEW).await);
     let raw = operator(&nats).await;
     let mut everything = raw.subscribe(">").await.unwrap();
-    raw.flush().await.unwrap();
+    // A round trip, which a flush is not: now the server knows the subscription.
+    raw.request("$JS.API.INFO", "".into()).await.unwrap();
     let _serving = serve(&server, Routes::new(()).rpc(give_key));
     let request = GetKeyRequest {
         provider: "openai".into(),
@@ -219,8 +220,8 @@ async fn a_reply_is_sealed_on_its_way() {
         ..Default::default()
     };
     // Whoever listens to everything takes the question too: a server that comes later never sees it.
-    let wait = Duration::from_millis(300);
-    let reply = eventually(Duration::from_secs(5), "the key", || async {
+    let wait = Duration::from_secs(1);
+    let reply = eventually(Duration::from_secs(60), "the key", || async {
         client.request_within(&request, wait).await
     })
     .await;

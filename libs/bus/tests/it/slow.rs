@@ -14,7 +14,7 @@ use muster_testkit::{NatsServer, eventually};
 use crate::log::Log;
 use crate::{command, connect, id, operator, serve};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection holds so many messages of a subscription that nobody reads.
 const HELD: usize = 1 << 16;

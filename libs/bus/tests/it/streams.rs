@@ -12,6 +12,8 @@ use muster_testkit::{NatsServer, eventually};
 
 use crate::{connect, connect_freely, id};
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn entry(input: &str) -> JournalEntry {
     JournalEntry { execution_id: "e1".into(), input_id: input.into(), ..Default::default() }
 }
@@ -32,8 +34,7 @@ async fn a_follower_goes_on_behind_its_last_message_after_a_restart_of_the_serve
     nats.kill();
     nats.restart().await;
     publisher.publish(&entry("b"), &id("b")).await.unwrap();
-    let second =
-        tokio::time::timeout(Duration::from_secs(15), follower.next()).await.unwrap().unwrap();
+    let second = tokio::time::timeout(PATIENCE, follower.next()).await.unwrap().unwrap();
     assert_eq!(second.decode::<JournalEntry>().unwrap().input_id, "b");
     assert_eq!(second.sequence, first.sequence + 1);
 }
@@ -61,7 +62,7 @@ async fn memory_streams_are_there_again_after_a_restart_and_tokens_flow() {
             }
         }
     };
-    assert_eq!(tokio::time::timeout(Duration::from_secs(15), after).await.unwrap(), "after");
+    assert_eq!(tokio::time::timeout(PATIENCE, after).await.unwrap(), "after");
 }
 
 #[tokio::test]
@@ -75,8 +76,7 @@ async fn tokens_are_sent_again_with_their_sequence_for_those_who_only_listen() {
     bus.emit(&Token { session: "s1".into(), delta: "hello".into(), ..Default::default() })
         .await
         .unwrap();
-    let message =
-        tokio::time::timeout(Duration::from_secs(5), streamed.next()).await.unwrap().unwrap();
+    let message = tokio::time::timeout(PATIENCE, streamed.next()).await.unwrap().unwrap();
     assert_eq!(message.headers.unwrap().get("Nats-Sequence").unwrap().as_str(), "1");
 }
 
@@ -98,6 +98,6 @@ async fn a_bus_that_is_opened_before_its_server_gets_ready_by_itself() {
     assert!(!bus.is_ready());
     assert!(bus.ping().await.is_err());
     nats.restart().await;
-    tokio::time::timeout(Duration::from_secs(10), bus.ready()).await.unwrap();
-    eventually(Duration::from_secs(5), "the bus is ready", || async { bus.is_ready() }).await;
+    tokio::time::timeout(PATIENCE, bus.ready()).await.unwrap();
+    eventually(Duration::from_secs(60), "the bus is ready", || async { bus.is_ready() }).await;
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::rows::hear;
 use crate::{connect, id, operator, serve};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the generator would make of an incompatible `Deliverable` in `muster.deliverable.v2`: its content is a list of parts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
