@@ -23,7 +23,7 @@ use muster_contracts::{Code, Fault, Stream, subject};
 use muster_runtime::testing::{Running, start};
 use muster_testkit::{NatsServer, ScriptedModel, eventually};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct World {
     nats: NatsServer,
@@ -35,8 +35,13 @@ struct World {
 impl World {
     /// The service with the scripted model as its `openai`.
     async fn start() -> Self {
+        Self::start_idle("60").await
+    }
+
+    /// The same with so many seconds for which a provider may be silent.
+    async fn start_idle(seconds: &str) -> Self {
         let (nats, model) = (NatsServer::start().await, ScriptedModel::start().await);
-        let service = serve(&nats, model.base_url());
+        let service = serve_idle(&nats, model.base_url(), seconds);
         let bus = connect(&nats).await;
         Self { nats, model, bus, service: Some(service) }
     }
@@ -71,6 +76,11 @@ async fn connect(nats: &NatsServer) -> Bus {
 
 /// The service with the scripted model as every one of its providers.
 fn serve(nats: &NatsServer, base_url: &str) -> Running {
+    serve_idle(nats, base_url, "60")
+}
+
+/// The same with so many seconds for which a provider may be silent.
+fn serve_idle(nats: &NatsServer, base_url: &str, seconds: &str) -> Running {
     let root = base_url.trim_end_matches("/v1");
     let gemini = format!("{root}/v1beta");
     serve_with(
@@ -86,7 +96,7 @@ fn serve(nats: &NatsServer, base_url: &str) -> Running {
             ("OLLAMA_HOST", root),
             ("OLLAMA_API_KEY", "sk-hush"),
             ("MUSTER_OLLAMA_MODEL", "scripted"),
-            ("MUSTER_MODEL_IDLE_SECONDS", "2"),
+            ("MUSTER_MODEL_IDLE_SECONDS", seconds),
         ],
     )
 }
@@ -105,7 +115,8 @@ async fn ask(bus: &Bus, request: &CompleteRequest) -> Result<CompleteResponse, F
 async fn ready(bus: &Bus) {
     let empty = CompleteRequest { messages: Vec::new(), ..request("ready") };
     eventually(DEADLINE, "the service serves", || async {
-        let refusal = bus.request_within(&empty, Duration::from_millis(200)).await.unwrap_err();
+        // What crashed a moment ago may get the question, and never answers it.
+        let refusal = bus.request_within(&empty, Duration::from_secs(2)).await.unwrap_err();
         refusal.code == Code::Invalid
     })
     .await;

@@ -76,11 +76,11 @@ async fn refusals_become_faults_that_say_what_to_do() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_off_or_falls_silent_is_unavailable_and_asked_again() {
-    let world = World::start().await;
+    let world = World::start_idle("2").await;
     world.model.push(Answer::text("one two three four").cut_after(3));
     let fault = world.ask(&request("k1")).await.unwrap_err();
     assert_eq!(fault.code, Code::Unavailable, "{fault}");
-    world.model.push(Answer::text("one two").pause(std::time::Duration::from_secs(5)));
+    world.model.push(Answer::text("one two").pause(std::time::Duration::from_secs(3_600)));
     let fault = world.ask(&request("k1")).await.unwrap_err();
     assert!(fault.message.contains("no byte for 2000 ms"), "{fault}");
     world.model.push(Answer::text("one two"));

@@ -37,13 +37,13 @@ async fn a_reply_outlives_the_process_that_bought_it() {
 #[tokio::test]
 async fn a_process_that_dies_while_it_buys_is_replaced() {
     let mut world = World::start().await;
-    world.model.push(Answer::text("never heard").pause(Duration::from_millis(900)));
+    world.model.push(Answer::text("never heard").pause(Duration::from_secs(3_600)));
     world.model.push(Answer::text("heard"));
     let asking = tokio::spawn({
         let (bus, request) = (world.bus.clone(), request("k1"));
         async move { ask(&bus, &request).await }
     });
-    eventually(Duration::from_secs(10), "the provider is asked", || {
+    eventually(Duration::from_secs(60), "the provider is asked", || {
         std::future::ready(!world.model.requests().is_empty())
     })
     .await;

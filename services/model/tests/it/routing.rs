@@ -142,12 +142,12 @@ async fn targets_of_a_group_share_by_weight_and_a_repeated_request_goes_the_same
 #[tokio::test]
 async fn a_request_has_one_time_for_all_its_tries() {
     let aliases =
-        "  hasty: {timeout_seconds: 1, retries: 5, targets: [{provider: first, model: m1}]}\n";
+        "  hasty: {timeout_seconds: 2, retries: 5, targets: [{provider: first, model: m1}]}\n";
     let two = Two::start(aliases).await;
     two.first.push(Answer::text("never").break_after(1, Breakage::Silence));
     let fault = two.ask("hasty", "k1").await.unwrap_err();
     assert_eq!(fault.code, Code::Deadline, "{fault}");
-    assert!(fault.message.contains("no reply came within 1 s"), "{fault}");
+    assert!(fault.message.contains("no reply came within 2 s"), "{fault}");
     eventually(DEADLINE, "its connection is closed", || {
         std::future::ready(two.first.hang_ups() == 1)
     })
