@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use futures::future::join_all;
 use muster_contracts::Code;
 use muster_contracts::llm::v1::CompleteRequest;
 use muster_testkit::{Answer, Breakage};
@@ -135,7 +136,6 @@ async fn what_goes_wrong_in_a_stream_is_never_taken_for_a_reply() {
         for (breakage, code, part) in [
             (Breakage::Cut, Code::Unavailable, "broke off"),
             (Breakage::End, Code::Unavailable, "in the middle of the reply"),
-            (Breakage::Silence, Code::Unavailable, "no byte for 2000 ms"),
             (Breakage::Error("on fire ***".into()), Code::Unavailable, "on fire ***"),
             (garbage("{\"choices\":"), Code::Unavailable, "no piece of a reply"),
             (garbage("[1,2]"), Code::Unavailable, "no piece of a reply"),
@@ -150,6 +150,20 @@ async fn what_goes_wrong_in_a_stream_is_never_taken_for_a_reply() {
         world.model.push(Answer::text("whole"));
         let reply = world.ask(&ask(provider, "k1")).await.unwrap();
         assert_eq!((reply.message.unwrap().content.as_str(), reply.replayed), ("whole", false));
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_falls_silent_is_not_waited_for() {
+    let world = World::start_idle("1").await;
+    world.model.respond_with(|_| Answer::text("one two").break_after(1, Breakage::Silence));
+    let asked = PROVIDERS.map(|provider| {
+        let (request, world) = (ask(provider, "k1"), &world);
+        async move { world.ask(&request).await.unwrap_err() }
+    });
+    for (provider, fault) in PROVIDERS.into_iter().zip(join_all(asked).await) {
+        assert_eq!(fault.code, Code::Unavailable, "{provider}: {fault}");
+        assert!(fault.message.contains("no byte for 1000 ms"), "{provider}: {fault}");
     }
 }
 
