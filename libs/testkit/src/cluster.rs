@@ -19,9 +19,9 @@ use muster_bus::Settings;
 
 use crate::{FaultProxy, dev, eventually, or_fail, signal, users};
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(90);
 /// nats-server ends within 2 s of SIGTERM; the rest is for a busy machine.
-const STOP: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_secs(60);
 /// How long a node's monitor may take to answer: one that is paused never does.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -52,7 +52,7 @@ impl Cluster {
     /// Starts the cluster and returns when it has a leader (some seconds).
     ///
     /// # Panics
-    /// When nats-server is missing and cannot be fetched, or the nodes do not find each other within 30 s.
+    /// When nats-server is missing and cannot be fetched, or the nodes do not find each other within 90 s.
     pub async fn start() -> Self {
         Self::start_with("").await
     }

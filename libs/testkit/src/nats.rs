@@ -14,7 +14,7 @@ use muster_bus::Settings;
 
 use crate::{dev, free_port, or_fail, signal, users};
 
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 
 /// A nats-server with JetStream on a random loopback port, with the users of the contract, 10 MB payloads, its store in a temporary folder.
 ///
@@ -32,7 +32,7 @@ impl NatsServer {
     /// Starts a server and returns when it accepts clients (some 20 ms).
     ///
     /// # Panics
-    /// When nats-server is missing and cannot be fetched, or does not start within 10 s.
+    /// When nats-server is missing and cannot be fetched, or does not start within 60 s.
     pub async fn start() -> Self {
         Self::start_with("").await
     }
@@ -163,7 +163,7 @@ impl NatsServer {
     /// Starts the server again on the same port and store; a running one is killed first.
     ///
     /// # Panics
-    /// When it does not accept clients within 10 s.
+    /// When it does not accept clients within 60 s.
     pub async fn restart(&self) {
         self.kill();
         let child = or_fail(launch(self.dir.path(), self.port).await);

@@ -152,8 +152,11 @@ async fn a_cancelled_execution_hangs_up_on_models_servers_and_workers() {
     let (status, body) = platform.post(&format!("/v1/executions/{id}/cancel"), &json!({})).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(body["detail"].as_str().unwrap().contains("is cancelled"), "{body}");
-    let (_, list) = platform.get("/v1/executions?status=cancelled").await;
-    assert_eq!(list["executions"][0]["execution_id"], json!(id), "{list}");
+    eventually(LONG, "it is listed as cancelled", || async {
+        let (_, list) = platform.get("/v1/executions?status=cancelled").await;
+        if list["executions"][0]["execution_id"] == json!(id) { Ok(()) } else { Err(list) }
+    })
+    .await;
     assert_eq!(model.asked.load(Ordering::SeqCst), 2, "nobody asks again");
 }
 

@@ -14,7 +14,7 @@ use self::compose::Compose;
 use self::topology::Topology;
 use crate::platform::read;
 
-const STOP: Duration = Duration::from_secs(35);
+const STOP: Duration = Duration::from_secs(60);
 
 #[test]
 fn compose_kubernetes_and_nats_files_are_valid() {
@@ -72,7 +72,7 @@ async fn runs_a_workflow(rest: &str) {
         client.put(format!("http://{rest}/v1/workflows")).json(&workflow).send().await.unwrap();
     let (status, body) = read(put).await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
-    let start = client.post(format!("http://{rest}/v1/executions")).header("Prefer", "wait=30");
+    let start = client.post(format!("http://{rest}/v1/executions")).header("Prefer", "wait=120");
     let (status, state) =
         read(start.json(&json!({ "workflow": "topology" })).send().await.unwrap()).await;
     assert_eq!((status, &state["status"]), (StatusCode::OK, &json!("completed")), "{state:#}");

@@ -107,15 +107,15 @@ async fn an_event_from_outside_starts_a_workflow_whose_event_another_one_waits_f
     assert_eq!(other["status"], "waiting");
 
     // What the cashier told of is in its record.
-    let emitted = eventually(LONG, "the event is recorded", || async {
+    eventually(LONG, "the event and the signal are recorded", || async {
         let (_, all) = platform.get(&format!("/v1/executions/{}/events", ids[0])).await;
-        let facts = all.to_string();
-        if facts.contains("event_consumed") { Ok(all) } else { Err(all) }
+        let signalled = all["events"].as_array().is_some_and(|events| {
+            events.iter().any(|event| event["type"] == "muster.workflow.v1.SignalExecution")
+        });
+        let consumed = all.to_string().contains("event_consumed");
+        if consumed && signalled { Ok(()) } else { Err(all) }
     })
     .await;
-    assert!(emitted["events"].as_array().is_some_and(|events| {
-        events.iter().any(|event| event["type"] == "muster.workflow.v1.SignalExecution")
-    }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use crate::platform::{Platform, read};
 use raw::{Answer, Raw};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A signal may come before the start of its execution, so one of an execution that never was is tried for minutes.
 const MAY_WAIT: &str = "orchestration-signal-execution";
-const ALL_HANDLED_WITHIN: Duration = Duration::from_secs(120);
+const ALL_HANDLED_WITHIN: Duration = Duration::from_secs(300);
 
 /// A subject of the entry that somebody serves.
 fn address(entry: &Entry) -> String {
@@ -219,7 +219,7 @@ async fn run_deep(platform: &Platform, workflow: &str, depth: usize) -> String {
     let (open, close) = ("[".repeat(depth), "]".repeat(depth));
     let body = format!("{{\"workflow\": \"{workflow}\", \"input\": {open}{close}}}");
     let request = platform.client.post(platform.url("/v1/executions"));
-    let request = request.header("content-type", "application/json").header("Prefer", "wait=10");
+    let request = request.header("content-type", "application/json").header("Prefer", "wait=120");
     let (status, body) = read(request.body(body).send().await.unwrap()).await;
     if status == StatusCode::BAD_REQUEST {
         assert!(body["detail"].as_str().unwrap().contains("nests deeper"), "{body}");

@@ -182,7 +182,7 @@ async fn the_platform_recovers_by_itself_when_nats_was_away() {
     let name = platform.put_workflow(tasks.to_owned()).await;
     let before = platform.start_execution(&name, &Value::Null, "before").await;
     platform.nats.kill();
-    eventually(Duration::from_secs(20), "the gateway says that it is not ready", || async {
+    eventually(Duration::from_secs(60), "the gateway says that it is not ready", || async {
         platform.get("/readyz").await.0 == StatusCode::SERVICE_UNAVAILABLE
     })
     .await;

@@ -32,7 +32,7 @@ fn answer(request: &RecordedRequest) -> Answer {
         () if says("wrong") => Answer::failure(StatusCode::BAD_REQUEST, "a wrong question"),
         () if says("broken") => Answer::failure(StatusCode::INTERNAL_SERVER_ERROR, "it is broken"),
         () if says("breaks") => boats().cut_after(3),
-        () if says("slowly") => boats().pause(Duration::from_secs(30)),
+        () if says("slowly") => boats().pause(Duration::from_secs(600)),
         () => boats(),
     }
 }
@@ -94,7 +94,7 @@ async fn a_client_that_hangs_up_ends_the_request_to_the_provider() {
             || platform.processes["model"].log().matches("nobody wants the reply").count();
         let before = usize::from(stream);
         // Long before the provider would say its first word, which is what its connection waits for.
-        eventually(Duration::from_secs(20), "the request to the provider is dropped", || async {
+        eventually(Duration::from_secs(60), "the request to the provider is dropped", || async {
             dropped() > before
         })
         .await;

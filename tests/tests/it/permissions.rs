@@ -41,7 +41,7 @@ async fn refused_to(
         }
         _ => Some(client.subscribe(END).await.unwrap()),
     };
-    eventually(Duration::from_secs(20), "the server has decided on everything", || async {
+    eventually(Duration::from_secs(60), "the server has decided on everything", || async {
         refused(nats, user, what).contains(END)
     })
     .await;
@@ -200,7 +200,7 @@ async fn a_test_in_which_somebody_tries_what_is_not_granted_fails() {
     let nats = NatsServer::start().await;
     let client = nats.client("vector").await;
     client.publish("workflow.command.start", "{}".into()).await.unwrap();
-    eventually(Duration::from_secs(20), "the server has refused it", || async {
+    eventually(Duration::from_secs(60), "the server has refused it", || async {
         !nats.violations().is_empty()
     })
     .await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::documents::patient;
 use crate::platform::Platform;
 
 /// The fenced blocks of a document: their language and text.
@@ -25,7 +26,9 @@ async fn the_first_workflow_of_the_readme_runs() {
             ("yaml", first) if first.starts_with("# file: ") => {
                 std::fs::write(folder.path().join(&first[8..]), text).unwrap();
             }
-            ("sh", _) => script.push_str(&text.replace("http://127.0.0.1:8080", &platform.http)),
+            ("sh", _) => {
+                script.push_str(&patient(text).replace("http://127.0.0.1:8080", &platform.http));
+            }
             _ => {}
         }
     }

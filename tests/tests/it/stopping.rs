@@ -6,7 +6,7 @@ use muster_bus::{Bus, MessageId};
 use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_testkit::{NatsServer, Program, eventually, free_port};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn get(url: &str) -> Result<(u16, String), reqwest::Error> {
     let answer = reqwest::get(url).await?;

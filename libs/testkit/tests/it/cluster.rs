@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, stream};
 use muster_testkit::{Cluster, eventually};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_goes_on_without_its_leader_and_without_a_link() {

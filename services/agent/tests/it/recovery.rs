@@ -31,8 +31,10 @@ async fn a_crash_in_the_middle_of_every_turn_repeats_only_that_turn() {
     ];
     assert_eq!(world.facts("deaf").await, facts);
     // A question that was never answered is asked again under its key; what was recorded is not.
+    // Where a busy machine gives no sign of life in time, a question comes once more.
     let times: Vec<u32> = world.peers.asked().into_values().collect();
-    assert_eq!(times, [2, 1, 2, 1, 2]);
+    let [first, 1, second, 1, third] = times.as_slice() else { panic!("{times:?}") };
+    assert!([first, second, third].iter().all(|times| **times >= 2), "{times:?}");
     assert_eq!(world.ends().await, 1);
     assert!(world.bus.dead_letters().list(1).await.unwrap().is_empty());
 }
@@ -70,7 +72,7 @@ async fn a_busy_model_is_asked_again_with_the_same_key() {
 #[tokio::test]
 async fn a_tool_service_that_stays_away_fails_the_run_and_leaves_no_dead_letter() {
     let world = World::new().await;
-    let limits = Some(Limits { seconds: 1, ..Default::default() });
+    let limits = Some(Limits { seconds: 3, ..Default::default() });
     world
         .put(AgentDefinition { tools: vec!["lost".into()], limits, ..agent("talk") })
         .await

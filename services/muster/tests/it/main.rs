@@ -92,4 +92,4 @@ async fn a_health_check_of_nobody_fails() {
     Muster::run(&["health", &address]).await.failed(1, &[&address, "does not answer"]);
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -22,7 +22,7 @@ pub(crate) fn program(arguments: &[&str]) -> Program {
 impl Muster {
     /// Runs it to its end.
     pub(crate) async fn run(arguments: &[&str]) -> Self {
-        Self::run_for(program(arguments), Duration::from_secs(30)).await
+        Self::run_for(program(arguments), Duration::from_secs(120)).await
     }
 
     /// Runs it to its end, which must come in this time.

@@ -125,7 +125,7 @@ async fn a_program_that_is_not_waited_for_goes_on_alone() {
 /// Waits until there is no such process any more, or only what nobody has taken note of.
 async fn gone(pid: &str) {
     let status = format!("/proc/{}/stat", pid.trim());
-    eventually(Duration::from_secs(10), "the process ends", || async {
+    eventually(Duration::from_secs(60), "the process ends", || async {
         match std::fs::read_to_string(&status) {
             Ok(text) if !text.contains(") Z ") => Err(text),
             _ => Ok(()),

@@ -19,7 +19,7 @@ use muster_runtime::testing::{Running, start};
 use muster_testkit::{Database, NatsServer};
 use serde_json::{Value, json};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The service with servers of its own.
 struct Platform {

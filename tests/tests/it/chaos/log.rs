@@ -14,8 +14,14 @@ pub(super) async fn log_is_complete(platform: &Platform<impl Nats>, id: &str, se
             let (status, timeline) =
                 platform.get(&format!("/v1/executions/{id}/events?limit=1000")).await;
             let entries = timeline["events"].as_array().cloned().unwrap_or_default();
-            let ended = entries.iter().any(|entry| kind(entry) == "ExecutionCompleted");
-            if status.is_success() && ended {
+            // Events are recorded side by side: what led to the end may come behind it.
+            let count = |wanted: &str| entries.iter().filter(|entry| kind(entry) == wanted).count();
+            let all = ["StartExecution", "ExecutionStarted", "ExecutionCompleted"]
+                .iter()
+                .all(|wanted| count(wanted) > 0)
+                && count("AgentExecutionRequested") == count("AgentExecutionCompleted")
+                && count("JournalEntry") >= 3;
+            if status.is_success() && all {
                 Ok(entries)
             } else {
                 Err(format!("{status} {} entries", entries.len()))

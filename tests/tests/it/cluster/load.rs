@@ -23,7 +23,7 @@ use super::ledger::{Ledger, whole_stream};
 /// Between two pieces of work of one task: the load is steady, not as fast as it can be.
 const PAUSE: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(5);
-const SETTLED_WITHIN: Duration = Duration::from_secs(45);
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 const COUNTER: &str = "workflows/chaos/counter";
 
 /// The load and its books. Ends when dropped.

@@ -73,7 +73,7 @@ impl<'p> World<'p> {
             .platform
             .client
             .post(self.platform.url("/v1/executions"))
-            .header("Prefer", "wait=30")
+            .header("Prefer", "wait=120")
             .json(&start);
         let (status, execution) =
             read(request.send().await.map_err(|error| error.to_string())?).await;

@@ -40,7 +40,7 @@ impl Topology {
         let program = Program::at(nats_server_program()).arg("-c").arg(file.to_str().unwrap());
         let nats = with_environment(program, &compose.nats.environment).spawn();
         let listening = || async { tokio::net::TcpStream::connect(("127.0.0.1", nats_port)).await };
-        eventually(Duration::from_secs(10), "nats-server listens", listening).await;
+        eventually(Duration::from_secs(60), "nats-server listens", listening).await;
         let database = Database::create().await;
         Self {
             services: BTreeMap::new(),
@@ -80,7 +80,7 @@ impl Topology {
         for argument in arguments {
             check = check.arg(self.local(argument, health_port));
         }
-        check.spawn().wait(Duration::from_secs(10)).await.success()
+        check.spawn().wait(Duration::from_secs(60)).await.success()
     }
 
     /// A value of the environment with the hosts and ports of this machine.
