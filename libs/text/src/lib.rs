@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod hashing;
 mod sentences;
 pub mod tokens;
 mod words;

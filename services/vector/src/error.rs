@@ -28,6 +28,11 @@ pub(crate) enum Error {
         "collection {collection:?} has vectors of {theirs:?} ({dimension} numbers), but this service embeds with {ours:?}: use another collection, or set MUSTER_EMBEDDING_MODEL to {theirs:?}"
     )]
     OtherEmbedder { collection: String, theirs: String, dimension: usize, ours: String },
+    /// The same embedder makes vectors of another length than it did.
+    #[error(
+        "collection {collection:?} has vectors of {theirs} numbers, but {embedder:?} makes vectors of {ours}: set MUSTER_EMBEDDING_DIMENSIONS to {theirs}, or use another collection"
+    )]
+    OtherDimension { collection: String, embedder: String, theirs: usize, ours: usize },
     /// No index can hold such vectors.
     #[error(
         "the embedder {embedder:?} makes vectors of {dimension} numbers, but 1 to {MAX_DIMENSION} can be indexed: set MUSTER_EMBEDDING_DIMENSIONS or choose another model"
@@ -66,7 +71,7 @@ impl HasCode for Error {
             Self::UnknownCollection(_)
             | Self::UnknownDocument { .. }
             | Self::UnknownArtifact(_) => Code::NotFound,
-            Self::OtherEmbedder { .. } => Code::Conflict,
+            Self::OtherEmbedder { .. } | Self::OtherDimension { .. } => Code::Conflict,
             Self::Embedder(error) => error.code(),
             Self::DatabaseAway(_) => Code::Unavailable,
             Self::Bus(fault) => fault.code,

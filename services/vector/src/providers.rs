@@ -1,12 +1,16 @@
 //! What makes vectors of texts.
 
 mod hashing;
+#[cfg(feature = "local-embeddings")]
+mod local;
 mod openai;
 
 use futures::future::BoxFuture;
 use muster_contracts::{Code, HasCode};
 
 pub(crate) use hashing::Hashing;
+#[cfg(feature = "local-embeddings")]
+pub(crate) use local::Local;
 pub(crate) use openai::{OpenAi, Settings};
 
 /// A vector; its length is the embedder's and always the same.
@@ -46,6 +50,10 @@ pub(crate) enum Error {
     /// Its answer is not the answer of an embeddings endpoint.
     #[error("the embedding model {model:?} answered something else than vectors: {reason}")]
     Nonsense { model: String, reason: String },
+    /// The model of this process fails.
+    #[cfg(feature = "local-embeddings")]
+    #[error("the embedding model {model:?} fails: {reason}")]
+    Broken { model: String, reason: String },
 }
 
 impl HasCode for Error {
@@ -54,6 +62,8 @@ impl HasCode for Error {
             Self::Unreachable { .. } | Self::Troubled { .. } | Self::Nonsense { .. } => {
                 Code::Unavailable
             }
+            #[cfg(feature = "local-embeddings")]
+            Self::Broken { .. } => Code::Unavailable,
             Self::RateLimited { .. } => Code::Exhausted,
             Self::Refused { .. } => Code::Denied,
             Self::Rejected { .. } => Code::Invalid,

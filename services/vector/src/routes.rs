@@ -13,6 +13,7 @@ const TRIES: u32 = 2880;
 /// Documents ingested at the same time: each may hold 8 MiB of text with its vectors in memory.
 const INGESTS: usize = 4;
 
+// A second delivery writes the same document over itself: no acknowledgement needs to be confirmed.
 pub(crate) fn routes(app: App) -> Routes<App> {
     Routes::new(app)
         .on_with(Consume { concurrency: INGESTS, max_deliver: TRIES, ..Consume::default() }, upsert)

@@ -7,11 +7,11 @@ use muster_bus::MessageId;
 use muster_contracts::JsonObject;
 use muster_contracts::vector::v1::{Hit, SearchCompleted, SearchRequest, SearchResponse};
 
-use super::comparable;
+use super::{as_long, comparable};
 use crate::app::App;
 use crate::domain::{Query, Ranked, fuse};
 use crate::error::Error;
-use crate::store::Found;
+use crate::store::{Collection, Found};
 
 pub(crate) async fn search(app: App, request: SearchRequest) -> Result<SearchResponse, Error> {
     let started = Instant::now();
@@ -19,8 +19,8 @@ pub(crate) async fn search(app: App, request: SearchRequest) -> Result<SearchRes
     let collection = app.store.collection(&query.collection).await?;
     let collection =
         collection.ok_or_else(|| Error::UnknownCollection(query.collection.clone()))?;
-    comparable(&app, &query.collection, collection)?;
-    let hits = find(&app, &query).await?;
+    comparable(&app, &query.collection, &collection)?;
+    let hits = find(&app, &query, &collection).await?;
     let took_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
     let id = MessageId::random();
     let completed = SearchCompleted {
@@ -34,8 +34,10 @@ pub(crate) async fn search(app: App, request: SearchRequest) -> Result<SearchRes
     Ok(SearchResponse { hits, took_ms, embedder: app.embedder.name().to_owned() })
 }
 
-async fn find(app: &App, query: &Query) -> Result<Vec<Hit>, Error> {
+async fn find(app: &App, query: &Query, collection: &Collection) -> Result<Vec<Hit>, Error> {
     let embeddings = app.embedder.embed(std::slice::from_ref(&query.text)).await?;
+    let made = embeddings.first().map_or(0, Vec::len);
+    as_long(app, &query.collection, collection, made)?;
     // The vector of a text without words points nowhere, and nothing is near to nowhere.
     let embedding = embeddings.into_iter().next().filter(|e| e.iter().any(|n| *n != 0.0));
     let mut search = app.store.search().await?;

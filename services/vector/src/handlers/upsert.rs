@@ -4,7 +4,7 @@ use muster_bus::{Delivery, MessageId};
 use muster_contracts::vector::v1::{UpsertCompleted, UpsertFailed, UpsertRequested};
 use muster_contracts::{Code, HasCode as _};
 
-use super::comparable;
+use super::{as_long, comparable};
 use crate::app::App;
 use crate::domain::{Upsert, Written, chunks, text_of};
 use crate::error::{Error, MAX_DIMENSION};
@@ -39,13 +39,18 @@ async fn ingest(app: &App, request: &Delivery<UpsertRequested>) -> Result<Upsert
     {
         return Ok(stored.completed(&upsert));
     }
-    if let Some(collection) = app.store.collection(&upsert.collection).await? {
+    let collection = app.store.collection(&upsert.collection).await?;
+    if let Some(collection) = &collection {
         comparable(app, &upsert.collection, collection)?;
     }
     let bytes = app.bus.artifacts().get(&upsert.artifact).await?;
     let bytes = bytes.ok_or_else(|| Error::UnknownArtifact(upsert.artifact.clone()))?;
     let text = text_of(&upsert.artifact, &bytes)?;
     let ingested = embedded(app, text).await?;
+    if let Some(collection) = &collection {
+        let made = ingested.embeddings.first().map_or(0, Vec::len);
+        as_long(app, &upsert.collection, collection, made)?;
+    }
     match app.store.write(&upsert, ingested).await? {
         Written::Stored(stored) => Ok(stored.completed(&upsert)),
         Written::OtherEmbedder { embedder, dimension } => Err(Error::OtherEmbedder {

@@ -52,6 +52,24 @@ async fn vectors_of_different_embedders_are_not_mixed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vectors_of_different_lengths_are_not_mixed() {
+    let model = ScriptedModel::start().await;
+    let mut platform = Platform::start().await;
+    let settings =
+        [("OPENAI_BASE_URL", model.base_url()), ("MUSTER_EMBEDDING_MODEL", "scripted-embedding")];
+    platform.run(&settings).await;
+    platform.ingest("pets", "The zebra sleeps in the kitchen.").await;
+    let [address, name] = settings;
+    platform.run(&[address, name, ("MUSTER_EMBEDDING_DIMENSIONS", "32")]).await;
+    let fault = platform.search("notes", "zebra").await.unwrap_err();
+    assert_eq!(fault.code, Code::Conflict);
+    assert!(fault.message.contains("64 numbers") && fault.message.contains("of 32"), "{fault}");
+    let request = platform.request("more", b"The giraffe sleeps.", json!({})).await;
+    let failed = platform.outcome(&request).await.unwrap_err();
+    assert_eq!(failed.code, "CONFLICT");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn documents_wait_for_an_embedding_model_that_is_away() {
     let database = muster_testkit::Database::create().await;
     let model = ScriptedModel::start().await;
