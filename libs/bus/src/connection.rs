@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, kv, object_store};
 use async_nats::{Client, ConnectOptions, Event, Server, ServerAddr};
+use bytes::Bytes;
+use futures::StreamExt;
 use muster_contracts::permissions::inbox_prefix;
 use muster_contracts::{Bucket, Code, Fault, ObjectStore};
 use tokio::sync::{OnceCell, watch};
@@ -15,10 +17,13 @@ use tracing::{error, info, warn};
 
 use crate::login::inbox_owner;
 use crate::long_inbox::LongInbox;
+use crate::payload::TAKES_PACKED;
 use crate::{Settings, SettingsError, ensure, metrics};
 
 /// What an address is.
 const EXPECTED: &str = "an address like nats://127.0.0.1:4222";
+/// How long a message to oneself may take.
+const ROUND_TRIP: Duration = Duration::from_secs(2);
 /// How often a waiting operation looks whether the server is away.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -135,6 +140,22 @@ impl Bus {
         }
     }
 
+    /// Returns when all has arrived that the server had for this connection: it sends in its order. Where it is away, at once; where it is silent, after [`ROUND_TRIP`].
+    pub(crate) async fn round_trip(&self) {
+        if !self.inner.link.borrow().up {
+            return;
+        }
+        let there_and_back = async {
+            let inbox = self.client().new_inbox();
+            let Ok(mut back) = self.client().subscribe(inbox.clone()).await else { return };
+            if self.client().publish(inbox, Bytes::new()).await.is_ok() {
+                back.next().await;
+            }
+        };
+        // Then nothing more can be hoped for.
+        drop(tokio::time::timeout(ROUND_TRIP, there_and_back).await);
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.inner.client
     }
@@ -185,12 +206,22 @@ impl Bus {
     }
 
     pub(crate) fn unreachable(&self) -> Fault {
-        let urls = self.inner.settings.urls.join(", ");
+        let urls: Vec<_> = self.inner.settings.urls.iter().map(|url| without_login(url)).collect();
+        let urls = urls.join(", ");
         let text = match &self.inner.link.borrow().reason {
             Some(reason) => format!("NATS at {urls} cannot be reached: {reason}"),
             None => format!("NATS at {urls} cannot be reached"),
         };
         Fault::new(Code::Unavailable, text).with_retry_after_ms(1000)
+    }
+}
+
+/// An address may have a name and a password in it, which no error shows.
+fn without_login(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        (None, Some((_, host))) => format!("***@{host}"),
+        _ => url.to_owned(),
     }
 }
 
@@ -201,7 +232,7 @@ async fn connect(settings: &Settings, link: watch::Sender<Link>) -> Result<Clien
     let service = settings.service.clone();
     let options = ConnectOptions::new()
         .name(&settings.service)
-        .custom_inbox_prefix(inbox_prefix(inbox_owner(settings)))
+        .custom_inbox_prefix(format!("{}.{TAKES_PACKED}", inbox_prefix(inbox_owner(settings))))
         .retry_on_initial_connect()
         .max_reconnects(None)
         .ping_interval(settings.ping_interval)

@@ -32,6 +32,13 @@ pub struct Consume {
     pub postpone: u32,
     /// Who makes sure that a second delivery changes nothing.
     pub idempotency: Idempotency,
+    /// Whether the stream must confirm each acknowledgement (JetStream's «double ack») before the message's place is free for the next one. Default: no.
+    ///
+    /// A plain acknowledgement that is lost with its connection brings the message again, and runs its handler again where no recorded id keeps it from that. A confirmed one is told again until
+    /// the stream has it: over lost connections without an end, and for 30 s of silence with a connection. Meanwhile another delivery of the message to this process does not run its handler. One
+    /// that cannot be confirmed, as a service ends, is in the log and in `muster_bus_unconfirmed_acks_total`. It costs a round trip for each message, and no second delivery is kept from
+    /// another replica, nor where the process ends before it acknowledges: that only a recorded id can do.
+    pub confirm_acks: bool,
 }
 
 /// Who makes sure that a second delivery changes nothing.
@@ -45,7 +52,13 @@ pub enum Idempotency {
 
 impl Default for Consume {
     fn default() -> Self {
-        Self { concurrency: 32, max_deliver: 16, postpone: 0, idempotency: Idempotency::Bus }
+        Self {
+            concurrency: 32,
+            max_deliver: 16,
+            postpone: 0,
+            idempotency: Idempotency::Bus,
+            confirm_acks: false,
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod artifacts;
 mod bulk;
+mod by_hand;
 mod calls;
+mod confirming;
 mod connection;
 mod consume;
 mod damage;

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, AckKind, stream};
+use bytes::Bytes;
 use muster_contracts::{Code, Fault, OnEvent, Stream};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use crate::confirming::{self, Held, InHand, Stage};
 use crate::consume::{Consumer, Idempotency};
 use crate::idempotency::{Claim, Handled, Verdict};
 use crate::incoming::Incoming;
@@ -44,6 +46,8 @@ pub(crate) struct Line {
     cut: CancellationToken,
     metrics: ConsumerMetrics,
     postponed: Postponed,
+    /// Where acknowledgements are confirmed.
+    in_hand: InHand,
     /// For messages whose bodies are larger than they travel.
     opened: Semaphore,
 }
@@ -77,6 +81,7 @@ impl Line {
             was_there: AtomicBool::new(false),
             cut: CancellationToken::new(),
             postponed: Postponed::default(),
+            in_hand: InHand::default(),
             opened: Semaphore::new(MOST_OPENED),
         }
     }
@@ -190,7 +195,7 @@ impl Line {
         }
     }
 
-    /// Handles one message and tells the stream what became of it. The slot is free again when the handler has ended.
+    /// Handles one message and tells the stream what became of it. The slot is free again when the handler has ended; where acknowledgements are confirmed, when that is known to the stream.
     pub(crate) async fn take(
         self: Arc<Self>,
         mut message: jetstream::Message,
@@ -206,10 +211,18 @@ impl Line {
         let (attempt, sequence) = (incoming.attempt, incoming.sequence);
         let headers = incoming.headers.clone();
         let trace = Trace::continued(incoming.header(headers::TRACEPARENT));
-        let fate = tokio::select! {
-            biased;
-            fate = trace.run(self.handle(incoming, Some(slot))) => fate,
-            never = self.give_signs(&message) => match never {},
+        let (place, slot, _slot_until_confirmed) = match self.place(sequence) {
+            None => (Ok(None), Some(slot), None),
+            Some(place) => (place.map(Some), None, Some(slot)),
+        };
+        let fate = match &place {
+            Ok(_held) => tokio::select! {
+                biased;
+                fate = trace.run(self.handle(incoming, slot)) => fate,
+                never = self.give_signs(&message) => match never {},
+            },
+            Err(Stage::Running) => Ok(Fate::Elsewhere),
+            Err(Stage::Ended) => Ok(Fate::Done),
         };
         if attempt > 1 {
             self.metrics.redeliveries.increment(1);
@@ -268,8 +281,7 @@ impl Line {
         };
         count.increment(1);
         match fate {
-            // Not confirmed: one that is lost brings the message again whether somebody waits for the confirmation or not.
-            Fate::Done => message.ack().await,
+            Fate::Done => self.end(message, Bytes::from_static(b"+ACK")).await,
             Fate::Elsewhere => message.ack_with(AckKind::Nak(Some(backoff(attempt)))).await,
             Fate::GivenBack => message.ack_with(AckKind::Nak(None)).await,
         }
@@ -424,11 +436,34 @@ impl Line {
         letter: u64,
         fault: &Fault,
     ) -> Result<(), async_nats::Error> {
-        let Some(reply) = message.reply.clone() else { return Ok(()) };
         let reason: String =
             fault.message.chars().filter(|letter| !letter.is_control()).take(256).collect();
         let term = format!("+TERM dead letter {letter}: {} {reason}", fault.code);
-        Ok(self.bus.client().publish(reply, term.into()).await?)
+        self.end(message, term.into()).await
+    }
+
+    /// The message's place among those in hand, where acknowledgements are confirmed.
+    fn place(&self, sequence: u64) -> Option<Result<Held<'_>, Stage>> {
+        self.consumer.settings.confirm_acks.then(|| self.in_hand.take(sequence))
+    }
+
+    /// Tells the stream that the message has ended, and how.
+    async fn end(&self, message: &jetstream::Message, how: Bytes) -> Result<(), async_nats::Error> {
+        let Some(reply) = &message.reply else { return Ok(()) };
+        if !self.consumer.settings.confirm_acks {
+            return Ok(self.bus.client().publish(reply.clone(), how).await?);
+        }
+        let sequence = message.info()?.stream_sequence;
+        self.in_hand.ended(sequence);
+        // On the heap: most consumers do not do this, and every task would have room for it.
+        if !Box::pin(confirming::confirm(&self.bus, reply, &how, &self.cut)).await {
+            self.metrics.unconfirmed.increment(1);
+            warn!(
+                consumer = self.durable,
+                sequence, "acknowledgement is not confirmed, the message may be delivered again"
+            );
+        }
+        Ok(())
     }
 }
 

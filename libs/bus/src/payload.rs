@@ -38,6 +38,8 @@ const CLAIM_ABOVE: usize = 512 * 1024;
 pub(crate) const SMALL: usize = compress::ABOVE;
 /// What the bus says of the replies that it takes.
 pub(crate) const ACCEPTED: &str = "zstd, muster-claim";
+/// The word of a bus's inboxes behind their owner, which says the same to whoever serves what may be larger than a message: a header would make a request a third dearer.
+pub(crate) const TAKES_PACKED: &str = "z";
 const ACCEPTED_CLAIM: &str = "muster-claim";
 
 static CONTENT_ENCODING: HeaderName = HeaderName::from_static(headers::CONTENT_ENCODING);
@@ -101,6 +103,11 @@ pub(crate) fn is_large(message: &str) -> bool {
         workflow::ImportedExecution::NAME,
     ];
     large.contains(&message)
+}
+
+/// Whether a reply to this inbox is read by a bus.
+pub(crate) fn is_of_bus(inbox: &str) -> bool {
+    inbox.starts_with("_INBOX_") && inbox.split('.').nth(1) == Some(TAKES_PACKED)
 }
 
 /// What opens the sealed fields of one message.
@@ -314,6 +321,14 @@ mod tests {
             !outlives(Stream::Audit) && !outlives(Stream::Queues),
             "their bodies stay with them"
         );
+    }
+
+    #[test]
+    fn an_inbox_says_whether_a_bus_reads_it() {
+        assert!(is_of_bus("_INBOX_gateway.z.ZoU6jUXR8vs8ZBK7tdQHl1.ZoU6jUXR8vs8ZBK7tdQIVf"));
+        for inbox in ["_INBOX_worker.z9.1", "_INBOX.z.1", "_INBOX_worker.registered", "z", ""] {
+            assert!(!is_of_bus(inbox), "{inbox}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::message::OutboundMessage;
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
 use async_nats::{HeaderMap, Message, Subject};
-use muster_contracts::{Code, Fault, Message as _, Request};
+use muster_contracts::{Code, Fault, Request};
 use tokio::time::Instant;
 
 use crate::publish::{decode, subject_of};
@@ -94,14 +94,11 @@ impl Bus {
         let subject = subject_of(request)?;
         let mut headers = HeaderMap::new();
         headers::insert_trace(&mut headers);
-        // A header more makes a request a third dearer: only long ones, which have headers anyway, and those for what may be larger than a message take replies that are not plain.
-        if R::LONG || payload::is_large(R::Reply::NAME) {
-            headers.insert(headers::ACCEPT_ENCODING, payload::ACCEPTED);
-        }
         // A large body is lent until the reply is there.
         let (body, _lent) = self.pack_request(request, &mut headers).await?;
         if R::LONG {
             headers.insert(headers::SIGNS, "1");
+            headers.insert(headers::ACCEPT_ENCODING, payload::ACCEPTED);
             return self
                 .unless_down(Box::pin(self.long_request(
                     OutboundMessage::new(subject.into(), body, Some(headers)),

@@ -1,6 +1,8 @@
 //! Answering requests by the NATS Services API: discoverable, shared by replicas, never silent.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ::metrics::Histogram;
@@ -9,10 +11,10 @@ use async_nats::{Client, HeaderMap, Message, Subject, SubscribeError, Subscriber
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use muster_contracts::permissions::queue_group;
-use muster_contracts::{Code, Fault, Request};
-use tokio::sync::Semaphore;
+use muster_contracts::{Code, Fault, Message as _, Request};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::discovery::{Announcement, Tally};
 use crate::long_request::SIGN_EVERY;
@@ -24,6 +26,9 @@ use crate::{Bus, headers, metrics};
 
 /// Requests that one endpoint answers at the same time; more wait in the subscription.
 const CONCURRENCY: usize = 1024;
+
+/// The most requests that are taken between two looks at whether to stop.
+const AT_ONCE: usize = 32;
 
 /// A request with its opened body.
 pub(crate) struct Asked<'a> {
@@ -42,7 +47,13 @@ pub(crate) struct Endpoint {
     pub(crate) subjects: Vec<String>,
     /// After which time the first sign of life is given; none: the request is no long one.
     pub(crate) signs: Option<Duration>,
+    /// Whether a reply may be larger than a message: then a bus takes it compressed or as a claim.
+    pub(crate) large: bool,
     pub(crate) answer: Handler,
+}
+
+pub(crate) fn is_large<R: Request>() -> bool {
+    payload::is_large(R::Reply::NAME)
 }
 
 /// The first sign of life is given at once, so that its requester knows that there is a server. Whoever asks where a stream takes the request waits some
@@ -79,6 +90,7 @@ pub(crate) async fn serve(
             let answering = Answering {
                 bus: bus.clone(),
                 signs: endpoint.signs,
+                large: endpoint.large,
                 answer: endpoint.answer.clone(),
                 duration: metrics::answering(bus.service(), &endpoint.name),
                 tally,
@@ -96,13 +108,13 @@ pub(crate) async fn serve(
 struct Answering {
     bus: Bus,
     signs: Option<Duration>,
+    large: bool,
     answer: Handler,
     duration: Histogram,
     tally: Arc<Tally>,
 }
 
-/// Answers until `shutdown`, and then what had arrived. async-nats forgets a drained subscription at its next look at the socket, not with the server's
-/// PONG: a request that the broker routes here within that moment is answered by nobody, and its requester waits until its deadline.
+/// Answers until `shutdown`, and then whatever the server had routed here until it knew of that.
 async fn answer_all(
     mut requests: Subscriber,
     how: Answering,
@@ -111,36 +123,156 @@ async fn answer_all(
 ) {
     let (how, slots) = (Arc::new(how), Arc::new(Semaphore::new(CONCURRENCY)));
     let mut stop = std::pin::pin!(shutdown.cancelled());
-    let mut draining = false;
+    let mut last = std::pin::pin!(how.bus.round_trip());
+    let (mut stage, mut pace) = (Stage::Serving, Pace::default());
     loop {
-        let request = tokio::select! {
+        let mut next = tokio::select! {
             biased;
-            () = &mut stop, if !draining => {
-                draining = true;
-                if let Err(error) = requests.drain().await {
-                    warn!(%error, "endpoint could not be stopped in order");
-                }
+            () = &mut stop, if stage == Stage::Serving => {
+                stage = Stage::Stopping;
+                note(requests.unsubscribe_after(NEVER).await);
+                continue;
+            }
+            () = &mut last, if stage == Stage::Stopping => {
+                stage = Stage::Draining;
+                note(requests.drain().await);
                 continue;
             }
             request = requests.next() => request,
         };
-        let Some(request) = request else { break };
-        // The semaphore is never closed.
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        let trace = Trace::continued(headers::get(request.headers.as_ref(), headers::TRACEPARENT));
-        let how = how.clone();
-        replies.spawn(trace.run(async move {
-            how.answer(&request).await;
-            drop(slot);
-        }));
+        if next.is_none() {
+            break;
+        }
+        let mut taken = 0;
+        while let Some(request) = next {
+            // The semaphore is never closed.
+            let Ok(slot) = slots.clone().acquire_owned().await else { return };
+            how.take(request, slot, &mut pace, &replies).await;
+            taken += 1;
+            // What came with it needs no look at the other branch.
+            let more = (taken < AT_ONCE).then(|| requests.next().now_or_never());
+            next = more.flatten().flatten();
+        }
     }
     replies.finish().await;
 }
 
+/// How far the end of an endpoint is. async-nats forgets a drained subscription at its next look at the socket and not with the server's PONG, so that a request that is routed here within
+/// that moment would be answered by nobody. So the server ends the subscription first; the client, when all that was sent before is here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// The server is told that it may route nothing more here.
+    Stopping,
+    /// Everything that it had routed here has arrived.
+    Draining,
+}
+
+/// After how many messages a subscription ends. The client keeps it until then, for ever; the server reads no number of more than nine digits, and ends it at once, as without one. Where a server
+/// did read it, the endpoint would go on until it is drained.
+const NEVER: u64 = 9_999_999_999;
+
+fn note<E: std::fmt::Display>(stopped: Result<(), E>) {
+    if let Err(error) = stopped {
+        warn!(%error, "endpoint could not be stopped in order");
+    }
+}
+
+/// Whether the handlers of an endpoint do so little before they wait for something that a task for each would cost more.
+#[derive(Default)]
+struct Pace {
+    /// So many requests more get a task at once.
+    apart: u32,
+    /// How many got one the last time.
+    last: u32,
+}
+
+impl Pace {
+    /// A handler that works for longer holds up those behind it, and leaves the other processors idle.
+    const QUICK: Duration = Duration::from_micros(100);
+    const FEWEST: u32 = 16;
+    const MOST: u32 = 4096;
+
+    const fn is_quick(&mut self) -> bool {
+        let quick = self.apart == 0;
+        self.apart = self.apart.saturating_sub(1);
+        quick
+    }
+
+    /// A handler worked for so long until it was done or waited.
+    fn note(&mut self, worked: Duration) {
+        self.last = match worked > Self::QUICK {
+            // One may have been interrupted; of one after the other that are slow, fewer and fewer are tried.
+            true => (self.last * 4).clamp(Self::FEWEST, Self::MOST),
+            false => 0,
+        };
+        self.apart = self.last;
+    }
+}
+
+type Answered = Result<(HeaderMap, Bytes), Fault>;
+
+/// A request that is being answered.
+struct Open {
+    request: Message,
+    started: Instant,
+    trace: Trace,
+}
+
 impl Answering {
-    async fn answer(&self, request: &Message) {
-        let started = Instant::now();
-        let work = start(&self.bus, request, self.answer.clone());
+    /// Answers a request here and now where its handler waits for nothing; else in a task of its own, so that one that takes long holds up no other.
+    async fn take(
+        self: &Arc<Self>,
+        request: Message,
+        slot: OwnedSemaphorePermit,
+        pace: &mut Pace,
+        replies: &Tasks,
+    ) {
+        let trace = Trace::continued(headers::get(request.headers.as_ref(), headers::TRACEPARENT));
+        let open = Open { request, started: Instant::now(), trace };
+        let how = self.clone();
+        if !pace.is_quick() {
+            replies.spawn(trace.run(async move {
+                let work = start(&how.bus, &open.request, how.answer.clone());
+                how.answer(open, work).await;
+                drop(slot);
+            }));
+            return;
+        }
+        let begun = std::future::poll_fn(|cx| Poll::Ready(self.begin(&open, cx))).await;
+        pace.note(open.started.elapsed());
+        match begun {
+            Begun::Ended(result) if !is_to_pack(&result) => self.end(&open, result).await,
+            Begun::Ended(result) => replies.spawn(async move {
+                how.end(&open, result).await;
+                drop(slot);
+            }),
+            Begun::Waits(work) => replies.spawn(trace.run(async move {
+                how.answer(open, work).await;
+                drop(slot);
+            })),
+        }
+    }
+
+    /// Lets the handler work until it waits for the first time.
+    fn begin(&self, open: &Open, cx: &mut Context<'_>) -> Begun {
+        let begun = catch_unwind(AssertUnwindSafe(|| {
+            open.trace.run_now(|| {
+                let mut work = start(&self.bus, &open.request, self.answer.clone());
+                match work.poll_unpin(cx) {
+                    Poll::Ready(result) => Begun::Ended(result),
+                    Poll::Pending => Begun::Waits(work),
+                }
+            })
+        }));
+        begun.unwrap_or_else(|_panic| {
+            error!(subject = %open.request.subject, trace_id = open.trace.trace_id(), "request could not be read: panicked");
+            Begun::Ended(Err(Fault::new(Code::Internal, "internal error")))
+        })
+    }
+
+    async fn answer(&self, open: Open, work: Answer) {
+        let request = &open.request;
         let asked = headers::get(request.headers.as_ref(), headers::SIGNS).is_some();
         let signs = self.signs.filter(|_| asked);
         let result = match (request.reply.clone(), signs) {
@@ -149,25 +281,25 @@ impl Answering {
             }
             _ => work.await,
         };
+        self.end(&open, result).await;
+    }
+
+    async fn end(&self, open: &Open, result: Answered) {
         if let Err(fault) = &result {
             self.tally.failed(&fault.message);
         }
-        if let Some(inbox) = request.reply.clone() {
-            self.reply(request, inbox, result).await;
+        if let Some(inbox) = open.request.reply.clone() {
+            self.reply(&open.request, inbox, result).await;
         }
-        self.duration.record(started.elapsed());
-        self.tally.answered(started.elapsed());
+        let took = open.started.elapsed();
+        self.duration.record(took);
+        self.tally.answered(took);
     }
 
-    async fn reply(
-        &self,
-        request: &Message,
-        inbox: Subject,
-        result: Result<(HeaderMap, Bytes), Fault>,
-    ) {
+    async fn reply(&self, request: &Message, inbox: Subject, result: Answered) {
         let result = match result {
             Ok((headers, body)) if body.len() > payload::SMALL => {
-                Box::pin(pack(&self.bus, request, headers, body)).await
+                Box::pin(self.pack(request, headers, body)).await
             }
             result => result,
         };
@@ -184,6 +316,26 @@ impl Answering {
             warn!(%error, "reply could not be sent");
         }
     }
+
+    /// A large reply as the requester takes it: as it says in a header, or by its inbox.
+    async fn pack(&self, question: &Message, mut headers: HeaderMap, body: Bytes) -> Answered {
+        let accepted = headers::get(question.headers.as_ref(), headers::ACCEPT_ENCODING);
+        let of_bus = self.large && question.reply.as_deref().is_some_and(payload::is_of_bus);
+        let by_inbox = if of_bus { payload::ACCEPTED } else { "" };
+        let body = self.bus.pack_reply(body, &mut headers, accepted.unwrap_or(by_inbox)).await?;
+        Ok((headers, body))
+    }
+}
+
+/// How far a handler came that was let work until it waited.
+enum Begun {
+    Ended(Answered),
+    Waits(Answer),
+}
+
+/// Whether to write the reply may take longer than a moment.
+fn is_to_pack(result: &Answered) -> bool {
+    matches!(result, Ok((_, body)) if body.len() > payload::SMALL)
 }
 
 /// The error as any client of the Services API knows it.
@@ -218,7 +370,7 @@ async fn with_signs(
     inbox: Subject,
     first: Duration,
     mut work: Answer,
-) -> Result<(HeaderMap, Bytes), Fault> {
+) -> Answered {
     let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + first, SIGN_EVERY);
     loop {
         tokio::select! {
@@ -235,14 +387,22 @@ async fn with_signs(
     }
 }
 
-/// A large reply as the requester takes it.
-async fn pack(
-    bus: &Bus,
-    question: &Message,
-    mut headers: HeaderMap,
-    body: Bytes,
-) -> Result<(HeaderMap, Bytes), Fault> {
-    let accepted = headers::get(question.headers.as_ref(), headers::ACCEPT_ENCODING);
-    let body = bus.pack_reply(body, &mut headers, accepted.unwrap_or_default()).await?;
-    Ok((headers, body))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_handlers_get_tasks_and_are_tried_again_now_and_then() {
+        let (mut pace, slow) = (Pace::default(), Pace::QUICK * 2);
+        assert!(pace.is_quick());
+        pace.note(slow);
+        let apart = |pace: &mut Pace| (0..).take_while(|_| !pace.is_quick()).count();
+        assert_eq!(apart(&mut pace), 16);
+        pace.note(slow);
+        assert_eq!(apart(&mut pace), 64);
+        (0..9).for_each(|_| pace.note(slow));
+        assert_eq!(apart(&mut pace), 4096);
+        pace.note(Duration::ZERO);
+        assert!(pace.is_quick(), "a quick one ends that");
+    }
 }

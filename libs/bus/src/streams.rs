@@ -113,7 +113,24 @@ impl Bus {
     }
 }
 
+impl Bus {
+    /// The version of the server; empty before the first connection.
+    #[must_use]
+    pub fn server_version(&self) -> String {
+        self.client().server_info().version
+    }
+}
+
 impl Streams {
+    /// Whether the server can reserve so many bytes of disk, and then its clock: a stream is made for a moment. None: it cannot.
+    ///
+    /// # Errors
+    /// UNAVAILABLE where the server cannot be asked.
+    pub async fn probe(&self, bytes: u64) -> Result<Option<DateTime<Utc>>, Fault> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bus.unless_down(self.reserve(StorageType::File, bytes)).await
+    }
+
     /// What has to be done so that every stream is as the contract says. Changes nothing.
     ///
     /// # Errors
@@ -143,7 +160,7 @@ impl Streams {
                 StreamChange::Update(_) => {
                     jetstream.update_stream(wanted).await.map_err(|error| {
                         let text = format!(
-                            "stream {name} could not be changed: {error}. What NATS cannot change needs a new stream: move its messages (`muster backup`), delete it and apply again"
+                            "stream {name} could not be changed: {error}. What NATS cannot change needs a new stream: move its messages (`nats stream backup`, `restore`), delete it and apply again"
                         );
                         Fault::new(Code::Conflict, text)
                     })?;
@@ -223,6 +240,15 @@ impl Streams {
     }
 
     async fn has_room(&self, storage: StorageType, bytes: i64) -> Result<bool, Fault> {
+        Ok(self.reserve(storage, bytes).await?.is_some())
+    }
+
+    /// Reserves room for a moment, and tells when that was by the server's clock.
+    async fn reserve(
+        &self,
+        storage: StorageType,
+        bytes: i64,
+    ) -> Result<Option<DateTime<Utc>>, Fault> {
         let jetstream = self.bus.jetstream();
         let probe = Config {
             name: PROBE.to_owned(),
@@ -233,18 +259,19 @@ impl Streams {
             ..Config::default()
         };
         match jetstream.create_stream(probe).await {
-            Ok(_probe) => {
+            Ok(probe) => {
+                let created = created(probe.cached_info());
                 jetstream
                     .delete_stream(PROBE)
                     .await
                     .map_err(|error| failed(PROBE, "removed", &error))?;
-                Ok(true)
+                Ok(Some(created))
             }
             Err(error)
                 if matches!(error.kind(), CreateStreamErrorKind::JetStream(error)
                     if NO_ROOM.contains(&error.error_code())) =>
             {
-                Ok(false)
+                Ok(None)
             }
             Err(error) => Err(failed(PROBE, "created", &error)),
         }
@@ -294,7 +321,6 @@ fn keep_the_rest(actual: Config, wanted: &Config) -> Config {
 fn info(found: &async_nats::jetstream::stream::Info) -> Result<StreamInfo, Fault> {
     let config = serde_json::to_value(&found.config)
         .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
-    let created = found.created.unix_timestamp_nanos();
     Ok(StreamInfo {
         config,
         messages: found.state.messages,
@@ -302,6 +328,11 @@ fn info(found: &async_nats::jetstream::stream::Info) -> Result<StreamInfo, Fault
         first_sequence: found.state.first_sequence,
         last_sequence: found.state.last_sequence,
         consumers: found.state.consumer_count,
-        created: DateTime::from_timestamp_nanos(i64::try_from(created).unwrap_or_default()),
+        created: created(found),
     })
+}
+
+fn created(found: &async_nats::jetstream::stream::Info) -> DateTime<Utc> {
+    let nanoseconds = i64::try_from(found.created.unix_timestamp_nanos()).unwrap_or_default();
+    DateTime::from_timestamp_nanos(nanoseconds)
 }

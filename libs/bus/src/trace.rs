@@ -55,6 +55,11 @@ impl Trace {
         CURRENT.scope(self, future)
     }
 
+    /// As [`Trace::run`], for what does not wait.
+    pub(crate) fn run_now<T>(self, work: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self, work)
+    }
+
     fn parse(traceparent: &str) -> Option<Self> {
         let mut parts = traceparent.split('-');
         let (_version, trace_id, parent) = (parts.next()?, parts.next()?, parts.next()?);

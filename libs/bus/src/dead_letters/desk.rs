@@ -57,6 +57,7 @@ impl Desk {
             name: permissions::kebab(ReplayRequest::METHOD),
             subjects: vec![subject],
             signs: rpc::signs::<ReplayRequest>(),
+            large: rpc::is_large::<ReplayRequest>(),
             answer,
         })
     }

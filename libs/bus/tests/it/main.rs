@@ -6,6 +6,7 @@
 )]
 
 mod cluster;
+mod confirming;
 mod consuming;
 mod dead_letters;
 mod exchange;

@@ -1,5 +1,7 @@
 //! Requests are always answered.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use muster_bus::trace::Trace;
@@ -9,10 +11,12 @@ use muster_contracts::tool::v1::ExecuteToolRequest;
 use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest};
 use muster_contracts::{Code, Fault};
 use muster_testkit::{NatsServer, eventually};
-use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::log::Log;
 use crate::{connect, connect_freely, serve};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn answer(_app: (), request: GetExecutionRequest) -> Result<ExecutionState, Fault> {
     match request.execution_id.as_str() {
@@ -20,21 +24,16 @@ async fn answer(_app: (), request: GetExecutionRequest) -> Result<ExecutionState
         "bug" => Err(Fault::new(Code::Internal, "the secret is 42")),
         "gone" => Err(Fault::new(Code::NotFound, "execution \"gone\" is not there")
             .with_details(serde_json::json!({"id": "gone"}))),
-        "slow" => {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            Ok(ExecutionState { status: "slow".into(), ..Default::default() })
-        }
         id => Ok(ExecutionState { execution_id: id.into(), ..Default::default() }),
     }
 }
 
 async fn ask(bus: &Bus, id: &str) -> Result<ExecutionState, Fault> {
-    bus.request_within(&GetExecutionRequest { execution_id: id.into() }, Duration::from_secs(5))
-        .await
+    bus.request_within(&GetExecutionRequest { execution_id: id.into() }, PATIENCE).await
 }
 
 async fn until_served(bus: &Bus) {
-    eventually(Duration::from_secs(5), "the service answers", || ask(bus, "e1")).await;
+    eventually(PATIENCE, "the service answers", || ask(bus, "e1")).await;
 }
 
 #[tokio::test]
@@ -113,18 +112,42 @@ async fn a_malformed_body_is_answered_with_what_is_wrong() {
 async fn a_request_that_nobody_serves_fails_at_once() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "gateway").await;
-    let started = Instant::now();
     let fault = ask(&bus, "e1").await.unwrap_err();
+    // At the deadline it would be another code.
     assert_eq!(fault.code, Code::Unavailable);
     assert!(fault.message.contains("nobody serves workflow.query.execution"), "{}", fault.message);
-    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+/// A handler whose slow requests wait for leave to be answered.
+#[derive(Clone, Default)]
+struct Gate {
+    began: Arc<AtomicU32>,
+    open: CancellationToken,
+}
+
+impl Gate {
+    async fn pass(self, request: GetExecutionRequest) -> Result<ExecutionState, Fault> {
+        if request.execution_id == "slow" {
+            self.began.fetch_add(1, Ordering::SeqCst);
+            self.open.cancelled().await;
+        }
+        Ok(ExecutionState { status: request.execution_id, ..Default::default() })
+    }
+
+    async fn until_began(&self, count: u32) {
+        eventually(PATIENCE, "the handlers begin", || async {
+            self.began.load(Ordering::SeqCst) == count
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn a_stop_sends_every_reply_that_is_in_flight() {
     let nats = NatsServer::start().await;
     let (server, client) = (connect(&nats, "orchestration").await, connect(&nats, "gateway").await);
-    let (guard, task) = serve(&server, Routes::new(()).rpc(answer));
+    let gate = Gate::default();
+    let (guard, task) = serve(&server, Routes::new(gate.clone()).rpc(Gate::pass));
     until_served(&client).await;
     let asked: Vec<_> = (0..10)
         .map(|_| {
@@ -134,13 +157,53 @@ async fn a_stop_sends_every_reply_that_is_in_flight() {
             })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    gate.until_began(10).await;
     drop(guard);
+    gate.open.cancel();
     for reply in asked {
         assert_eq!(reply.await.unwrap().unwrap().status, "slow");
     }
     task.await.unwrap().unwrap();
     assert_eq!(ask(&client, "e1").await.unwrap_err().code, Code::Unavailable);
+}
+
+async fn count(
+    asked: Arc<AtomicU32>,
+    request: GetExecutionRequest,
+) -> Result<ExecutionState, Fault> {
+    asked.fetch_add(1, Ordering::SeqCst);
+    answer((), request).await
+}
+
+#[tokio::test]
+async fn a_replica_that_stops_answers_all_that_was_routed_to_it() {
+    let nats = NatsServer::start().await;
+    let (stays, client) = (connect(&nats, "orchestration").await, connect(&nats, "gateway").await);
+    let _serving = serve(&stays, Routes::new(()).rpc(answer));
+    until_served(&client).await;
+    let over = CancellationToken::new();
+    let askers: Vec<_> = (0..16)
+        .map(|_| {
+            let (client, over) = (client.clone(), over.clone());
+            tokio::spawn(async move {
+                while !over.is_cancelled() {
+                    ask(&client, "e1").await?;
+                }
+                Ok::<(), Fault>(())
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        let (asked, replica) = (Arc::<AtomicU32>::default(), connect(&nats, "orchestration").await);
+        let (stop, stopped) = serve(&replica, Routes::new(asked.clone()).rpc(count));
+        eventually(PATIENCE, "it is asked", || async { asked.load(Ordering::SeqCst) > 0 }).await;
+        drop(stop);
+        stopped.await.unwrap().unwrap();
+    }
+    over.cancel();
+    for asker in askers {
+        assert_eq!(asker.await.unwrap(), Ok(()));
+    }
 }
 
 #[tokio::test]
@@ -162,7 +225,12 @@ async fn a_service_tells_who_it_is_and_what_it_has_done() {
     );
     let info = tell("$SRV.INFO.orchestration").await;
     assert_eq!(info["endpoints"][0]["subject"], "workflow.query.execution");
-    let stats = tell(&format!("$SRV.STATS.orchestration.{}", ping["id"].as_str().unwrap())).await;
+    let subject = format!("$SRV.STATS.orchestration.{}", ping["id"].as_str().unwrap());
+    let stats = eventually(PATIENCE, "the error is counted", || async {
+        let stats = tell(&subject).await;
+        if stats["endpoints"][0]["num_errors"] == 0 { Err(stats) } else { Ok(stats) }
+    })
+    .await;
     let endpoint = &stats["endpoints"][0];
     assert!(endpoint["num_requests"].as_u64() >= Some(2), "{stats}");
     assert_eq!(endpoint["num_errors"], 1);
@@ -177,7 +245,9 @@ fn complete(key: &str) -> CompleteRequest {
     }
 }
 
-async fn model(_app: (), request: CompleteRequest) -> Result<CompleteResponse, Fault> {
+/// Counts what has begun.
+async fn model(began: Arc<AtomicU32>, request: CompleteRequest) -> Result<CompleteResponse, Fault> {
+    began.fetch_add(1, Ordering::SeqCst);
     let work = if request.idempotency_key == "for ever" {
         Duration::from_secs(3600)
     } else {
@@ -191,11 +261,11 @@ async fn model(_app: (), request: CompleteRequest) -> Result<CompleteResponse, F
 async fn a_long_request_outlives_many_signs_of_life_and_a_plain_client_gets_one_reply() {
     let nats = NatsServer::start().await;
     let bus = connect_freely(&nats, "model").await;
-    let _serving = serve(&bus, Routes::new(()).rpc(model));
+    let _serving = serve(&bus, Routes::new(Arc::default()).rpc(model));
     let raw = nats.client("operator").await;
     let body = serde_json::to_vec(&complete("k")).unwrap();
     let request = complete("k");
-    let reply = bus.request_within(&request, Duration::from_secs(20));
+    let reply = bus.request_within(&request, PATIENCE);
     let (reply, plain) = tokio::join!(reply, raw.request("llm.request.offline", body.into()));
     assert_eq!(reply.unwrap().model, "m");
     assert_eq!(
@@ -208,10 +278,13 @@ async fn a_long_request_outlives_many_signs_of_life_and_a_plain_client_gets_one_
 async fn the_end_of_a_server_in_the_middle_of_a_long_request_is_noticed() {
     let nats = NatsServer::start().await;
     let (server, client) = (connect(&nats, "model").await, connect(&nats, "agent").await);
-    let (_guard, task) = serve(&server, Routes::new(()).rpc(model));
+    let began = Arc::<AtomicU32>::default();
+    let (_guard, task) = serve(&server, Routes::new(began.clone()).rpc(model));
     let asked = tokio::spawn(async move {
-        client.request_within(&complete("for ever"), Duration::from_secs(60)).await
+        client.request_within(&complete("for ever"), Duration::from_secs(3600)).await
     });
+    eventually(PATIENCE, "the work begins", || async { began.load(Ordering::SeqCst) == 1 }).await;
+    // Some signs of life come.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     task.abort();
     let fault = asked.await.unwrap().unwrap_err();
@@ -228,7 +301,7 @@ async fn the_end_of_a_server_before_its_first_sign_of_life_is_noticed() {
     let _requests = killed.subscribe("tool.execute").await.unwrap();
     killed.request("$JS.API.INFO", "".into()).await.unwrap();
     let call = ExecuteToolRequest { tool: "echo".into(), ..Default::default() };
-    let fault = client.request_within(&call, Duration::from_secs(60)).await.unwrap_err();
+    let fault = client.request_within(&call, Duration::from_secs(3600)).await.unwrap_err();
     assert_eq!(fault.code, Code::Unavailable);
     assert!(fault.message.contains("no sign of life"), "{}", fault.message);
 }
@@ -238,11 +311,11 @@ async fn a_request_while_the_server_is_away_fails_within_the_outage_budget() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "gateway").await;
     nats.kill();
-    let started = Instant::now();
-    let fault = bus.request(&GetExecutionRequest { execution_id: "e1".into() }).await.unwrap_err();
+    // At the deadline it would be another code.
+    let request = GetExecutionRequest { execution_id: "e1".into() };
+    let fault = bus.request_within(&request, Duration::from_secs(3600)).await.unwrap_err();
     assert_eq!(fault.code, Code::Unavailable);
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     nats.restart().await;
-    eventually(Duration::from_secs(10), "the bus is back by itself", || async { bus.ping().await })
+    eventually(Duration::from_secs(60), "the bus is back by itself", || async { bus.ping().await })
         .await;
 }
