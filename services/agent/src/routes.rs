@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::handlers::{approval, continued, definition, memory, requested, team, thread};
 
 pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
+    // Plain acknowledgements are enough where a second delivery finds in the journal of the run, or under the key of a record that stays, that nothing is left to do.
     let runs = || Consume {
         concurrency: config.concurrency,
         // A restart of the service costs a delivery too, and a run may last through many.
@@ -24,6 +25,8 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         ),
         ..Default::default()
     };
+    // A message that was taken out of its inbox is gone from there with its key: delivered again it would be read a second time. So its id is recorded, and its end confirmed.
+    let letters = || Consume { confirm_acks: true, ..Default::default() };
     Routes::new(app)
         .rpc(definition::put)
         .rpc(definition::get)
@@ -48,8 +51,8 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         .on_with(runs(), continued::woken)
         .on_with(records(), continued::cancelled)
         .on_with(records(), team::said)
-        .on_with(records(), team::message)
-        .on_with(records(), team::broadcast)
+        .on_with(letters(), team::message)
+        .on_with(letters(), team::broadcast)
         .on_with(records(), team::assigned)
         .on_with(records(), team::completed)
         .on_with(records(), team::failed)

@@ -21,6 +21,9 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         ),
         ..Default::default()
     };
+    // A question to a model is paid: that it was answered is recorded for a day, the command lies in its stream for a month, so its end must have arrived. All else here asks nobody outside, and a
+    // second delivery finds its id in the journal.
+    let calls = Consume { confirm_acks: true, ..Consume::default() };
     let told = config.lifecycle;
     let routes = Routes::new(app)
         .rpc(definition::put)
@@ -54,7 +57,7 @@ pub(crate) fn routes(app: App, config: &Config) -> Routes<App> {
         .on_with(inputs.clone(), event::signalled)
         .on_with(inputs.clone(), event::due)
         .on_with(inputs, dead_letter::dead_letter)
-        .on(call::requested);
+        .on_with(calls, call::requested);
     match told {
         Lifecycle::Off => routes,
         Lifecycle::Workflow | Lifecycle::All => routes.feed(journals(), lifecycle::recorded),

@@ -24,6 +24,8 @@ pub(crate) fn routes(app: App) -> Result<Routes<App>, Fault> {
         concurrency: 128,
         max_deliver: 32,
         idempotency: Idempotency::Handler("results are recorded by key, events have derived ids"),
+        // A record lasts a day, the command in its stream a month: a lost acknowledgement and a service that is away for a day would call a tool of the class `once` again.
+        confirm_acks: true,
         ..Consume::default()
     };
     Ok(Routes::new(app)
