@@ -29,7 +29,7 @@ async fn a_value_is_read_as_it_was_written_last_whichever_node_is_asked() {
     for node in 0..Cluster::NODES {
         stores.push(connect(&cluster, node).await.kv::<u32>(Bucket::Registry));
     }
-    for number in 0..150 {
+    for number in 0..75 {
         let store = &stores[number as usize % Cluster::NODES];
         let revision = store.put("key", &number).await.unwrap();
         for other in &stores {
@@ -68,7 +68,7 @@ async fn a_write_outlives_the_leader_and_is_made_once() {
 async fn the_same_message_published_by_two_at_once_is_acknowledged_to_both() {
     let cluster = Cluster::start().await;
     let (one, other) = (connect(&cluster, 0).await, connect(&cluster, 1).await);
-    for number in 0..100 {
+    for number in 0..50 {
         let (command, id) = (crate::command("k"), crate::id(&number.to_string()));
         let (first, second) =
             tokio::join!(one.publish(&command, &id), other.publish(&command, &id));
@@ -85,7 +85,7 @@ async fn an_object_is_there_at_once_whichever_node_is_asked() {
     for node in 0..Cluster::NODES {
         stores.push(connect(&cluster, node).await.artifacts());
     }
-    for number in 0..50 {
+    for number in 0..24 {
         let (name, body) = (format!("object-{number}"), Bytes::from(vec![7; 300_000]));
         stores[number % Cluster::NODES].put(&name, body.clone()).await.unwrap();
         for other in &stores {

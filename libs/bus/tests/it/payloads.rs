@@ -390,7 +390,7 @@ async fn on_a_cluster_a_body_is_there_for_every_node_when_its_message_is() {
         nodes.push(bus);
     }
     let mut last = 0;
-    for index in 0..12 {
+    for index in 0..6 {
         let large = entry(&index.to_string(), noise(1 << 20));
         let journal = nodes[index % Cluster::NODES].journal(&large).unwrap();
         last = journal.append(&large, last, &id(&index.to_string())).await.unwrap();
