@@ -70,7 +70,7 @@ impl App {
                 prices: settings.prices.clone(),
                 output_tokens: settings.output_tokens,
             },
-            cache: Cache::new(&bus, settings.cache_ttl, telemetry.clone()),
+            cache: Cache::new(&bus, settings.cache.clone(), telemetry.clone()),
             directory,
             vault,
             telemetry,

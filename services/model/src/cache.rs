@@ -1,8 +1,8 @@
-//! Replies that were given before: the same request of the same tenant has the same reply, for a while.
+//! Replies that were given before: the same request of the same tenant has the same reply, for a while, and where that is wished a question that is nearly the same.
 //!
 //! They lie in the key-value bucket `CACHE`, which all replicas share: one look-up for each request that may be cached, and what is cleared is cleared for all.
 
-use std::time::Duration;
+mod near;
 
 use chrono::Utc;
 use muster_bus::{Bucket, Bus, Kv, Versioned};
@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tracing::debug;
 
+use self::near::Near;
+pub(crate) use self::near::Spot;
+use crate::domain::caching::Policy;
 use crate::money::{Telemetry, Told};
 
 /// The largest reply that is kept, in bytes.
@@ -25,8 +28,9 @@ const SPACE: &str = "reply.";
 #[derive(Clone)]
 pub(crate) struct Cache {
     replies: Kv<Kept>,
-    /// How long a reply is kept; zero: nothing is.
-    ttl: Duration,
+    /// For whom no name for models says it.
+    policy: Policy,
+    near: Near,
     telemetry: Telemetry,
 }
 
@@ -42,24 +46,60 @@ struct Kept {
 pub(crate) struct Place(String);
 
 impl Cache {
-    pub(crate) fn new(bus: &Bus, ttl: Duration, telemetry: Telemetry) -> Self {
-        Self { replies: bus.kv(Bucket::Cache), ttl, telemetry }
+    pub(crate) fn new(bus: &Bus, policy: Policy, telemetry: Telemetry) -> Self {
+        Self { replies: bus.kv(Bucket::Cache), policy, near: Near::new(bus), telemetry }
     }
 
-    /// Where the reply to a request would be; nothing where it must not be cached. `asked` says who is asked: other models have other replies.
-    pub(crate) fn place(
-        &self,
+    /// Keeps up with the questions that other replicas were asked. Never ends.
+    pub(crate) async fn listen(self) {
+        self.near.listen().await;
+    }
+
+    /// How a request is cached whose name for models says this; nothing where it must not be.
+    pub(crate) fn policy<'a>(
+        &'a self,
         request: &CompleteRequest,
-        asked: impl FnOnce() -> String,
-    ) -> Option<Place> {
-        (!self.ttl.is_zero() && !request.no_cache).then(|| Place::of(request, &asked()))
+        named: Option<&'a Policy>,
+    ) -> Option<&'a Policy> {
+        let policy = named.unwrap_or(&self.policy);
+        (!policy.ttl.is_zero() && !request.no_cache).then_some(policy)
     }
 
-    /// The reply that was given before. A bucket that cannot be read is one without it.
+    /// The reply that was given before to the same request.
     pub(crate) async fn find(
         &self,
         place: &Place,
         request: &CompleteRequest,
+    ) -> Option<CompleteResponse> {
+        self.get(place, request, 1.0).await
+    }
+
+    /// The reply that was given before to the nearest question, where it is near enough.
+    pub(crate) async fn find_near(
+        &self,
+        spot: &Spot,
+        least: f64,
+        request: &CompleteRequest,
+    ) -> Option<CompleteResponse> {
+        let (place, similarity) = self.near.nearest(spot, least)?;
+        self.get(&place, request, similarity).await
+    }
+
+    /// Tells that there was none.
+    pub(crate) fn missed(&self, place: &Place) {
+        self.telemetry.tell(Told::CacheMiss(CacheMiss {
+            key: place.0.clone(),
+            backend: "key-value".to_owned(),
+            timestamp: now(Utc::now()),
+        }));
+    }
+
+    /// A bucket that cannot be read is one without the reply.
+    async fn get(
+        &self,
+        place: &Place,
+        request: &CompleteRequest,
+        similarity: f64,
     ) -> Option<CompleteResponse> {
         let now_ms = Utc::now().timestamp_millis();
         let found = self.replies.get(&format!("{SPACE}{}", place.0)).await;
@@ -69,27 +109,21 @@ impl Cache {
         });
         match found {
             Some(Versioned { value, .. }) if value.until_ms > now_ms => {
-                self.hit(place, request, &value, value.until_ms - now_ms);
-                Some(CompleteResponse { cached: true, cost_nanos: 0, ..value.reply })
-            }
-            _ => {
-                self.telemetry.tell(Told::CacheMiss(CacheMiss {
+                self.telemetry.tell(Told::CacheHit(CacheHit {
                     key: place.0.clone(),
+                    ttl_remaining: (value.until_ms - now_ms) as f64 / 1_000.0,
                     backend: "key-value".to_owned(),
                     timestamp: now(Utc::now()),
+                    similarity,
                 }));
-                None
+                self.saved(request, &value);
+                Some(CompleteResponse { cached: true, cost_nanos: 0, similarity, ..value.reply })
             }
+            _ => None,
         }
     }
 
-    fn hit(&self, place: &Place, request: &CompleteRequest, kept: &Kept, left_ms: i64) {
-        self.telemetry.tell(Told::CacheHit(CacheHit {
-            key: place.0.clone(),
-            ttl_remaining: left_ms as f64 / 1_000.0,
-            backend: "key-value".to_owned(),
-            timestamp: now(Utc::now()),
-        }));
+    fn saved(&self, request: &CompleteRequest, kept: &Kept) {
         let usage = kept.reply.usage.unwrap_or_default();
         self.telemetry.tell(Told::Saved(TokensSaved {
             by: "cache".to_owned(),
@@ -105,7 +139,13 @@ impl Cache {
     }
 
     /// Keeps a reply, beside whatever else is done. A full bucket keeps nothing more until something in it is too old.
-    pub(crate) fn keep(&self, place: Place, reply: &CompleteResponse) {
+    pub(crate) fn keep(
+        &self,
+        place: Place,
+        spot: Option<Spot>,
+        policy: &Policy,
+        reply: &CompleteResponse,
+    ) {
         // A reply that was cut off is not what another one wants.
         let is_whole = matches!(reply.finish_reason.as_str(), "stop" | "tool_calls");
         let message = reply.message.as_ref();
@@ -113,11 +153,17 @@ impl Cache {
         if !is_whole || size > MAX_REPLY {
             return;
         }
-        let ttl = i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX);
+        let ttl = i64::try_from(policy.ttl.as_millis()).unwrap_or(i64::MAX);
         let until_ms = Utc::now().timestamp_millis().saturating_add(ttl);
-        let (replies, kept) = (self.replies.clone(), Kept { until_ms, reply: reply.clone() });
+        let (cache, kept) = (self.clone(), Kept { until_ms, reply: reply.clone() });
         tokio::spawn(async move {
-            if let Err(error) = replies.put(&format!("{SPACE}{}", place.0), &kept).await {
+            let put = cache.replies.put(&format!("{SPACE}{}", place.0), &kept).await;
+            let put = match (put, spot) {
+                // Behind the reply: who finds the question finds its reply.
+                (Ok(_), Some(spot)) => cache.near.put(&place, spot, until_ms).await,
+                (put, _) => put.map(drop),
+            };
+            if let Err(error) = put {
                 debug!(%error, "reply could not be cached");
             }
         });
@@ -135,6 +181,7 @@ impl Cache {
                 cleared += 1;
             }
         }
+        self.near.clear(|place| fits(pattern, place)).await?;
         self.telemetry.tell(Told::CacheCleared(CacheInvalidated {
             pattern: pattern.to_owned(),
             reason: reason.to_owned(),
@@ -146,7 +193,8 @@ impl Cache {
 
 impl Place {
     /// `<tenant>.<provider>.<model>.<hash>`, as the request names them.
-    fn of(request: &CompleteRequest, asked: &str) -> Self {
+    /// `asked` says who is asked: other models have other replies.
+    pub(crate) fn of(request: &CompleteRequest, asked: &str) -> Self {
         // The fields of a message are written in the same order each time, and so are the keys of its JSON objects.
         let what = serde_json::json!([
             request.tenant,

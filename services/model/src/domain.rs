@@ -1,5 +1,6 @@
 //! What a request is and what becomes of a reply; no I/O.
 
+pub(crate) mod caching;
 pub(crate) mod content;
 pub(crate) mod definition;
 pub(crate) mod prompt;

@@ -30,6 +30,7 @@ async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
     drop(providers);
     cx.spawn(app.calls.clone().listen());
     cx.spawn(app.routing.definitions.clone().listen());
+    cx.spawn(app.cache.clone().listen());
     cx.spawn(app.sessions.clone().listen(cx.bus.clone()));
     cx.spawn(app.directory.clone().keep());
     cx.spawn(beside.events.run(cx.bus.clone()));

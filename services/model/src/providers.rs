@@ -16,6 +16,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use muster_contracts::llm::v1::TokenUsage;
 use muster_contracts::model::v1::ProviderInfo;
+use muster_text::hashing;
 use tokio::sync::mpsc;
 
 pub(crate) use self::keys::Keys;
@@ -28,8 +29,30 @@ use crate::error::Error;
 /// The provider that answers without key and network.
 pub(crate) const OFFLINE: &str = "offline";
 
-/// Takes the pieces of a reply's text as they arrive. A provider waits where it is full.
-pub(crate) type Pieces = mpsc::Sender<String>;
+/// Takes the pieces of a reply as they arrive. A provider waits where it is full.
+pub(crate) type Pieces = mpsc::Sender<Piece>;
+
+/// A piece of a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Of its text.
+    Text(String),
+    /// Of what the model thinks before.
+    Thought(String),
+}
+
+impl Piece {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// In bytes.
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Thought(text) => text.len(),
+        }
+    }
+}
 
 /// Texts that vectors are made of.
 #[derive(Clone, Debug)]
@@ -51,7 +74,7 @@ pub(crate) struct Vectors {
 
 /// A model that can be asked.
 pub(crate) trait Provider: Send + Sync {
-    /// Asks a model for one reply; an empty name is the provider's default. Its text also goes to `pieces`, while it is made.
+    /// Asks a model for one reply; an empty name is the provider's default. Its text and thoughts also go to `pieces`, while they are made.
     fn complete<'a>(
         &'a self,
         model: &'a str,
@@ -67,7 +90,12 @@ pub(crate) trait Provider: Send + Sync {
     ) -> BoxFuture<'a, Result<Vectors, Error>>;
 
     /// Whether it has what it needs to be asked. A key may come and go while the service runs.
-    fn is_ready(&self) -> bool;
+    fn is_ready(&self) -> bool {
+        self.lacks().is_none()
+    }
+
+    /// What it lacks to be asked, told after its name.
+    fn lacks(&self) -> Option<String>;
 }
 
 /// A configured provider.
@@ -79,6 +107,11 @@ pub(crate) struct Configured {
 impl Configured {
     pub(crate) fn provider(&self) -> &dyn Provider {
         &*self.provider
+    }
+
+    /// What it lacks to be asked, told after its name.
+    pub(crate) fn lacks(&self) -> Option<String> {
+        self.provider.lacks()
     }
 
     /// Whether the model is among those that it is known to have.
@@ -110,6 +143,7 @@ impl Providers {
                 name: OFFLINE.to_owned(),
                 dialect: Dialect::Offline.name().to_owned(),
                 default_model: script::MODEL.to_owned(),
+                embedding_model: hashing::NAME.to_owned(),
                 ..ProviderInfo::default()
             },
             provider: Box::new(offline::Offline::new(config.offline_delay)),

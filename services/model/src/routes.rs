@@ -15,6 +15,7 @@ pub(crate) fn routes(app: App) -> Routes<App> {
         .rpc(definition::put)
         .rpc(definition::get)
         .rpc(definition::list)
+        .rpc(definition::delete)
         .rpc(handed_out::key)
         .rpc(handed_out::config)
         .rpc(provider_keys::put)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use muster_contracts::model::v1::{ModelDefinition, ModelTarget};
 use sha2::{Digest as _, Sha256};
 
+use super::caching;
 use super::prompt::check_model;
 
 /// The most targets of a name.
@@ -36,7 +37,9 @@ pub(crate) fn check(definition: &ModelDefinition, providers: &[&str]) -> Result<
         check_target(target, providers).map_err(|error| format!("targets[{at}].{error}"))?;
     }
     within("retries", definition.retries.unwrap_or(RETRIES), MAX_RETRIES)?;
-    within("timeout_seconds", definition.timeout_seconds, MAX_SECONDS)
+    within("timeout_seconds", definition.timeout_seconds, MAX_SECONDS)?;
+    let cache = definition.cache.as_ref().map_or(Ok(()), caching::check);
+    cache.map_err(|what| format!("cache.{what}"))
 }
 
 fn check_target(target: &ModelTarget, providers: &[&str]) -> Result<(), String> {

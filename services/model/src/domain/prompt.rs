@@ -29,6 +29,8 @@ pub(crate) struct Prompt {
     pub(crate) top_p: Option<f64>,
     /// 0: the provider's limit.
     pub(crate) max_tokens: u32,
+    /// `max_tokens` is for what is thought, too: more is not paid for.
+    pub(crate) is_bounded: bool,
     pub(crate) stop: Vec<String>,
     pub(crate) tool_choice: ToolChoice,
     pub(crate) seed: Option<i32>,
@@ -89,6 +91,7 @@ impl Prompt {
             temperature: params.temperature,
             top_p: params.top_p,
             max_tokens: params.max_tokens,
+            is_bounded: false,
             tool_choice: tool_choice(&params.tool_choice, &request.tools)?,
             stop: params.stop,
             seed: params.seed,

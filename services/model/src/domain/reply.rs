@@ -72,6 +72,11 @@ impl PartialReply {
         Ok(())
     }
 
+    /// What the model thought so far.
+    pub(crate) fn reasoning(&self) -> &str {
+        &self.reasoning
+    }
+
     /// How many calls there are so far.
     pub(crate) const fn calls(&self) -> usize {
         self.calls.len()

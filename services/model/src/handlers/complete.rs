@@ -1,6 +1,7 @@
 //! Asks a model for one reply, once for each idempotency key.
 
 mod attempt;
+mod cached;
 mod tokens;
 
 use muster_bus::Repeat;
@@ -8,6 +9,7 @@ use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse};
 use muster_contracts::subject;
 
 use self::attempt::Try;
+use self::cached::Looked;
 use self::tokens::Tokens;
 use crate::app::App;
 use crate::domain::prompt::Prompt;
@@ -58,13 +60,13 @@ async fn ask(
 ) -> Result<CompleteResponse, Error> {
     let caller = caller(request);
     let owners = app.gate.check(&caller).await?;
-    let place = app.cache.place(request, || targets(plan));
-    if let Some(place) = &place
-        && let Some(reply) = app.cache.find(place, request).await
-    {
-        Tokens::new(app, request).whole(&reply).await;
-        return Ok(reply);
-    }
+    let keeping = match cached::look(app, request, plan, caller).await {
+        Looked::Found(reply) => {
+            Tokens::new(app, request).whole(&reply).await;
+            return Ok(*reply);
+        }
+        Looked::Missing(keeping) => keeping,
+    };
     let asked = Asked { messages: &prompt.messages, tools: &prompt.tools };
     let quote = || {
         let found = plan.routes.iter().filter_map(|route| {
@@ -74,20 +76,14 @@ async fn ask(
     };
     // Charged with what the bill says when it is dropped, however that comes.
     let admitted = app.gate.admit(&caller, owners, quote).await?;
-    let one = Try { app, request, prompt, bill: &admitted.bill };
+    let one = Try { app, request, prompt, bill: &admitted.bill, granted: admitted.granted };
     let reply = app.routing.ask(plan, |route| one.make(route)).await?;
-    let reply = CompleteResponse { cost_nanos: admitted.bill.cost(), ..reply };
-    if let Some(place) = place {
-        app.cache.keep(place, &reply);
+    let mut reply = CompleteResponse { cost_nanos: admitted.bill.cost(), ..reply };
+    if let Some(keeping) = keeping {
+        reply.cost_nanos += keeping.cost_nanos;
+        keeping.keep(app, &reply);
     }
     Ok(reply)
-}
-
-/// Who may be asked, in no order: replies of other models are others.
-fn targets(plan: &Plan) -> String {
-    let mut targets: Vec<String> = plan.routes.iter().map(ToString::to_string).collect();
-    targets.sort();
-    targets.join(" ")
 }
 
 /// The request, as far as it matters who may ask.
@@ -98,6 +94,7 @@ fn caller(request: &CompleteRequest) -> Caller<'_> {
         agent: &request.agent,
         execution_id: &request.execution_id,
         budget: request.budget_nanos,
+        budget_run: &request.budget_run,
         provider: &request.provider,
         model: &request.model,
         idempotency_key: &request.idempotency_key,

@@ -9,7 +9,7 @@ use crate::domain::tokens;
 use crate::error::Error;
 use crate::limits::Caller;
 use crate::money::{Asked, Bill, Meter, Whose};
-use crate::providers::{Configured, Texts};
+use crate::providers::{Configured, OFFLINE, Texts};
 use crate::routing::{DEFAULT, Failure, Route};
 
 /// The most texts of a request, and the longest vectors.
@@ -18,11 +18,31 @@ const MAX_DIMENSIONS: u32 = 65_536;
 
 pub(crate) async fn embed(app: App, request: EmbedRequest) -> Result<EmbedResponse, Error> {
     check(&request)?;
-    let provider = provider(&app, &request)?;
-    let plan = app.routing.plan(provider, &request.model, &request.idempotency_key).await?;
     let caller = caller(&request);
-    let owners = app.gate.check(&caller).await?;
     let texts = Texts { inputs: request.inputs.clone(), dimensions: request.dimensions };
+    made(&app, (&request.provider, &request.model), &texts, caller).await
+}
+
+/// The vector of one text, for who asks for something else: its key need not allow this model.
+pub(crate) async fn vectors(
+    app: &App,
+    model: &str,
+    text: &str,
+    caller: Caller<'_>,
+) -> Result<EmbedResponse, Error> {
+    let texts = Texts { inputs: vec![text.to_owned()], dimensions: 0 };
+    made(app, (DEFAULT, model), &texts, caller).await
+}
+
+async fn made(
+    app: &App,
+    (provider, model): (&str, &str),
+    texts: &Texts,
+    caller: Caller<'_>,
+) -> Result<EmbedResponse, Error> {
+    let provider = able(app, provider, model);
+    let plan = app.routing.plan(provider, model, caller.idempotency_key).await?;
+    let owners = app.gate.check(&caller).await?;
     let quote = || {
         let found = plan
             .routes
@@ -32,7 +52,7 @@ pub(crate) async fn embed(app: App, request: EmbedRequest) -> Result<EmbedRespon
     };
     // Charged with what the bill says when it is dropped, however that comes.
     let admitted = app.gate.admit(&caller, owners, quote).await?;
-    let one = Try { app: &app, texts: &texts, caller, bill: &admitted.bill };
+    let one = Try { app, texts, caller, bill: &admitted.bill };
     let answer = app.routing.ask(&plan, |route| attempt(one, route)).await?;
     Ok(EmbedResponse { cost_nanos: admitted.bill.cost(), ..answer })
 }
@@ -63,17 +83,14 @@ fn names<'a>(found: &'a Configured, route: &'a Route) -> (&'a str, &'a str) {
     (&found.info.name, model)
 }
 
-/// Who is asked where nobody is named: the first that has a model for vectors.
-fn provider<'a>(app: &'a App, request: &'a EmbedRequest) -> Result<&'a str, Error> {
-    if request.provider != DEFAULT || !request.model.is_empty() {
-        return Ok(&request.provider);
+/// Who is asked where nobody is named: the first that has a model for vectors; the last of them is the built-in one.
+fn able<'a>(app: &'a App, provider: &'a str, model: &str) -> &'a str {
+    if provider != DEFAULT || !model.is_empty() {
+        return provider;
     }
     let mut able =
-        app.routing.providers.real().filter(|found| !found.info.embedding_model.is_empty());
-    able.next().map(|found| found.info.name.as_str()).ok_or_else(|| Error::UnknownProvider {
-        name: DEFAULT.to_owned(),
-        known: "no provider with a model for vectors is configured; set OPENAI_API_KEY, or `embedding_model` in the models file".to_owned(),
-    })
+        app.routing.providers.ready().filter(|found| !found.info.embedding_model.is_empty());
+    able.next().map_or(OFFLINE, |found| &found.info.name)
 }
 
 fn check(request: &EmbedRequest) -> Result<(), Error> {
@@ -120,6 +137,8 @@ async fn ask(one: Try<'_>, route: &Route) -> Result<EmbedResponse, Error> {
         request_id: caller.idempotency_key.to_owned(),
         tenant: caller.tenant.to_owned(),
         key_id: caller.key_id.to_owned(),
+        execution_id: caller.execution_id.to_owned(),
+        agent: caller.agent.to_owned(),
         ..Whose::default()
     };
     let (told, prices) = (&app.telemetry, &app.quotes.prices);

@@ -35,7 +35,8 @@ pub(crate) enum Period {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Lets a call begin, if it may.
-    Reserve { id: String, cost: u64, tokens: u64, key: String, limits: Limits },
+    /// `cost` is reserved, or what is left of the budget where that is `least` and more.
+    Reserve { id: String, cost: u64, least: u64, tokens: u64, key: String, limits: Limits },
     /// A call has ended and was paid for. `live`: its own process says so, and it counts whether or not its reservation is still there.
     Settle { id: String, cost: u64, live: bool },
     /// A call has ended without a cost.
@@ -144,15 +145,16 @@ fn month(at: DateTime<Utc>) -> String {
 impl Account {
     pub(crate) fn apply(&mut self, change: &Change, clock: Clock) -> Outcome {
         let outcome = match change {
-            Change::Reserve { id, cost, tokens, key, limits } => {
-                let outcome = self.admit(id, (*cost, *tokens), limits, clock);
+            Change::Reserve { id, cost, least, tokens, key, limits } => {
+                let outcome = self.admit(id, (*least, *tokens), limits, clock);
                 if !outcome.is_admitted() {
                     return outcome;
                 }
                 self.count(*tokens, limits, clock);
                 if limits.budget > 0 {
                     let until_ms = clock.ms() + clock.lease_ms;
-                    let reservation = Reservation { cost: *cost, until_ms, key: key.clone() };
+                    let cost = (*cost).min(self.left(id, limits, clock));
+                    let reservation = Reservation { cost, until_ms, key: key.clone() };
                     self.open.insert(id.clone(), reservation);
                 }
                 outcome
@@ -244,6 +246,18 @@ impl Account {
         }
         let [requests, tokens] = left;
         if near { Outcome::Near { requests, tokens } } else { Outcome::Done }
+    }
+
+    /// What a call may reserve: its own reservation gives way.
+    fn left(&self, id: &str, limits: &Limits, clock: Clock) -> u64 {
+        let own = self.open.get(id).map_or(0, |reservation| reservation.cost);
+        let taken = self.spent(limits.period, clock.now).saturating_add(self.reserved());
+        limits.budget.saturating_sub(taken.saturating_sub(own))
+    }
+
+    /// What this call has reserved, if it has.
+    pub(crate) fn reserved_by(&self, id: &str) -> Option<u64> {
+        self.open.get(id).map(|reservation| reservation.cost)
     }
 
     fn spend(&mut self, cost: u64, clock: Clock) {

@@ -33,8 +33,10 @@ pub(crate) struct Caller<'a> {
     pub(crate) key_id: &'a str,
     pub(crate) agent: &'a str,
     pub(crate) execution_id: &'a str,
-    /// What the execution may spend; 0: no limit.
+    /// What the execution, or the run, may spend; 0: no limit.
     pub(crate) budget: u64,
+    /// The run that it is the budget of; empty: the execution.
+    pub(crate) budget_run: &'a str,
     pub(crate) provider: &'a str,
     pub(crate) model: &'a str,
     pub(crate) idempotency_key: &'a str,
@@ -50,6 +52,8 @@ pub(crate) struct Owners(Vec<(Owner, Limits)>);
 pub(crate) struct Quote {
     /// In billionths of a US dollar; nothing where the model has no price.
     pub(crate) cost: Option<u64>,
+    /// What it costs with the shortest reply that is worth having: less than `cost` where nobody said how long it may be.
+    pub(crate) least: Option<u64>,
     pub(crate) tokens: u64,
 }
 
@@ -60,6 +64,8 @@ pub(crate) struct Admission {
     /// Whose tokens were counted, before anybody knew how many they are.
     counted: Vec<(Ledger, Owner)>,
     tokens: u64,
+    /// What was reserved, in billionths of a US dollar: no reply may cost more. Nothing where no budget applies, or nobody knows the price.
+    pub(crate) granted: Option<u64>,
     pub(crate) bill: Bill,
 }
 
@@ -95,9 +101,13 @@ impl Gate {
     pub(crate) async fn check(&self, caller: &Caller<'_>) -> Result<Owners, Fault> {
         self.directory.ready().await?;
         let mut owners = Vec::new();
-        if caller.budget > 0 && !caller.execution_id.is_empty() {
+        let run = match caller.budget_run {
+            "" => caller.execution_id,
+            run => run,
+        };
+        if caller.budget > 0 && !run.is_empty() {
             let limits = Limits { budget: caller.budget, ..Limits::default() };
-            owners.push((Owner::execution(caller.execution_id), limits));
+            owners.push((Owner::execution(run), limits));
         }
         if !caller.key_id.is_empty() {
             owners.push(self.of_key(caller).await?);
@@ -159,7 +169,8 @@ impl Gate {
             );
             return Err(Fault::new(Code::Denied, text));
         }
-        if !key.allows(caller.provider, caller.model) {
+        // What an execution asks is chosen by its workflow and its agents, not by who has the key.
+        if caller.execution_id.is_empty() && !key.allows(caller.provider, caller.model) {
             let text =
                 format!("the key may not use the model {:?}, only {}", caller.model, key.models());
             return Err(Fault::new(Code::Denied, text));
@@ -192,6 +203,7 @@ impl Gate {
             let change = Change::Reserve {
                 id: reservation(caller.idempotency_key),
                 cost: quote.cost.unwrap_or_default(),
+                least: quote.least.unwrap_or_default(),
                 tokens: quote.tokens,
                 key: key.to_owned(),
                 limits,
@@ -201,8 +213,13 @@ impl Gate {
             if limits.tokens_per_minute > 0 && answer.outcome.is_admitted() {
                 admission.counted.push((self.ledger.clone(), owner.clone()));
             }
+            let reserved = answer.reserved();
             admission.holds.extend(answer.hold);
             self.judge(caller, &owner, &answer.outcome, &quote)?;
+            if quote.cost.is_some() {
+                let smaller = [admission.granted, reserved].into_iter().flatten().min();
+                admission.granted = smaller;
+            }
         }
         Ok(admission)
     }
@@ -257,7 +274,7 @@ impl Gate {
                 Err(Fault::new(Code::Exhausted, text).with_retry_after_ms(retry_after_ms))
             }
             Outcome::Spent { limit, spent, reserved } => {
-                let wanted = quote.cost.unwrap_or_default();
+                let wanted = quote.least.unwrap_or_default();
                 self.telemetry.tell(Told::BudgetSpent(BudgetExceeded {
                     owner: owner.to_string(),
                     limit: dollars(limit),

@@ -71,6 +71,13 @@ pub(crate) struct Hold {
     id: Option<String>,
 }
 
+impl Answer {
+    /// What was reserved; nothing where no budget applies.
+    pub(crate) fn reserved(&self) -> Option<u64> {
+        self.account.reserved_by(self.hold.as_ref()?.id.as_ref()?)
+    }
+}
+
 impl Hold {
     fn new(ledger: &Ledger, owner: &Owner, id: &str) -> Self {
         ledger.open().insert((owner.clone(), id.to_owned()), Utc::now());

@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use anyhow::{Context, anyhow};
 use muster_runtime::Env;
 
+use crate::domain::caching::{self, Policy};
+use crate::domain::prompt::check_model;
 use crate::keys::MasterKeys;
 use crate::money::Prices;
+
+const SIMILARITY: &str = "MUSTER_RESPONSE_CACHE_SIMILARITY";
+const CACHE_MODEL: &str = "MUSTER_RESPONSE_CACHE_EMBEDDING_MODEL";
 
 /// The settings of money, keys, limits and cache.
 #[derive(Clone)]
@@ -18,8 +24,8 @@ pub(crate) struct Settings {
     pub(crate) takes_unpriced: bool,
     /// What is reserved for a reply that has no limit of its own.
     pub(crate) output_tokens: u32,
-    /// How long replies are cached; zero: not at all.
-    pub(crate) cache_ttl: Duration,
+    /// How replies are cached for whom no name says it.
+    pub(crate) cache: Policy,
 }
 
 impl Settings {
@@ -33,9 +39,26 @@ impl Settings {
             lease: seconds("MUSTER_RESERVATION_SECONDS", 120, 2)?,
             takes_unpriced: env.parse("MUSTER_UNPRICED_MODELS", true)?,
             output_tokens: env.within("MUSTER_RESERVED_OUTPUT_TOKENS", 4_096, 1..=1_000_000)?,
-            cache_ttl: seconds("MUSTER_RESPONSE_CACHE_SECONDS", 0, 0)?,
+            cache: Policy {
+                ttl: seconds("MUSTER_RESPONSE_CACHE_SECONDS", 0, 0)?,
+                similarity: similarity(env)?,
+                embedding_model: embedding_model(env)?,
+            },
         })
     }
+}
+
+fn similarity(env: &Env) -> anyhow::Result<f64> {
+    let similarity = env.parse(SIMILARITY, 0.0)?;
+    caching::check_similarity(similarity)
+        .map_err(|what| anyhow!("{SIMILARITY} is {similarity}, {what}"))?;
+    Ok(similarity)
+}
+
+fn embedding_model(env: &Env) -> anyhow::Result<String> {
+    let model = env.get(CACHE_MODEL).unwrap_or_default();
+    check_model(model).with_context(|| CACHE_MODEL)?;
+    Ok(model.to_owned())
 }
 
 impl std::fmt::Debug for Settings {
@@ -43,7 +66,7 @@ impl std::fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("masters", &self.masters)
             .field("lease", &self.lease)
-            .field("cache_ttl", &self.cache_ttl)
+            .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
 }

@@ -13,6 +13,8 @@ const COUNTED: usize = 32 << 10;
 const BYTES_PER_TOKEN: usize = 3;
 const PER_IMAGE: usize = 1_000;
 const PER_PART: usize = 8;
+/// The shortest reply that is worth asking for where nobody said how long it may be, in tokens.
+const LEAST: u32 = 256;
 
 /// What a provider is sent.
 #[derive(Clone, Copy, Default)]
@@ -71,8 +73,27 @@ impl Quotes {
         max_tokens: u32,
         targets: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Quote {
-        let output = if max_tokens == 0 { self.output_tokens } else { max_tokens };
-        self.quote_for(asked.tokens(), output, targets)
+        let input = asked.tokens();
+        if max_tokens > 0 {
+            return self.quote_for(input, max_tokens, targets);
+        }
+        let targets: Vec<(&str, &str)> = targets.into_iter().collect();
+        let least = self.quote_for(input, self.output_tokens.min(LEAST), targets.iter().copied());
+        Quote { least: least.cost, ..self.quote_for(input, self.output_tokens, targets) }
+    }
+
+    /// The longest reply of this provider's model that costs no more than was reserved, at most what a reply may have without a limit of its own; nothing where it has no price.
+    pub(crate) fn longest(
+        &self,
+        asked: Asked<'_>,
+        (provider, model): (&str, &str),
+        reserved: u64,
+    ) -> Option<u32> {
+        let price = self.prices.of(provider, model)?;
+        let input = u64::from(asked.tokens()).saturating_mul(price.input.max(price.cached_input));
+        let paid = reserved.saturating_sub(input).checked_div(price.output);
+        let paid = paid.and_then(|tokens| u32::try_from(tokens).ok()).unwrap_or(u32::MAX);
+        Some(paid.clamp(1, self.output_tokens))
     }
 
     /// The most that so many tokens cost at the dearest of these providers and models.
@@ -90,7 +111,7 @@ impl Quotes {
         });
         // One without a price makes the whole unknown.
         let cost = cost.reduce(|a, b| Some(a?.max(b?))).flatten();
-        Quote { cost, tokens: u64::from(input) + u64::from(output) }
+        Quote { cost, least: cost, tokens: u64::from(input) + u64::from(output) }
     }
 }
 
@@ -113,9 +134,20 @@ mod tests {
         let asked = Asked { messages: &messages, tools: &[] };
         let targets = [("openai", "gpt-4o-mini"), ("openai", "gpt-4o")];
         let quote = quotes.quote(asked, 0, targets);
-        assert_eq!(quote, Quote { cost: Some(9 * 2_500 + 100 * 10_000), tokens: 109 });
+        let cost = Some(9 * 2_500 + 100 * 10_000);
+        assert_eq!(quote, Quote { cost, least: cost, tokens: 109 });
         let quote = quotes.quote(asked, 7, [("openai", "gpt-4o-mini")]);
-        assert_eq!(quote.cost, Some(9 * 150 + 7 * 600));
+        assert_eq!((quote.cost, quote.least), (Some(9 * 150 + 7 * 600), quote.cost));
+        let long = Quotes { output_tokens: 4_096, ..quotes.clone() };
+        let quote = long.quote(asked, 0, [("openai", "gpt-4o")]);
+        assert_eq!(quote.cost, Some(9 * 2_500 + 4_096 * 10_000));
+        assert_eq!(quote.least, Some(9 * 2_500 + 256 * 10_000));
+        // What is reserved is what the reply may be.
+        let longest = |reserved| long.longest(asked, ("openai", "gpt-4o"), reserved);
+        assert_eq!(longest(9 * 2_500 + 4_096 * 10_000), Some(4_096));
+        assert_eq!(longest(9 * 2_500 + 300 * 10_000 + 9_999), Some(300));
+        assert_eq!(longest(u64::MAX), Some(4_096));
+        assert_eq!(long.longest(asked, ("x", "unknown"), 1), None);
         assert_eq!(quotes.quote(asked, 7, [("openai", "gpt-4o"), ("x", "unknown")]).cost, None);
         let long = [message(&"word ".repeat(100_000))];
         let tokens = Asked { messages: &long, tools: &[] }.tokens();

@@ -52,13 +52,23 @@ impl Keys {
         }
     }
 
-    /// Whether [`Self::of`] has an answer.
-    pub(crate) fn has(&self, settings: &ProviderSettings) -> bool {
-        match &settings.key {
-            KeySource::None | KeySource::Given(_) => true,
-            KeySource::Stored(name) => {
-                self.vault.as_ref().is_some_and(|vault| vault.has(&settings.name, name))
-            }
+    /// What [`Self::of`] lacks for an answer, told after the provider's name.
+    pub(crate) fn lacks(&self, settings: &ProviderSettings) -> Option<String> {
+        let KeySource::Stored(name) = &settings.key else { return None };
+        let provider = &settings.name;
+        if self.vault.as_ref().is_some_and(|vault| vault.has(provider, name)) {
+            return None;
         }
+        let stored = format!("a key stored as {name:?} with POST /v1/providers/{provider}/keys");
+        let variable = Some(settings.key_setting.as_str())
+            .filter(|setting| setting.starts_with(|first: char| first.is_ascii_uppercase()));
+        Some(match variable {
+            // An address alone is enough for servers that want no key.
+            Some(variable @ "OPENAI_API_KEY") => {
+                format!("needs {variable} or OPENAI_BASE_URL, or {stored}")
+            }
+            Some(variable) => format!("needs {variable}, or {stored}"),
+            None => format!("needs {stored}"),
+        })
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use muster_text::hashing;
 use tokio::time::sleep;
 
-use super::{OFFLINE, Pieces, Provider, Texts, Vectors};
+use super::{OFFLINE, Piece, Pieces, Provider, Texts, Vectors};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::Reply;
 use crate::domain::{script, tokens};
@@ -33,7 +34,7 @@ impl Offline {
                 sleep(self.delay).await;
             }
             // Nobody reads them any more: the reply is still made, recorded and answered.
-            if pieces.send(word.to_owned()).await.is_err() {
+            if pieces.send(Piece::Text(word.to_owned())).await.is_err() {
                 break;
             }
         }
@@ -66,14 +67,40 @@ impl Provider for Offline {
 
     fn embed<'a>(
         &'a self,
-        _model: &'a str,
-        _texts: &'a Texts,
+        model: &'a str,
+        texts: &'a Texts,
     ) -> BoxFuture<'a, Result<Vectors, Error>> {
-        let message = format!("{OFFLINE} has no vectors: configure a provider that has");
-        std::future::ready(Err(Error::invalid(message))).boxed()
+        vectors(model, texts).boxed()
     }
 
-    fn is_ready(&self) -> bool {
-        true
+    fn lacks(&self) -> Option<String> {
+        None
     }
+}
+
+/// Vectors that match words, not meaning.
+async fn vectors(model: &str, texts: &Texts) -> Result<Vectors, Error> {
+    if !["", hashing::NAME].contains(&model) {
+        let message = format!(
+            "{OFFLINE} makes vectors as {:?} only, not as {model:?}: configure a provider that has this model",
+            hashing::NAME
+        );
+        return Err(Error::invalid(message));
+    }
+    if texts.dimensions != 0 && u64::from(texts.dimensions) != hashing::DIMENSION {
+        let message = format!(
+            "dimensions is {}, but {:?} makes vectors of {} numbers only",
+            texts.dimensions,
+            hashing::NAME,
+            hashing::DIMENSION
+        );
+        return Err(Error::invalid(message));
+    }
+    let mut vectors = Vec::with_capacity(texts.inputs.len());
+    for few in texts.inputs.chunks(16) {
+        vectors.extend(few.iter().map(|text| hashing::vector(text)));
+        // Many long texts keep a thread busy; others want it too.
+        tokio::task::yield_now().await;
+    }
+    Ok(Vectors { vectors, usage: None, model: hashing::NAME.to_owned() })
 }

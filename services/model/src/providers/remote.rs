@@ -15,7 +15,7 @@ use tracing::warn;
 use super::dialect::{Broken, Call, Dialect};
 use super::events::Flaw;
 use super::refusal::{self, Refusal, told};
-use super::{Keys, Pieces, Provider, Texts, Vectors, events};
+use super::{Keys, Piece, Pieces, Provider, Texts, Vectors, events};
 use crate::config::{Dialect as Spoken, ProviderSettings, Secret};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::{PartialReply, Reply};
@@ -220,10 +220,14 @@ impl One<'_> {
                     return Err(self.unavailable(format!("the stream broke off: {why}")));
                 }
             };
+            let thought = reply.reasoning().len();
             let step = reader.read(&data, &mut reply).map_err(|broken| self.broken(broken))?;
-            if !step.text.is_empty() {
-                // Nobody reads them any more: the reply is still taken, recorded and answered.
-                drop(pieces.send(step.text).await);
+            let thought = reply.reasoning().get(thought..).unwrap_or_default().to_owned();
+            for piece in [Piece::Thought(thought), Piece::Text(step.text)] {
+                if !piece.is_empty() {
+                    // Nobody reads them any more: the reply is still taken, recorded and answered.
+                    drop(pieces.send(piece).await);
+                }
             }
             if step.ended && reply.finish_reason.is_some() {
                 return Ok(reply);
@@ -306,7 +310,7 @@ impl Provider for Remote {
         self.vectors(model, texts).boxed()
     }
 
-    fn is_ready(&self) -> bool {
-        self.keys.has(&self.settings)
+    fn lacks(&self) -> Option<String> {
+        self.keys.lacks(&self.settings)
     }
 }

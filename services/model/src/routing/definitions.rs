@@ -64,6 +64,13 @@ impl Definitions {
         Ok(())
     }
 
+    /// Removes what is registered under a name. Its versions stay.
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), Fault> {
+        self.stored.delete(&latest(name)).await?;
+        self.change(name, None);
+        Ok(())
+    }
+
     /// Keeps up with what is registered elsewhere. Never ends.
     pub(crate) async fn listen(self) {
         let mut changes = Box::pin(self.stored.watch(PREFIX));

@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use muster_contracts::model::v1::ModelDefinition;
+use muster_text::hashing;
 
+use crate::domain::caching::Policy;
 use crate::domain::definition;
 use crate::error::Error;
 use crate::providers::{Configured, OFFLINE, Providers};
@@ -35,12 +37,14 @@ impl fmt::Display for Route {
 }
 
 /// Who is asked, in which order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) routes: Vec<Route>,
     pub(super) retries: u32,
     /// None: the service's own.
     pub(super) timeout: Option<Duration>,
+    /// How replies are cached. None: as the service's settings say.
+    pub(crate) cache: Option<Policy>,
 }
 
 impl Plan {
@@ -48,7 +52,7 @@ impl Plan {
         let (provider, model) = (provider.to_owned(), model.to_owned());
         let route = Route { provider, model, cooldown: Duration::ZERO };
         // Who asks for one model by its name asks again himself.
-        Self { routes: vec![route], retries: 0, timeout: None }
+        Self { routes: vec![route], retries: 0, timeout: None, cache: None }
     }
 
     fn of(definition: &ModelDefinition, key: &str) -> Self {
@@ -61,6 +65,7 @@ impl Plan {
             routes: routes.collect(),
             retries: definition::retries(definition),
             timeout: Some(definition::timeout(definition)),
+            cache: definition.cache.as_ref().map(Policy::of),
         }
     }
 }
@@ -87,6 +92,9 @@ pub(super) fn resolve(
         let name = providers.real().next().map_or(OFFLINE, |found| found.info.name.as_str());
         return Ok(Plan::one(name, ""));
     }
+    if wanted == hashing::NAME {
+        return Ok(Plan::one(OFFLINE, wanted));
+    }
     let ready = |name: &str| providers.ready().find(|found| found.info.name == name);
     // `offline` is a provider, and the name of its model.
     if ready(wanted).is_some() {
@@ -110,6 +118,11 @@ pub(super) fn resolve(
 fn unknown_provider(providers: &Providers, name: &str) -> Error {
     let names: Vec<&str> = providers.ready().map(|found| found.info.name.as_str()).collect();
     let mut known = format!("configured are {} and `{DEFAULT}`", names.join(", "));
+    // It has its place in the settings, and lacks its key alone.
+    if let Some(what) = providers.find(name).and_then(Configured::lacks) {
+        known.push_str(&format!("; `{}` {what}", short(name)));
+        return Error::UnknownProvider { name: short(name), known };
+    }
     let setting = match name {
         "openai" => "OPENAI_API_KEY or OPENAI_BASE_URL",
         "anthropic" => "ANTHROPIC_API_KEY",
@@ -132,6 +145,11 @@ fn unknown_model(providers: &Providers, definitions: &Definitions, name: &str) -
             short(name)
         ),
     };
+    // Who names a provider that lacks its key alone is told that.
+    let named = name.split_once('/').map_or(name, |(named, _)| named);
+    if let Some(what) = providers.find(named).and_then(Configured::lacks) {
+        known.push_str(&format!("; `{}` {what}", short(named)));
+    }
     if !definitions.is_empty() {
         let names: Vec<&str> = definitions.keys().take(LISTED).map(String::as_str).collect();
         known.push_str(&format!("; names for models are {}", names.join(", ")));
@@ -188,6 +206,11 @@ mod tests {
         check(&[], ("default", "openai/gpt-4o"), "no provider of language models is configured");
         check(&[], ("openai", "gpt-4o"), "`openai` needs OPENAI_API_KEY or OPENAI_BASE_URL");
         check(&[], ("acme", ""), "configured are offline and `default`");
+        check(&[], ("acme", ""), "`acme` needs an entry in the models file");
+        let stored = "`gemini` needs GEMINI_API_KEY, or a key stored as \"gemini\" with POST /v1/providers/gemini/keys";
+        check(&[], ("gemini", ""), stored);
+        check(&[OPENAI, ANTHROPIC], ("default", "gemini/x"), stored);
+        check(&[OPENAI], ("default", "hashing-256"), "offline/hashing-256");
     }
 
     #[test]

@@ -67,19 +67,27 @@ async fn each_dialect_sends_its_key_in_its_own_header_and_asks_its_own_path() {
 #[tokio::test]
 async fn what_a_model_thinks_is_told_apart_and_sent_back_to_its_provider_alone() {
     let world = World::start().await;
-    for (provider, thought) in PROVIDERS.into_iter().zip([5, 0, 5, 0]) {
+    for (provider, counted) in PROVIDERS.into_iter().zip([5, 0, 5, 0]) {
         let answer = Answer::tool_call("search", json!({ "q": "boats" }))
             .reasoning("let me think")
             .usage(20, 9)
             .of_which(5, 4);
         world.model.push(answer);
-        let request = CompleteRequest { tools: vec![crate::tool("search")], ..ask(provider, "k1") };
+        let request = CompleteRequest {
+            tools: vec![crate::tool("search")],
+            session: provider.into(),
+            ..ask(provider, "k1")
+        };
         let reply = world.ask(&request).await.unwrap();
         let message = reply.message.unwrap();
         assert_eq!((message.reasoning.as_str(), message.content.as_str()), ("let me think", ""));
+        let tokens = world.tokens(provider).await;
+        let thought: String = tokens.iter().map(|token| token.reasoning.as_str()).collect();
+        assert_eq!(thought, "let me think", "{provider}");
+        assert!(tokens.iter().all(|token| token.delta.is_empty()), "{provider}");
         let usage = reply.usage.unwrap();
         let counts = (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens);
-        assert_eq!(counts, (20, 9, thought), "{provider}");
+        assert_eq!(counts, (20, 9, counted), "{provider}");
         let cached = if provider == "ollama" { 0 } else { 4 };
         assert_eq!(usage.cached_input_tokens, cached, "{provider}");
         let answer = muster_contracts::llm::v1::ChatMessage {

@@ -85,9 +85,14 @@ impl Guarded {
         .await;
     }
 
+    /// Who may read every stream.
+    pub(crate) async fn operator(&self) -> Bus {
+        open(&self.nats, "operator").await
+    }
+
     /// The telemetry that fits a pattern, from the beginning until there are so many.
     pub(crate) async fn told(&self, pattern: &str, count: usize) -> Vec<muster_bus::Recorded> {
-        let operator = open(&self.nats, "operator").await;
+        let operator = self.operator().await;
         let stream = operator.follow(Stream::Telemetry, vec![pattern.to_owned()], After(0));
         let told = Box::pin(stream).take(count).collect();
         tokio::time::timeout(DEADLINE, told).await.unwrap()

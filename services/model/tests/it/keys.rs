@@ -186,6 +186,8 @@ async fn a_virtual_key_is_found_by_its_hash_and_limits_who_has_it() {
         key_id: created.key_id.clone(),
         model: model.into(),
         provider: "openai".into(),
+        // Of a client: what an execution may ask is not a matter of its key.
+        execution_id: String::new(),
         ..small("acme", key)
     };
     let ask = async |request: CompleteRequest| world.agent.request_within(&request, DEADLINE).await;

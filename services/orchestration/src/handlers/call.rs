@@ -114,21 +114,16 @@ fn question(command: &CallRequested, arguments: &JsonObject) -> Result<CompleteR
         idempotency_key: idempotency_key(&command.execution_id, &command.task),
         execution_id: command.execution_id.clone(),
         task: command.task.clone(),
+        tenant: command.tenant.clone(),
+        key_id: command.key_id.clone(),
         ..Default::default()
     })
 }
 
-/// `openai/gpt-4o-mini` names both; `default`, `openai` and `offline` name a provider; anything else is a model of the default provider.
+/// A named provider is final. Without one the model service finds out what the model means: a name for models, a provider, `PROVIDER/MODEL` or a model.
 fn provider_and_model(provider: &str, model: &str) -> (String, String) {
-    let (provider, model) = match (provider, model.split_once('/')) {
-        ("", Some((provider @ ("openai" | "offline"), model))) => (provider, model),
-        ("", _) if matches!(model, "offline" | "openai") => (model, ""),
-        ("", _) if matches!(model, "" | "default") => ("default", ""),
-        ("", _) => ("default", model),
-        (provider, _) => {
-            (provider, if model == "default" || model == provider { "" } else { model })
-        }
-    };
+    let provider = if provider.is_empty() { "default" } else { provider };
+    let model = if model == "default" || model == provider { "" } else { model };
     (provider.to_owned(), model.to_owned())
 }
 
@@ -193,8 +188,10 @@ mod tests {
             );
         };
         check("", "", ("default", ""));
-        check("", "offline", ("offline", ""));
-        check("", "openai/gpt-4o", ("openai", "gpt-4o"));
+        check("", "default", ("default", ""));
+        check("default", "default", ("default", ""));
+        check("", "offline", ("default", "offline"));
+        check("", "anthropic/claude-haiku-4-5", ("default", "anthropic/claude-haiku-4-5"));
         check("", "meta/llama-3", ("default", "meta/llama-3"));
         check("openai", "meta/llama-3", ("openai", "meta/llama-3"));
         check("offline", "default", ("offline", ""));

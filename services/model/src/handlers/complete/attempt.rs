@@ -1,5 +1,7 @@
 //! One try of one target: limited, metered, streamed.
 
+use std::borrow::Cow;
+
 use anyhow::Context;
 use futures::future::join;
 use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse};
@@ -26,6 +28,8 @@ pub(super) struct Try<'a> {
     pub(super) request: &'a CompleteRequest,
     pub(super) prompt: &'a Prompt,
     pub(super) bill: &'a Bill,
+    /// What was reserved for the reply, where a budget applies.
+    pub(super) granted: Option<u64>,
 }
 
 impl Try<'_> {
@@ -45,6 +49,8 @@ impl Try<'_> {
         let asked = Asked { messages: &prompt.messages, tools: &prompt.tools };
         let quote = || app.quotes.quote(asked, prompt.max_tokens, [(name, model)]);
         let admitted = app.gate.admit_provider(&caller, quote).await?;
+        let granted = [self.granted, admitted.granted].into_iter().flatten().min();
+        let prompt = &*self.within(granted, (name, model));
         let bills = [self.bill.clone(), admitted.bill.clone()];
         let (told, prices) = (&app.telemetry, &app.quotes.prices);
         let meter = Meter::begin(told, prices, whose(self.request), (name, model, asked), bills);
@@ -78,6 +84,21 @@ impl Try<'_> {
             model: reply.model,
             ..CompleteResponse::default()
         })
+    }
+}
+
+impl<'a> Try<'a> {
+    /// The prompt, with a limit for a reply that has none and must not cost more than was reserved for it.
+    fn within(self, granted: Option<u64>, target: (&str, &str)) -> Cow<'a, Prompt> {
+        let Self { app, prompt, .. } = self;
+        let Some(granted) = granted else { return Cow::Borrowed(prompt) };
+        let asked = Asked { messages: &prompt.messages, tools: &prompt.tools };
+        let longest = match prompt.max_tokens {
+            0 => app.quotes.longest(asked, target, granted),
+            given => Some(given),
+        };
+        let Some(max_tokens) = longest else { return Cow::Borrowed(prompt) };
+        Cow::Owned(Prompt { max_tokens, is_bounded: true, ..prompt.clone() })
     }
 }
 

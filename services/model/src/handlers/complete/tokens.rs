@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::app::App;
+use crate::providers::Piece;
 
 /// The live stream of one reply.
 pub(super) struct Tokens<'a> {
@@ -30,12 +31,12 @@ impl<'a> Tokens<'a> {
     /// Sends the pieces on as they come, and counts their bytes.
     pub(super) async fn forward(
         &mut self,
-        mut pieces: mpsc::Receiver<String>,
+        mut pieces: mpsc::Receiver<Piece>,
         streamed: &AtomicUsize,
     ) {
-        while let Some(delta) = pieces.recv().await {
-            streamed.fetch_add(delta.len(), Ordering::Relaxed);
-            self.emit(Token { delta, ..Token::default() }).await;
+        while let Some(piece) = pieces.recv().await {
+            streamed.fetch_add(piece.len(), Ordering::Relaxed);
+            self.piece(piece).await;
         }
     }
 
@@ -50,11 +51,21 @@ impl<'a> Tokens<'a> {
 
     /// A whole reply at once.
     pub(super) async fn whole(&mut self, reply: &CompleteResponse) {
-        let text = reply.message.as_ref().map(|message| message.content.clone());
-        if let Some(delta) = text.filter(|text| !text.is_empty()) {
-            self.emit(Token { delta, ..Token::default() }).await;
+        let message = reply.message.clone().unwrap_or_default();
+        for piece in [Piece::Thought(message.reasoning), Piece::Text(message.content)] {
+            if !piece.is_empty() {
+                self.piece(piece).await;
+            }
         }
         self.last(&reply.finish_reason, &reply.usage.unwrap_or_default()).await;
+    }
+
+    async fn piece(&mut self, piece: Piece) {
+        let token = match piece {
+            Piece::Text(delta) => Token { delta, ..Token::default() },
+            Piece::Thought(reasoning) => Token { reasoning, ..Token::default() },
+        };
+        self.emit(token).await;
     }
 
     async fn emit(&mut self, token: Token) {

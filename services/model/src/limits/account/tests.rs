@@ -12,7 +12,7 @@ fn at(ms: i64) -> Clock {
 }
 
 fn reserve(id: &str, cost: u64, limits: Limits) -> Change {
-    Change::Reserve { id: id.into(), cost, tokens: 10, key: "k".into(), limits }
+    Change::Reserve { id: id.into(), cost, least: cost, tokens: 10, key: "k".into(), limits }
 }
 
 fn budget(budget: u64) -> Limits {

@@ -50,10 +50,17 @@ pub(super) fn body(prompt: &Prompt, model: &str) -> Result<Value, String> {
     }
     if let Some(effort) = prompt.effort {
         if thinks_by_budget(model) {
-            let budget = budget(effort);
-            // What is thought counts as a part of the reply.
-            limit = limit.saturating_add(budget);
-            set("thinking", json!({ "type": "enabled", "budget_tokens": budget }));
+            let mut budget = budget(effort);
+            if prompt.is_bounded {
+                // Half of what is paid for is left for the answer.
+                budget = budget.min(limit / 2);
+            } else {
+                // What is thought counts as a part of the reply.
+                limit = limit.saturating_add(budget);
+            }
+            if budget >= LEAST_THOUGHT {
+                set("thinking", json!({ "type": "enabled", "budget_tokens": budget }));
+            }
         } else {
             set("thinking", json!({ "type": "adaptive" }));
             output.insert("effort".to_owned(), json!(effort.name()));
@@ -70,6 +77,9 @@ pub(super) fn body(prompt: &Prompt, model: &str) -> Result<Value, String> {
 fn thinks_by_budget(model: &str) -> bool {
     ["claude-3", "-4-0", "-4-1", "-4-2", "-4-5"].iter().any(|part| model.contains(part))
 }
+
+/// Less is refused.
+const LEAST_THOUGHT: u32 = 1_024;
 
 const fn budget(effort: Effort) -> u32 {
     match effort {
