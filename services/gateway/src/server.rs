@@ -90,8 +90,7 @@ mod tests {
             "answered"
         };
         let router = Router::new().route("/", get(answer));
-        let patience =
-            Patience { head: Duration::from_millis(200), stall: Duration::from_secs(60) };
+        let patience = Patience { head: Duration::from_secs(1), stall: Duration::from_secs(60) };
         let served = tokio::spawn(serve(listener, router, patience, shutdown.clone()));
 
         let mut slow = TcpStream::connect(address).await.unwrap();
@@ -129,7 +128,7 @@ mod tests {
         tokio::spawn(serve(listener, router, patience, shutdown.clone()));
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        let limit = Duration::from_secs(20);
+        let limit = Duration::from_secs(60);
         tokio::time::timeout(limit, dropped.cancelled()).await.unwrap();
         drop(client);
         shutdown.cancel();

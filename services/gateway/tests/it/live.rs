@@ -1,6 +1,6 @@
 //! The live stream of an execution.
 
-use std::{pin::Pin, time::Duration};
+use std::pin::Pin;
 
 use chrono::Utc;
 use eventsource_stream::{Event, Eventsource};
@@ -93,7 +93,12 @@ impl<'a> Story<'a> {
             ..Default::default()
         };
         self.platform.bus.emit(&token).await.unwrap();
-        self.platform.bus.flush().await;
+        // Nobody acknowledges it: what comes behind it comes when it is kept.
+        muster_testkit::eventually(PATIENCE, "the token is kept", || async {
+            let kept = self.platform.bus.latest(&token).await.unwrap();
+            kept.is_some_and(|(_, kept)| kept.sequence == sequence)
+        })
+        .await;
     }
 
     /// A whole execution: s0 s1 · r · t1 t2 · s2 end.
@@ -272,7 +277,7 @@ async fn a_client_that_never_reads_holds_no_stream_for_ever() {
         deaf.push(client);
     }
     problem(open(&platform, None).await, 429, &["2 live streams"]).await;
-    muster_testkit::eventually(Duration::from_secs(20), "their streams are free", || async {
+    muster_testkit::eventually(PATIENCE, "their streams are free", || async {
         open(&platform, None).await.status() == 200
     })
     .await;
@@ -287,7 +292,7 @@ async fn streams_above_the_limit_are_refused_until_one_is_closed() {
     assert!(refused.headers().contains_key("retry-after"));
     problem(refused, 429, &["2 live streams"]).await;
     drop(one);
-    muster_testkit::eventually(Duration::from_secs(20), "a closed stream makes room", || async {
+    muster_testkit::eventually(PATIENCE, "a closed stream makes room", || async {
         open(&platform, None).await.status() == 200
     })
     .await;

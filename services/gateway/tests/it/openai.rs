@@ -1,7 +1,5 @@
 //! OpenAI's wire format: chat completions, embeddings, models and keys.
 
-use std::time::Duration;
-
 use futures::StreamExt;
 use muster_contracts::llm::v1::{
     ChatMessage, CompleteRequest, CompleteResponse, EmbedRequest, EmbedResponse, SessionAbandoned,
@@ -12,6 +10,7 @@ use muster_contracts::model::v1::{
     ProviderInfo, VirtualKey, VirtualKeyList,
 };
 use muster_contracts::{Code, Fault, JsonObject};
+use muster_testkit::eventually;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sha2::Digest;
@@ -72,7 +71,10 @@ async fn speak(peers: &Peers, request: &CompleteRequest, text: &str) -> Result<(
         "busy" => {
             return Err(Fault::new(Code::Exhausted, "too many").with_retry_after_ms(7_000));
         }
-        "endless" => std::future::pending::<()>().await,
+        "endless" => {
+            peers.begin_endless();
+            std::future::pending::<()>().await;
+        }
         "breaks" => {
             peers.bus().emit(&token(1, "one ")).await.unwrap();
             return Err(Fault::new(Code::Unavailable, "it broke off"));
@@ -300,14 +302,17 @@ async fn a_key_names_the_recorded_reply_and_without_one_nothing_is_recorded() {
 async fn a_client_that_hangs_up_ends_the_work() {
     let platform = Platform::start().await;
     let mut abandoned = Box::pin(platform.bus.listen::<SessionAbandoned>().await.unwrap());
-    platform.bus.ready().await;
-    for stream in [false, true] {
+    // A round trip: now the server knows who listens.
+    platform.bus.dead_letters().list(1).await.unwrap();
+    for (asked, stream) in (1..).zip([false, true]) {
         let mut body = asking("endless", "x");
         body["stream"] = json!(stream);
-        let request = platform.request(Method::POST, "/v1/chat/completions");
-        // Longer than the way to the model takes; what is hung up on before is not asked at all.
-        let request = request.json(&body).timeout(Duration::from_millis(700));
-        assert!(request.send().await.unwrap_err().is_timeout());
+        let request = platform.request(Method::POST, "/v1/chat/completions").json(&body);
+        let hanging = tokio::spawn(request.send());
+        // What is hung up on before is not asked at all.
+        eventually(PATIENCE, "the model is asked", || async { platform.peers.endless() == asked })
+            .await;
+        hanging.abort();
         let heard = tokio::time::timeout(PATIENCE, abandoned.next()).await.unwrap().unwrap();
         assert!(!heard.session.is_empty());
     }

@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 use crate::{control, keys, openai, tools};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The other services: what they know and what they were asked.
 #[derive(Clone, Default)]
@@ -43,6 +43,8 @@ struct Known {
     documents: HashMap<String, DocumentState>,
     starts: Vec<StartExecution>,
     uploads: Vec<(String, usize)>,
+    /// How many replies were begun that never end.
+    endless: usize,
     has_keys: bool,
     bus: Option<Bus>,
 }
@@ -55,6 +57,14 @@ impl Peers {
     /// The ids and sizes of the documents that were ingested.
     pub(crate) fn uploads(&self) -> Vec<(String, usize)> {
         self.0.lock().unwrap().uploads.clone()
+    }
+
+    pub(crate) fn begin_endless(&self) {
+        self.0.lock().unwrap().endless += 1;
+    }
+
+    pub(crate) fn endless(&self) -> usize {
+        self.0.lock().unwrap().endless
     }
 
     pub(crate) fn set(&self, state: ExecutionState) {
@@ -141,7 +151,8 @@ impl Platform {
         let settings = [
             ("MUSTER_HTTP_ADDR", address.as_str()),
             ("MUSTER_MAX_STREAMS", "2"),
-            ("MUSTER_STALL_SECONDS", "1"),
+            // Long enough for a test to see who holds a stream.
+            ("MUSTER_STALL_SECONDS", "5"),
             ("MUSTER_DRAIN_TIMEOUT", "2"),
         ];
         let peers = Peers::default();
