@@ -119,7 +119,10 @@ async fn a_fork_goes_on_with_changed_data_and_its_origin_does_not_notice() {
     assert_eq!((taken.code, taken.message.contains("choose another id")), (Code::Conflict, true));
     assert_eq!(world.fork("e1", 1, "e1", Value::Null).await.unwrap_err().code, Code::Conflict);
     assert_eq!(world.called("e2"), [1]);
-    let told = world.bus.latest(&ExecutionForked::default()).await.unwrap().unwrap().1;
+    let (_, told) = eventually(LONG, "the fork is told", || async {
+        world.bus.latest(&ExecutionForked::default()).await.unwrap()
+    })
+    .await;
     assert_eq!((told.execution_id, told.origin, told.position), ("e2".into(), "e1".into(), 2));
 }
 
