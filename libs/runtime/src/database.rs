@@ -60,6 +60,36 @@ impl Database {
     }
 }
 
+/// What a server of Postgres says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sight {
+    /// Its version.
+    pub version: String,
+    /// The version of pgvector that it has, or could have; none where it has none.
+    pub vector: Option<String>,
+    /// Its clock, in seconds since 1970.
+    pub clock: f64,
+}
+
+impl Database {
+    /// Connects once, and looks; changes nothing.
+    ///
+    /// # Errors
+    /// Where the server does not let us in within 5 s.
+    pub async fn look(&self) -> anyhow::Result<Sight> {
+        let look = async {
+            let mut connection = PgConnection::connect_with(&self.options).await?;
+            let sql = "SELECT current_setting('server_version'), (SELECT default_version FROM pg_available_extensions WHERE name = 'vector'), extract(epoch FROM clock_timestamp())::float8";
+            let (version, vector, clock) =
+                sqlx::query_as(AssertSqlSafe(sql)).fetch_one(&mut connection).await?;
+            connection.close().await?;
+            anyhow::Ok(Sight { version, vector, clock })
+        };
+        let looked = tokio::time::timeout(Duration::from_secs(5), look).await;
+        looked.unwrap_or_else(|_elapsed| Err(anyhow::anyhow!("it does not answer within 5 s")))
+    }
+}
+
 impl fmt::Debug for Database {
     /// Without the options: they hold the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

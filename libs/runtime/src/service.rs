@@ -59,6 +59,14 @@ impl Service {
         self.name
     }
 
+    /// Reads the settings, and does nothing else.
+    ///
+    /// # Errors
+    /// Where one is absent or cannot be used.
+    pub fn check(&self, env: &Env) -> anyhow::Result<()> {
+        self.prepare(env).map(drop)
+    }
+
     /// Reads the settings.
     pub(crate) fn prepare(&self, env: &Env) -> anyhow::Result<Prepared> {
         Ok(Prepared { waits_for_bus: self.waits_for_bus, run: (self.prepare)(env)? })

@@ -6,6 +6,8 @@ mod deliverables;
 mod events;
 mod executions;
 mod letters;
+mod models;
+mod operator;
 mod publish;
 mod time_travel;
 
@@ -19,6 +21,8 @@ pub(crate) use self::deliverables::{Deliverables, Listed, OtherDemo, Published, 
 pub(crate) use self::events::{Events, Part};
 pub(crate) use self::executions::Executions;
 pub(crate) use self::letters::{Chosen, Dlq, Which};
+pub(crate) use self::models::Models;
+pub(crate) use self::operator::{ByHand, Doctor};
 pub(crate) use self::publish::Publish;
 pub(crate) use self::time_travel::{Diff, Export, Fork, Import, Replay, Timeline, Workflows};
 
@@ -59,6 +63,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         server: Server,
     },
+    /// Look whether settings, NATS, Postgres and models are as the platform needs them, and say what to do where they are not. Exit code 1 where something fails
+    Doctor(Doctor),
+    /// Publish a message of the contract at NATS_URL as the user `operator`; what the contract does not have is refused
+    Publish(ByHand),
     /// Check workflow documents without a server: every error with its place. Agents are checked where they are registered
     Validate {
         /// Serverless Workflow documents, YAML or JSON
@@ -88,6 +96,9 @@ pub(crate) enum Command {
     /// Approvals: calls of agents that wait for somebody: list, show, approve, reject them
     #[command(subcommand)]
     Approvals(Approvals),
+    /// Names for models: list, show, remove them; `apply` registers them
+    #[command(subcommand)]
+    Models(Models),
     /// Agents: say how one is, send messages to one or to all
     #[command(subcommand)]
     Agents(Agents),

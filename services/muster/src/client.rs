@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use muster_runtime::Env;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,6 +12,8 @@ use serde_json::Value;
 const REQUEST: Duration = Duration::from_secs(100);
 const READY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
+const TOKEN: &str = "MUSTER_TOKEN";
+const TOKEN_FILE: &str = "MUSTER_TOKEN_FILE";
 
 /// A client of one gateway.
 #[derive(Debug, Clone)]
@@ -38,7 +42,10 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") {
             bail!("the server is {base:?}, but its scheme must be http or https");
         }
-        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).build()?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .default_headers(authorization(&Env::of_process())?)
+            .build()?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), patience })
     }
 
@@ -166,6 +173,23 @@ impl Client {
     }
 }
 
+/// Who asks, where a token says it. The settings name the token, no argument: a command line is seen by everybody on the machine.
+fn authorization(env: &Env) -> Result<HeaderMap> {
+    let token = match (env.get(TOKEN_FILE), env.get(TOKEN)) {
+        (None, None) => return Ok(HeaderMap::new()),
+        (Some(_), Some(_)) => bail!("{TOKEN_FILE} and {TOKEN} are both set: unset one"),
+        (None, Some(token)) => token.to_owned(),
+        (Some(path), None) => std::fs::read_to_string(path)
+            .with_context(|| format!("{TOKEN_FILE} is {path:?}, which cannot be read"))?,
+    };
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+    let mut value = value.map_err(|_| {
+        anyhow!("the token of {TOKEN} cannot be one: it has characters that no header has")
+    })?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
+}
+
 /// What kind of answer it is, where it is none of ours.
 fn about(response: &Response) -> String {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -190,4 +214,21 @@ fn told(path: &str, status: StatusCode, problem: &Problem) -> anyhow::Error {
         message.push_str(&format!(" (trace {})", problem.trace_id));
     }
     anyhow!(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_sent_and_never_shown() {
+        let env = |name: &str, value: &str| Env::from_iter([(name, value)]);
+        let headers = authorization(&env(TOKEN, "the-secret")).unwrap();
+        assert_eq!(headers[header::AUTHORIZATION], "Bearer the-secret");
+        assert!(!format!("{headers:?}").contains("the-secret"));
+        assert!(authorization(&Env::default()).unwrap().is_empty());
+        let error = authorization(&env(TOKEN, "the\nsecret")).unwrap_err().to_string();
+        assert!(error.contains(TOKEN) && !error.contains("secret"), "{error}");
+        assert!(authorization(&env(TOKEN_FILE, "/nowhere/token")).is_err());
+    }
 }

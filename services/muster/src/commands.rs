@@ -2,14 +2,17 @@
 
 mod agents;
 pub(crate) mod apply;
+mod by_hand;
 mod contracts;
 mod control;
 mod deliverables;
 mod demo;
 mod dlq;
+mod doctor;
 mod events;
 mod executions;
 mod health;
+mod models;
 mod nats_acl;
 mod publish;
 mod streams;
@@ -36,6 +39,8 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Apply { folder, plan, json, server } => {
             apply::apply(&folder, &server.server, apply::How { plan, json }, output).await
         }
+        Command::Doctor(what) => doctor::doctor(&what, output).await,
+        Command::Publish(what) => by_hand::publish(&what, output).await,
         Command::Validate { files, json } => validate::validate(&files, json, output),
         Command::Executions(what) => executions::executions(&what, output).await,
         Command::Workflows(what) => time_travel::workflows(&what, output).await,
@@ -44,6 +49,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Deliverables(what) => deliverables::deliverables(&what, output).await,
         Command::Tokens(what) => tokens::tokens(&what, output).await,
         Command::Approvals(what) => agents::approvals(&what, output).await,
+        Command::Models(what) => models::models(&what, output).await,
         Command::Agents(what) => agents::agents(&what, output).await,
         Command::Dlq(what) => dlq::dlq(&what, output).await,
         Command::Events(what) => events::events(&what, output).await,

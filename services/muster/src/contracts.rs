@@ -3,6 +3,7 @@
 mod asyncapi;
 mod description;
 mod events;
+pub(crate) mod fields;
 pub(crate) mod lint;
 mod schema;
 

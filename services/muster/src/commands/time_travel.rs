@@ -207,10 +207,11 @@ pub(crate) async fn workflows(what: &Workflows, output: &Output) -> Result<ExitC
         output.line(&serde_json::to_string_pretty(&check)?);
     } else {
         output.line(&format!(
-            "{} {}: executions that run: {}; would have gone another way: {differ}",
+            "{} {}: executions that run: {} checked, {} not; would have gone another way: {differ}",
             text(&check, "/name"),
             text(&check, "/version"),
-            executions.len(),
+            text(&check, "/checked"),
+            text(&check, "/unchecked"),
         ));
         for execution in executions {
             for difference in differences(execution) {

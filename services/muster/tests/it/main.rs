@@ -3,8 +3,10 @@
 mod apply;
 mod demo;
 mod letters;
+mod operator;
 mod program;
 mod services;
+mod tools_example;
 
 use std::{fs, time::Duration};
 

@@ -55,7 +55,9 @@ impl Kind {
             }),
             Self::Tool => whole::<Tool>(value, |tool| {
                 tool.revision = 0;
-                [&mut tool.source, &mut tool.problem, &mut tool.protocol].map(String::clear);
+                for shown in [&mut tool.source, &mut tool.problem, &mut tool.protocol] {
+                    shown.clear();
+                }
                 if tool.kind.is_empty() {
                     "worker".clone_into(&mut tool.kind);
                 }

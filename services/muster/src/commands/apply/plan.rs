@@ -33,12 +33,11 @@ pub(super) struct Planned {
 /// Every flaw of every file that the platform finds.
 pub(super) async fn plan(client: &Client, files: Vec<File>) -> Result<Vec<Planned>> {
     let named = |kind| files.iter().filter(move |file: &&File| file.kind == kind);
-    let tools: Vec<&str> = named(Kind::Tool).map(|file| file.name.as_str()).collect();
-    let tools = tools.join(",");
+    let tools: Vec<String> = named(Kind::Tool).map(|file| file.name.clone()).collect();
     let (mut planned, mut flaws) = (Vec::new(), Vec::new());
     for file in files {
         if file.kind == Kind::Agent
-            && let Some(flaw) = check(client, &file, &tools).await?
+            && let Some(flaw) = check(client, &file, &assumed(&file, &tools)).await?
         {
             flaws.push(flaw);
             continue;
@@ -52,6 +51,16 @@ pub(super) async fn plan(client: &Client, files: Vec<File>) -> Result<Vec<Planne
         return Ok(planned);
     }
     bail!("{}", flaws.join("\n"))
+}
+
+/// The tools that will be there when an agent is registered: those of the folder, and what it names of their servers and documents (`SERVER__TOOL`).
+fn assumed(agent: &File, tools: &[String]) -> String {
+    let named = agent.canonical.get("tools").and_then(Value::as_array).into_iter().flatten();
+    let of_source = named.filter_map(Value::as_str).filter(|name| {
+        name.split_once("__").is_some_and(|(source, _)| tools.iter().any(|tool| tool == source))
+    });
+    let all: Vec<&str> = tools.iter().map(String::as_str).chain(of_source).collect();
+    all.join(",")
 }
 
 /// What the platform has against an agent.
