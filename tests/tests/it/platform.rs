@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use muster_bus::{Bus, Settings};
 use muster_testkit::{Cluster, Database, NatsServer, Process, Program, eventually, free_port};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The services, each a process.
 pub(crate) const SERVICES: [&str; 7] =
     ["gateway", "orchestration", "agent", "tool", "model", "vector", "execution-log"];
 const START: Duration = Duration::from_secs(60);
+/// A platform for each processor at once, however many tests run side by side: the processes of more would starve each other.
+static PLACES: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(2, |count| count.get().max(2))));
 
 /// The servers that a platform runs on.
 pub(crate) trait Nats {
@@ -50,6 +56,7 @@ pub(crate) struct Platform<N = NatsServer> {
     pub(crate) client: Client,
     programs: BTreeMap<&'static str, Program>,
     _database: Database,
+    _place: SemaphorePermit<'static>,
 }
 
 impl Platform {
@@ -68,6 +75,7 @@ impl<N: Nats> Platform<N> {
     pub(crate) async fn start_on(nats: N, settings: &[(&str, &str)]) -> Self {
         // Fails where another test was first, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
+        let place = PLACES.acquire().await.unwrap();
         let database = Database::create().await;
         let address = format!("127.0.0.1:{}", free_port());
         let (mut processes, mut programs) = (BTreeMap::new(), BTreeMap::new());
@@ -91,6 +99,7 @@ impl<N: Nats> Platform<N> {
             client: Client::new(),
             programs,
             _database: database,
+            _place: place,
         };
         platform.until_ready().await;
         platform
