@@ -125,7 +125,7 @@ async fn run_large(world: &World, tasks: &str, input: Value) -> ExecutionState {
     world.bus.request_within(&request, LONG * 5).await.unwrap()
 }
 
-// Who works on megabytes gives signs of life meanwhile, on another thread.
+// Megabytes take long in a program that is not optimized: the test and the service have a thread each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_megabytes_go_in_through_tasks_and_calls_and_out() {
     let mut world = World::new().await;
@@ -143,7 +143,7 @@ async fn ten_megabytes_go_in_through_tasks_and_calls_and_out() {
     assert!(again == state, "the journal gives the same");
 }
 
-// Who works on megabytes gives signs of life meanwhile, on another thread.
+// Megabytes take long in a program that is not optimized: the test and the service have a thread each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_to_be_told_ends_with_an_error() {
     let world = World::new().await;

@@ -34,7 +34,7 @@ def call(id, name, arguments):
   if how == "flood":
     while True: sys.stdout.write("x" * 65536)
   if how == "binary": sys.stdout.buffer.write(b"\xff\xfe\x00\x80" * 1000 + b"\n"); sys.stdout.flush()
-  if how == "large": return say({"jsonrpc": "2.0", "id": id, "result": {"content": [{"type": "text", "text": "x" * 9500000}]}})
+  if how == "large": return say({"jsonrpc": "2.0", "id": id, "result": {"content": [{"type": "text", "text": "x" * 3000000}]}})
   if how == "fail": return say({"jsonrpc": "2.0", "id": id, "result": {"isError": True, "content": [{"type": "text", "text": "no luck"}]}})
   if how == "wrong": return say({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "wrong arguments"}})
   if name == "grow":
@@ -159,7 +159,7 @@ async fn a_server_that_dies_in_the_middle_of_a_call_is_told_by_its_class_and_com
     assert_eq!(fixture.call("py__set", json!({ "text": "again" })).await.unwrap(), "again");
 }
 
-// Who works on megabytes gives signs of life meanwhile, on another thread.
+// Megabytes take long in a program that is not optimized: the test and the service have a thread each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_a_server_answers_ends_its_call_and_harms_no_other() {
     let fixture = Fixture::start().await;
@@ -180,7 +180,7 @@ async fn whatever_a_server_answers_ends_its_call_and_harms_no_other() {
         "fine"
     );
     let large = fixture.call("py__count", json!({ "how": "large" })).await.unwrap();
-    assert_eq!(large.as_str().unwrap().len(), 9_500_000);
+    assert_eq!(large.as_str().unwrap().len(), 3_000_000);
     let hasty = RegisterToolRequest { timeout_ms: 2_000, ..fixture.definition() };
     fixture.world.register(hasty).await.unwrap();
     fixture.tools().await;
