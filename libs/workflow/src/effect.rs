@@ -37,6 +37,12 @@ pub enum Effect {
         /// Whether the task waits for its end.
         wait: bool,
     },
+    /// Let the workflow that a task started go on where it failed or was stopped, and report its
+    /// end as an input for `task`; where it has ended well meanwhile, that end.
+    ResumeChild {
+        /// Key of the `run` task.
+        task: String,
+    },
     /// Cancel the workflow that a task started.
     CancelChild {
         /// Key of the `run` task.
@@ -204,6 +210,7 @@ fn effect(fact: &Fact) -> Option<Effect> {
                 wait: *wait,
             }
         }
+        Fact::ChildResumed { task } => Effect::ResumeChild { task: task.clone() },
         Fact::ChildCancelled { task } => Effect::CancelChild { task: task.clone() },
         Fact::ListeningStarted { task, interests, .. }
         | Fact::ListeningResumed { task, interests } => {

@@ -20,7 +20,7 @@ pub(crate) use self::run::{Detail, Live, Phase, Run};
 pub use self::saved::Unreadable;
 use crate::model::Kind;
 use crate::size::size;
-use crate::{Definition, Error, Parent, Purpose};
+use crate::{Definition, Error, Parent, Payer, Purpose};
 
 /// The status of an execution, named as the specification does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,6 +109,8 @@ pub struct Execution {
     pub(crate) definition: Arc<Definition>,
     /// The task that runs it, where it is a child.
     pub(crate) parent: Option<Parent>,
+    /// Whose it is, where it is a tenant's.
+    pub(crate) payer: Option<Payer>,
     pub(crate) end: Option<Status>,
     pub(crate) input: Arc<Value>,
     pub(crate) output: Option<Arc<Value>>,
@@ -148,6 +150,7 @@ impl Execution {
             id: id.into(),
             definition,
             parent: None,
+            payer: None,
             end: None,
             input: Arc::default(),
             output: None,
@@ -179,6 +182,18 @@ impl Execution {
     /// The task of another execution that runs it; `None` where nothing does, and before the start.
     pub fn parent(&self) -> Option<&Parent> {
         self.parent.as_ref()
+    }
+
+    /// The same, of a tenant: to be said before it begins.
+    #[must_use]
+    pub fn paid_by(mut self, payer: Option<Payer>) -> Execution {
+        self.payer = payer;
+        self
+    }
+
+    /// Whose it is, where it is a tenant's. A fork has the tenant of its origin.
+    pub fn payer(&self) -> Option<&Payer> {
+        self.payer.as_ref()
     }
 
     /// Whether a task waits for the end of the workflow that it runs.

@@ -26,6 +26,9 @@ pub enum Fact {
         /// The task that runs it, where it is a child.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<Parent>,
+        /// Whose it is, where it is a tenant's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        payer: Option<Payer>,
         /// When.
         at: DateTime<Utc>,
     },
@@ -174,6 +177,11 @@ pub enum Fact {
         input: Value,
         /// Whether the task waits for its end, which comes as an input.
         wait: bool,
+    },
+    /// The workflow that a task ran goes on, as the task does: its end comes as an input once more.
+    ChildResumed {
+        /// Key of the `run` task.
+        task: String,
     },
     /// The end of a workflow that a task waited for no longer matters.
     ChildCancelled {
@@ -428,6 +436,17 @@ impl Function {
             Function::Run => "run",
         }
     }
+}
+
+/// Whose an execution is, and who pays for what it does. It means nothing to the engine, which keeps
+/// it and hands it on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payer {
+    /// The tenant.
+    pub tenant: String,
+    /// The tenant's key that the execution was started with; empty where it was none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key_id: String,
 }
 
 /// The task that runs an execution as its child.

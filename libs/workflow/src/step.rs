@@ -14,6 +14,7 @@ mod extend;
 mod fork;
 mod input;
 mod listen;
+pub(crate) mod redone;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -63,7 +64,7 @@ impl Execution {
         now: DateTime<Utc>,
         slow: &dyn Slow,
     ) -> Vec<Fact> {
-        if self.status().is_ended() && (*input != Input::Retry || !self.is_retriable()) {
+        if self.status().is_ended() && !self.goes_on_with(input) {
             return Vec::new();
         }
         Machine::within_slow(self, now, slow, |machine| machine.take(&clean::clean(input)))
@@ -78,7 +79,8 @@ impl Execution {
         Machine::within(self, now, |machine| {
             if machine.state.status() == Status::Pending {
                 let (input, at) = (Value::Null, now);
-                machine.emit(Fact::ExecutionStarted { input, transformed: None, parent: None, at });
+                let (transformed, parent, payer) = (None, None, machine.state.payer.clone());
+                machine.emit(Fact::ExecutionStarted { input, transformed, parent, payer, at });
             }
             machine.fail(error.clone());
         })

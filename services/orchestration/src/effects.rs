@@ -41,19 +41,15 @@ async fn one(
     let published = match effect {
         Effect::Call { task, function, arguments } => {
             let secrets = &execution.definition().references().secrets;
-            match command(execution.id(), task, *function, arguments, secrets) {
-                Command::Agent(command) => bus.publish(&command, &id).await.map(drop),
+            match command(execution, task, *function, (arguments, secrets)) {
+                Command::Agent(command) => bus.publish(&*command, &id).await.map(drop),
                 Command::Tool(command) => bus.publish(&command, &id).await.map(drop),
                 Command::Call(command) => bus.publish(&command, &id).await.map(drop),
             }
         }
-        Effect::StartChild { task, namespace, name, version, input, wait } => {
-            let wanted = Wanted { task, namespace, name, version, input, wait: *wait };
-            // What is rare is on the heap: every effect would have room for it.
-            return Box::pin(executions.start_child(execution, wanted, &id)).await;
-        }
-        Effect::CancelChild { task } => {
-            return executions.cancel_child(execution.id(), task).await;
+        // What is rare is on the heap: every effect would have room for it.
+        Effect::StartChild { .. } | Effect::ResumeChild { .. } | Effect::CancelChild { .. } => {
+            return Box::pin(child(executions, execution, effect, &id)).await;
         }
         Effect::Listen { task, interests } => {
             return Box::pin(executions.listen(execution, sequence, task, interests)).await;
@@ -94,6 +90,26 @@ async fn one(
     match effect {
         Effect::Completed { .. } | Effect::Faulted { .. } | Effect::Cancelled { .. } => {
             Box::pin(executions.schedules().ended(execution)).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What becomes of the workflows that tasks run.
+async fn child(
+    executions: &Executions,
+    execution: &Execution,
+    effect: &Effect,
+    id: &MessageId,
+) -> Result<(), Error> {
+    match effect {
+        Effect::StartChild { task, namespace, name, version, input, wait } => {
+            let wanted = Wanted { task, namespace, name, version, input, wait: *wait };
+            executions.start_child(execution, wanted, id).await
+        }
+        Effect::ResumeChild { task } => executions.resume_child(execution, task, id).await,
+        Effect::CancelChild { task } => {
+            executions.cancel_child(execution.id(), task, id.as_str()).await
         }
         _ => Ok(()),
     }

@@ -114,6 +114,14 @@ pub enum Error {
     /// The execution's start is still on its way, or there is none.
     #[error("execution {0:?} has not begun")]
     NotBegun(String),
+    /// The next time of a schedule cannot be told now.
+    #[error("the next start of the workflow {workflow:?} cannot be planned: {reason}")]
+    Unplanned {
+        /// The workflow.
+        workflow: String,
+        /// Why.
+        reason: String,
+    },
     /// Another replica kept winning.
     #[error("execution {0:?} is busy")]
     Busy(String),
@@ -153,7 +161,7 @@ impl HasCode for Error {
             Self::UnknownWorkflow { .. } | Self::UnknownDigest(_) | Self::UnknownExecution(_) => {
                 Code::NotFound
             }
-            Self::Busy(_) | Self::NotBegun(_) => Code::Unavailable,
+            Self::Busy(_) | Self::NotBegun(_) | Self::Unplanned { .. } => Code::Unavailable,
             Self::Crowded(_) => Code::Exhausted,
             Self::Fault(fault) => fault.code,
             Self::Damaged(_) => Code::Internal,

@@ -26,8 +26,9 @@ use self::hot::Hot;
 use crate::config::Config;
 use crate::definitions::Definitions;
 use crate::domain::child;
-use crate::domain::state::state;
+use crate::domain::state::{payer, state};
 use crate::schedules::Schedules;
+use crate::unstarted::Unstarted;
 use crate::{Error, effects};
 
 /// How often an append may lose against other replicas before the input waits for its redelivery.
@@ -110,7 +111,11 @@ impl Executions {
     /// The present state of an execution.
     pub(crate) async fn state(&self, execution_id: &str) -> Result<ExecutionState, Error> {
         let found = self.look(execution_id, |execution| execution.map(state)).await?;
-        found.ok_or_else(|| Error::UnknownExecution(execution_id.to_owned()))
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let unstarted = self.unstarted().state(execution_id).await?;
+        unstarted.ok_or_else(|| Error::UnknownExecution(execution_id.to_owned()))
     }
 
     /// What an execution says as it stands now; there may be none.
@@ -139,6 +144,10 @@ impl Executions {
 
     pub(crate) fn schedules(&self) -> Schedules {
         Schedules::new(self.bus.clone(), self.definitions.clone())
+    }
+
+    pub(crate) fn unstarted(&self) -> Unstarted {
+        Unstarted::new(&self.bus)
     }
 
     pub(crate) fn bus(&self) -> &Bus {
@@ -240,7 +249,8 @@ impl Executions {
         match (found, task.start) {
             (None, Some(start)) => {
                 let definition = self.definitions.load(&start.digest).await?;
-                Ok(Some(Hot::new(Execution::new(task.execution_id, definition))))
+                let execution = Execution::new(task.execution_id, definition);
+                Ok(Some(Hot::new(execution.paid_by(payer(start)))))
             }
             (found, _) => Ok(found),
         }

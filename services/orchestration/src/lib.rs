@@ -14,6 +14,7 @@ mod routes;
 mod schedules;
 mod secrets;
 mod time_travel;
+mod unstarted;
 
 pub use error::Error;
 use muster_runtime::{Context, Service};
@@ -27,6 +28,6 @@ pub fn service() -> Service {
 async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
     let app = app::App::new(cx.bus.clone(), &config);
     cx.spawn(app.calls.clone().listen());
-    cx.spawn(app.schedules.clone().set_all());
+    cx.spawn(app.schedules.clone().keep_set());
     cx.serve(routes::routes(app, &config)).await
 }

@@ -6,6 +6,8 @@
 
 mod gathering;
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use muster_bus::{Bus, MessageId};
 use muster_contracts::workflow::v1::{JournalEntry, ScheduleFired, StartExecution};
@@ -16,7 +18,7 @@ use tracing::{debug, warn};
 
 use crate::Error;
 use crate::definitions::{Definitions, Entry};
-use crate::domain::due::{due_of, execution_at};
+use crate::domain::due::{due_of, execution_at, is_by_time};
 use crate::listeners::{Listeners, Who};
 
 /// A timer must not be older than the stream keeps its messages (30 days): a time that is farther
@@ -24,6 +26,9 @@ use crate::listeners::{Listeners, Who};
 const STEP: TimeDelta = TimeDelta::days(20);
 /// How long after its registration the first execution of `after` may still be missing.
 const FIRST: TimeDelta = TimeDelta::days(7);
+
+/// How often a timer is looked for that ought to be there.
+const CHECK_EVERY: Duration = Duration::from_secs(300);
 
 /// The schedules of all workflows. Cheap to clone.
 #[derive(Clone)]
@@ -54,8 +59,17 @@ impl Schedules {
         self.set(definition, entry).await
     }
 
-    /// Sets every schedule that is not set: a process may have ended between a registration and that.
-    pub(crate) async fn set_all(self) {
+    /// Sets every schedule that is not set: a process may have ended between a registration and that. Later those by times
+    /// are looked at again and again, whatever may have become of their timers.
+    pub(crate) async fn keep_set(self) {
+        self.set_all(|_| true).await;
+        loop {
+            tokio::time::sleep(CHECK_EVERY).await;
+            self.set_all(|schedule| matches!(schedule, Schedule::Times(_))).await;
+        }
+    }
+
+    async fn set_all(&self, wanted: impl Fn(&Schedule<'_>) -> bool) {
         let all = match self.definitions.list().await {
             Ok(all) => all,
             Err(error) => return warn!(%error, "schedules could not be checked"),
@@ -63,7 +77,10 @@ impl Schedules {
         for entry in all {
             let set = async {
                 let definition = self.definitions.load(&entry.digest).await?;
-                self.set(&definition, &entry).await
+                match definition.schedule() {
+                    Some(schedule) if wanted(&schedule) => self.set(&definition, &entry).await,
+                    _ => Ok(()),
+                }
             };
             if let Err(error) = set.await {
                 warn!(workflow = entry.name, %error, "schedule could not be checked");
@@ -127,7 +144,8 @@ impl Schedules {
         Ok(())
     }
 
-    /// A timer fired: starts what is due, and sets the next timer.
+    /// A timer fired: sets the next one and starts what is due, in this order, so that the schedule goes on whatever
+    /// becomes of this start.
     pub(crate) async fn due(&self, event: &ScheduleFired) -> Result<(), Error> {
         let Some(entry) = self.current(&event.workflow, &event.digest).await? else {
             debug!(workflow = event.workflow, digest = event.digest, "schedule of an old version");
@@ -135,23 +153,62 @@ impl Schedules {
         };
         let definition = self.definitions.load(&entry.digest).await?;
         let due = event.due.is_some().then(|| time(event.due.as_ref()));
+        // The end of the execution sets the next timer of `after`.
+        if let Some(Schedule::Times(times)) = definition.schedule() {
+            // Times that passed while nothing ran are not made up for one by one.
+            let after = due.map_or_else(Utc::now, |due| due.max(Utc::now()));
+            let next = times.next(entry.registered_at, after);
+            self.set_timer(&entry.name, &entry.digest, next).await?;
+        }
         if let Some(due) = due {
             let execution_id = execution_at(&entry.name, due);
             self.start(&entry, &execution_id, Value::Object(serde_json::Map::new())).await?;
         }
-        // The end of the execution sets the next timer of `after`.
-        let Some(Schedule::Times(times)) = definition.schedule() else { return Ok(()) };
-        // Times that passed while nothing ran are not made up for one by one.
-        let after = due.map_or_else(Utc::now, |due| due.max(Utc::now()));
-        let next = times.next(entry.registered_at, after);
-        self.set_timer(&entry.name, &entry.digest, next).await
+        Ok(())
+    }
+
+    /// A timer was given up, or the start that it led to: those behind it come all the same.
+    ///
+    /// # Errors
+    /// [`Error::Unplanned`], to be tried again, where the definition cannot be read.
+    pub(crate) async fn go_on(
+        &self,
+        workflow: &str,
+        digest: &str,
+        at: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let Some(entry) = self.current(workflow, digest).await? else { return Ok(()) };
+        let definition = self.definitions.load(digest).await.map_err(|error| Error::Unplanned {
+            workflow: workflow.to_owned(),
+            reason: error.to_string(),
+        })?;
+        match definition.schedule() {
+            Some(Schedule::Times(_)) => self.set(&definition, &entry).await,
+            // No execution ends that would set it.
+            Some(Schedule::After(pause)) => {
+                self.set_timer(workflow, digest, due_of(at, pause)).await
+            }
+            Some(Schedule::Events(_)) | None => Ok(()),
+        }
+    }
+
+    /// The start of an execution was given up: where its end was to set the next timer, that is set now.
+    pub(crate) async fn go_on_behind(
+        &self,
+        start: &StartExecution,
+        at: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        if is_by_time(&start.workflow, &start.execution_id) {
+            self.go_on(&start.workflow, &start.digest, at).await?;
+        }
+        Ok(())
     }
 
     /// An execution has ended: `after` has it start again later.
     pub(crate) async fn ended(&self, execution: &Execution) -> Result<(), Error> {
         let definition = execution.definition();
         let Some(Schedule::After(pause)) = definition.schedule() else { return Ok(()) };
-        if !crate::domain::due::is_by_time(definition.name(), execution.id()) {
+        if !is_by_time(definition.name(), execution.id()) {
             return Ok(());
         }
         let ended = execution.ended_at().unwrap_or_else(Utc::now);

@@ -13,8 +13,18 @@ pub(crate) fn waiting(facts: &[Fact]) -> Vec<&Fact> {
             open.0.push((task, name, fact));
         }
         open.close(fact);
+        // The fork has no child yet that could go on: it wants one from the beginning.
+        if let Fact::ChildResumed { task } = fact {
+            open.0.extend(requested(facts, task).map(|fact| (task.as_str(), "", fact)));
+        }
     }
     open.0.into_iter().map(|(.., fact)| fact).collect()
+}
+
+/// What a task asked for when it started its workflow.
+fn requested<'f>(facts: &'f [Fact], wanted: &str) -> Option<&'f Fact> {
+    let is = |fact: &&Fact| matches!(fact, Fact::ChildRequested { task, .. } if task == wanted);
+    facts.iter().find(is)
 }
 
 /// Task, own name (of a timer), and the fact.
@@ -61,6 +71,7 @@ impl Open<'_> {
             | Fact::IterationStarted { .. }
             | Fact::CallRequested { .. }
             | Fact::ChildRequested { .. }
+            | Fact::ChildResumed { .. }
             | Fact::ListeningStarted { .. }
             | Fact::ListeningResumed { .. }
             | Fact::EventConsumed { .. }
@@ -111,6 +122,7 @@ pub(crate) fn asks(fact: &Fact) -> Option<(&str, &str)> {
         | Fact::IterationStarted { .. }
         | Fact::CallCancelled { .. }
         | Fact::ChildRequested { wait: false, .. }
+        | Fact::ChildResumed { .. }
         | Fact::ChildCancelled { .. }
         | Fact::EventConsumed { .. }
         | Fact::ItemStarted { .. }

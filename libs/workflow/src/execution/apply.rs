@@ -15,8 +15,9 @@ impl Execution {
     /// Brings the state up to date with one fact, in the order of the journal.
     pub fn apply(&mut self, fact: &Fact) {
         match fact {
-            Fact::ExecutionStarted { input, transformed, parent, at } => {
+            Fact::ExecutionStarted { input, transformed, parent, payer, at } => {
                 self.parent.clone_from(parent);
+                self.payer.clone_from(payer);
                 self.begin(input, transformed.as_ref(), *at);
             }
             Fact::TaskStarted { task, pointer, parent, attempt, input, at, .. } => {
@@ -69,10 +70,7 @@ impl Execution {
                 self.fall(0);
                 self.finish(Status::Faulted, TaskStatus::Faulted, *at);
             }
-            Fact::ExecutionCancelled { reason, at } => {
-                self.reason.clone_from(reason);
-                self.finish(Status::Cancelled, TaskStatus::Cancelled, *at);
-            }
+            Fact::ExecutionCancelled { reason, at } => self.cancel(reason, *at),
             other => self.apply_detail(other),
         }
     }
@@ -93,7 +91,9 @@ impl Execution {
                     *index = Some(*now);
                 }
             }),
-            Fact::CallRequested { task, .. } | Fact::ChildRequested { task, wait: true, .. } => {
+            Fact::CallRequested { task, .. }
+            | Fact::ChildRequested { task, wait: true, .. }
+            | Fact::ChildResumed { task } => {
                 let Some(run) = self.find(task) else { return };
                 if let Some(live) = self.live_mut(run) {
                     live.detail = Detail::Call;
@@ -288,12 +288,26 @@ impl Execution {
         }
     }
 
+    fn cancel(&mut self, reason: &str, at: DateTime<Utc>) {
+        reason.clone_into(&mut self.reason);
+        // Where the task that runs it goes on, it does so too.
+        if self.is_awaited() {
+            self.fall(0);
+        }
+        self.finish(Status::Cancelled, TaskStatus::Cancelled, at);
+    }
+
     fn finish(&mut self, status: Status, run: TaskStatus, at: DateTime<Utc>) {
         self.end = Some(status);
         self.timers.clear();
         self.calls = 0;
         self.hold = None;
-        if status != Status::Faulted {
+        let may_go_on = match status {
+            Status::Faulted => true,
+            Status::Cancelled => self.is_awaited(),
+            _ => false,
+        };
+        if !may_go_on {
             self.fallen.clear();
         }
         self.end_run(0, run, at);

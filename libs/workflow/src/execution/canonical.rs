@@ -33,6 +33,9 @@ impl Execution {
         if let Some(parent) = &self.parent {
             line(&json!(["parent", parent]));
         }
+        if let Some(payer) = &self.payer {
+            line(&json!(["payer", payer]));
+        }
         let (input, context) = (digests.of(&self.input), digests.of(&self.context));
         line(&json!([input, self.output.as_ref().map(|output| digests.of(output)), context]));
         let mut runs: Vec<&Run> = self.runs.iter().collect();

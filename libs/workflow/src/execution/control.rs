@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detail, Execution, Phase, Status, TaskStatus};
+use super::{Detail, Execution, Live, Phase, Status, TaskStatus};
+use crate::model::Kind;
 use crate::{Fact, Input};
 
 /// An execution that stands still.
@@ -17,6 +18,8 @@ pub(crate) struct Hold {
 pub(crate) enum Again {
     /// It is under way again, with what it held.
     Revived,
+    /// It is under way again, and so is the workflow that it runs.
+    WithChild,
     /// It begins anew.
     Anew,
 }
@@ -33,6 +36,44 @@ impl Execution {
     /// workflow's own input or output.
     pub fn is_retriable(&self) -> bool {
         self.end == Some(Status::Faulted) && self.fallen.keys().any(|run| *run != 0)
+    }
+
+    /// Whether it can go on when the task that runs it does: it has faulted or was cancelled with
+    /// tasks under way.
+    pub fn is_revivable(&self) -> bool {
+        let stopped = self.end == Some(Status::Cancelled) && self.is_awaited();
+        (stopped || self.end == Some(Status::Faulted)) && self.fallen.keys().any(|run| *run != 0)
+    }
+
+    /// Keys of the tasks that would begin anew in a retry and whose workflows may go on instead.
+    pub fn stopped_children(&self) -> Vec<String> {
+        let again = self.again(&[]);
+        let anew = again.iter().filter(|(_, how)| *how == Again::Anew);
+        let child = anew.filter(|(run, _)| {
+            let live = self.fallen.get(run);
+            live.is_some_and(|live| self.ran_child(*run, live))
+        });
+        child.filter_map(|(run, _)| self.key_of(*run)).map(str::to_owned).collect()
+    }
+
+    /// Whether the task that runs it waits for its end.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.parent.as_ref().is_some_and(|parent| !parent.detached)
+    }
+
+    /// Whether a run that has fallen may have started a workflow whose end it waited for.
+    fn ran_child(&self, run: usize, live: &Live) -> bool {
+        let kind = self.definition.kind(self.runs.get(run).and_then(|run| run.node));
+        matches!(kind, Some(Kind::Child(child)) if child.wait) && live.detail == Detail::Plain
+    }
+
+    /// Whether this input lets an execution go on that has ended.
+    pub(crate) fn goes_on_with(&self, input: &Input) -> bool {
+        match input {
+            Input::Retry | Input::RetryWith { is_child: false, .. } => self.is_retriable(),
+            Input::RetryWith { is_child: true, .. } => self.is_revivable(),
+            _ => false,
+        }
     }
 
     /// Why it was cancelled or suspended, as whoever wanted it said; empty where neither is so.
@@ -85,7 +126,7 @@ impl Execution {
     }
 
     /// The runs with which a retry goes on, those around others first.
-    pub(crate) fn again(&self) -> Vec<(usize, Again)> {
+    pub(crate) fn again(&self, children: &[String]) -> Vec<(usize, Again)> {
         let (mut found, mut open) = (Vec::new(), vec![0]);
         while let Some(run) = open.pop() {
             let Some(live) = self.fallen.get(&run) else { continue };
@@ -98,7 +139,16 @@ impl Execution {
                     let before = open.len();
                     open.extend(inside);
                     let is_around = open.len() > before || run == 0;
-                    found.push((run, if is_around { Again::Revived } else { Again::Anew }));
+                    let goes_on = || {
+                        let key = self.key_of(run).unwrap_or_default();
+                        children.iter().any(|child| child == key) && self.ran_child(run, live)
+                    };
+                    let how = match () {
+                        () if is_around => Again::Revived,
+                        () if goes_on() => Again::WithChild,
+                        () => Again::Anew,
+                    };
+                    found.push((run, how));
                 }
             }
         }
@@ -109,6 +159,7 @@ impl Execution {
     fn revive(&mut self, revived: &[String]) {
         self.end = None;
         self.error = None;
+        self.reason.clear();
         self.retries += 1;
         for run in revived.iter().filter_map(|key| self.find(key)).collect::<Vec<_>>() {
             let (Some(mut live), Some(again)) = (self.fallen.remove(&run), self.runs.get_mut(run))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Detail, Execution, Hold, Live, Origin, Run, Status, TaskStatus, Timer};
-use crate::{Definition, Error, Parent, Purpose};
+use crate::{Definition, Error, Parent, Payer, Purpose};
 
 /// The form in which states are written; another one is not read. Raise it where a field changes
 /// its meaning; what is only added needs a default.
@@ -43,6 +43,8 @@ struct Saved<V> {
     id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<Parent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payer: Option<Payer>,
     end: Option<Status>,
     input: usize,
     output: Option<usize>,
@@ -108,6 +110,7 @@ impl Execution {
             digest: self.definition.digest().to_owned(),
             id: self.id.to_string(),
             parent: self.parent.clone(),
+            payer: self.payer.clone(),
             end: self.end,
             input,
             output: self.output.as_ref().map(|output| values.index(output)),
@@ -180,6 +183,7 @@ fn rebuild(saved: Saved<Value>, definition: Arc<Definition>) -> Option<Execution
         saved.pointers.iter().map(|pointer| definition.node_at(pointer)).collect::<Option<_>>()?;
     let mut execution = Execution::new(&saved.id, definition);
     execution.parent = saved.parent;
+    execution.payer = saved.payer;
     execution.end = saved.end;
     execution.input = value(&saved.input)?;
     execution.context = value(&saved.context)?;

@@ -26,7 +26,7 @@ pub(super) fn clean(input: &Input) -> Cow<'_, Input> {
         Input::Cancel { reason } | Input::Suspend { reason } => {
             *reason = marks::unmark_text(reason).into_owned();
         }
-        Input::TimerFired { .. } | Input::Resume | Input::Retry => {}
+        Input::TimerFired { .. } | Input::Resume | Input::Retry | Input::RetryWith { .. } => {}
     }
     Cow::Owned(input)
 }
@@ -42,6 +42,6 @@ fn is_marked(input: &Input) -> bool {
             texts.into_iter().any(|text| marks::is_text_marked(text))
         }
         Input::Cancel { reason } | Input::Suspend { reason } => marks::is_text_marked(reason),
-        Input::TimerFired { .. } | Input::Resume | Input::Retry => false,
+        Input::TimerFired { .. } | Input::Resume | Input::Retry | Input::RetryWith { .. } => false,
     }
 }

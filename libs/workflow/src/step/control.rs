@@ -59,7 +59,11 @@ impl Machine<'_> {
                     && task.as_deref().is_none_or(|task| self.listens(task))
             }
             Input::Start { .. } | Input::StartChild { .. } => false,
-            Input::Cancel { .. } | Input::Suspend { .. } | Input::Resume | Input::Retry => {
+            Input::Cancel { .. }
+            | Input::Suspend { .. }
+            | Input::Resume
+            | Input::Retry
+            | Input::RetryWith { .. } => {
                 return false;
             }
         };
@@ -76,24 +80,23 @@ impl Machine<'_> {
     }
 
     /// Goes on from what failed: it begins anew, as does what the fault stopped. What is around it
-    /// is under way again, and what had ended well stays so.
-    pub(super) fn retry_fallen(&mut self) {
-        if !self.state.is_retriable() {
-            return;
-        }
-        let again = self.state.again();
+    /// is under way again, and what had ended well stays so. The workflows of `children` go on, too.
+    pub(super) fn retry_fallen(&mut self, children: &[String]) {
+        let again = self.state.again(children);
         let anew: Vec<_> = again
             .iter()
             .filter(|(_, how)| *how == Again::Anew)
             .filter_map(|(run, _)| self.get(*run).and_then(|run| Some((run.parent, run.node?))))
             .collect();
-        let revived: Vec<usize> =
-            again.iter().filter(|(_, how)| *how == Again::Revived).map(|(run, _)| *run).collect();
-        let keys = revived.iter().map(|run| self.key(*run)).collect();
+        let revived: Vec<_> = again.into_iter().filter(|(_, how)| *how != Again::Anew).collect();
+        let keys = revived.iter().map(|(run, _)| self.key(*run)).collect();
         self.emit(Fact::ExecutionRetried { revived: keys, at: self.now });
-        for run in revived {
+        for (run, how) in revived {
             if let Err(error) = self.time_again(run) {
                 return self.later(Move::Fault { run, error });
+            }
+            if how == Again::WithChild {
+                self.emit(Fact::ChildResumed { task: self.key(run) });
             }
             // One that was in its pause does not wait for the rest of it.
             self.retry(run);

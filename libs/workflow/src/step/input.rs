@@ -73,6 +73,13 @@ pub enum Input {
     Resume,
     /// The faulted execution is to go on from the task that failed.
     Retry,
+    /// The same, where workflows that tasks ran can go on as well.
+    RetryWith {
+        /// Keys of the tasks whose workflows go on; others that failed begin anew.
+        children: Vec<String>,
+        /// The task that runs the execution goes on: then one that was cancelled does so, too.
+        is_child: bool,
+    },
 }
 
 impl Machine<'_> {
@@ -98,7 +105,14 @@ impl Machine<'_> {
             }
             Input::Suspend { reason } => self.suspend(reason),
             Input::Resume => self.resume(),
-            Input::Retry => self.retry_fallen(),
+            Input::Retry => self.retry_again(input, &[]),
+            Input::RetryWith { children, .. } => self.retry_again(input, children),
+        }
+    }
+
+    fn retry_again(&mut self, input: &Input, children: &[String]) {
+        if self.state.goes_on_with(input) {
+            self.retry_fallen(children);
         }
     }
 
@@ -124,8 +138,8 @@ impl Machine<'_> {
         };
         // An input that is too large must not come into the journal either.
         let kept = if size(input) > limits::VALUE_SIZE { Value::Null } else { input.clone() };
-        let parent = parent.cloned();
-        self.emit(Fact::ExecutionStarted { input: kept, transformed, parent, at: self.now });
+        let (parent, payer, at) = (parent.cloned(), self.state.payer.clone(), self.now);
+        self.emit(Fact::ExecutionStarted { input: kept, transformed, parent, payer, at });
         if let Some(error) = error {
             return self.fail(error);
         }

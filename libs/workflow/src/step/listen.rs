@@ -113,7 +113,7 @@ impl Machine<'_> {
 
     /// Goes on after an item was consumed or finished: asks whether that was enough, begins with
     /// the next item, or ends the task.
-    fn go_on(&mut self, run: usize, listen: &Listen) {
+    pub(super) fn go_on(&mut self, run: usize, listen: &Listen) {
         let Detail::Listen(listening) = self.detail(run) else { return };
         if listening.count > limits::ITERATIONS {
             let limit = limits::ITERATIONS;

@@ -1,9 +1,12 @@
 //! Going on from the task that failed.
 
-use muster_workflow::{Effect, Error, ErrorType, Execution, Fact, Input, Status, TaskStatus};
+use muster_workflow::{
+    Changes, Effect, Error, ErrorType, Execution, Fact, Fork, Input, Parent, Status, TaskStatus,
+    effects,
+};
 use serde_json::{Value, json};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, definition, document};
 
 fn broken() -> Error {
     Error::new(ErrorType::Communication, "broken")
@@ -304,4 +307,110 @@ fn a_faulted_state_and_a_retried_one_survive_a_snapshot_and_a_replay() {
     }
     assert_eq!(driver.called().len(), 2);
     assert!(driver.journal.iter().any(|fact| matches!(fact, Fact::ExecutionRetried { .. })));
+}
+
+const RUNS: &str = "
+- one: {call: tool, with: {tool: t}}
+- both:
+    fork:
+      branches:
+      - sub: {run: {workflow: {namespace: tests, name: sub, version: latest}}, timeout: {after: PT1H}}
+      - other: {run: {workflow: {namespace: tests, name: sub, version: latest}}}
+";
+const SUB: &str = "/do/1/both/fork/branches/0/sub";
+const OTHER: &str = "/do/1/both/fork/branches/1/other";
+
+fn with(children: &[&str], is_child: bool) -> Input {
+    let children = children.iter().map(|child| (*child).to_owned()).collect();
+    Input::RetryWith { children, is_child }
+}
+
+#[test]
+fn a_workflow_that_a_task_ran_goes_on_with_it_and_another_begins_anew() {
+    let mut driver = Driver::start(RUNS, Value::Null);
+    driver.complete("/do/0/one", json!({"n": 1}));
+    assert!(driver.input(&Input::Failed { task: SUB.to_owned(), error: broken() }));
+    assert_eq!(driver.status(), Status::Faulted);
+    assert_eq!(driver.execution.stopped_children(), [SUB, OTHER]);
+    driver.told.clear();
+    // What is named and is no such task changes nothing.
+    assert!(driver.input(&with(&[SUB, "/do/0/one", "nonsense"], false)));
+    let resumed = Effect::ResumeChild { task: SUB.to_owned() };
+    assert!(driver.told.contains(&resumed), "{:?}", driver.told);
+    let anew: Vec<_> = driver
+        .told
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::StartChild { task, .. } => Some(task.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(anew, [format!("{OTHER}@2")]);
+    assert!(driver.execution.awaits_child(SUB));
+    // Its time limit begins anew.
+    assert_eq!(driver.timers.len(), 1, "{:?}", driver.timers);
+    driver.input(&Input::Completed { task: SUB.to_owned(), output: json!(1) });
+    driver.input(&Input::Completed { task: format!("{OTHER}@2"), output: json!(2) });
+    assert_eq!(*driver.output(), json!([1, 2]));
+}
+
+#[test]
+fn a_workflow_that_was_cancelled_with_its_task_goes_on_with_it_only() {
+    let parent = |detached| Parent {
+        execution: "around".to_owned(),
+        task: SUB.to_owned(),
+        depth: 1,
+        detached,
+    };
+    let cancelled = |detached| {
+        let mut driver = Driver::new(definition(&document(RUNS)));
+        driver.input(&Input::StartChild { input: json!(7), parent: parent(detached) });
+        driver.complete("/do/0/one", json!({"n": 1}));
+        assert!(driver.input(&Input::Cancel { reason: "not awaited".to_owned() }));
+        assert_eq!(driver.status(), Status::Cancelled);
+        driver
+    };
+    let mut driver = cancelled(false);
+    assert!(!driver.execution.is_retriable() && driver.execution.is_revivable());
+    assert_eq!(driver.execution.stopped_children(), [SUB, OTHER]);
+    let (bytes, definition) = (driver.execution.save().unwrap(), driver.execution.definition());
+    let restored = Execution::restore(&bytes, definition.clone()).unwrap();
+    assert_eq!((restored.hash(), restored.is_revivable()), (driver.execution.hash(), true));
+    for refused in [Input::Retry, with(&[], false)] {
+        assert!(!driver.input(&refused), "a person cannot let it go on");
+    }
+    assert!(driver.input(&with(&[OTHER], true)));
+    assert_eq!((driver.status(), driver.execution.reason()), (Status::Running, ""));
+    driver.input(&Input::Completed { task: format!("{SUB}@2"), output: json!(1) });
+    driver.input(&Input::Completed { task: OTHER.to_owned(), output: json!(2) });
+    assert_eq!(*driver.output(), json!([1, 2]));
+
+    let mut alone = cancelled(true);
+    assert!(!alone.execution.is_revivable() && !alone.input(&with(&[], true)));
+}
+
+#[test]
+fn a_fork_behind_a_retry_has_a_workflow_of_its_own() {
+    let mut driver = Driver::start(RUNS, Value::Null);
+    driver.complete("/do/0/one", json!({"n": 1}));
+    driver.input(&Input::Failed { task: SUB.to_owned(), error: broken() });
+    driver.input(&with(&[SUB, OTHER], false));
+    let fork = Fork {
+        origin: "execution-1",
+        position: 4,
+        copied: &driver.journal,
+        at: driver.now,
+        changes: &Changes::default(),
+    };
+    let definition = driver.execution.definition().clone();
+    let (_, facts) = Execution::forked("fork", definition, &fork, driver.now).unwrap();
+    let anew: Vec<_> = effects(&facts)
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::StartChild { task, .. } => Some(task),
+            Effect::ResumeChild { task } => panic!("{task}"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(anew, [SUB, OTHER]);
 }

@@ -82,9 +82,16 @@ pub struct Execution {
     /// Where it comes from; only of a fork.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork: Option<Origin>,
+    /// The dead letter that its start became, by its sequence; only where it has not begun and nobody could start it. A replay
+    /// of the letter starts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<u64>,
     /// The task that runs it; only where another execution does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentTask>,
+    /// Whose it is; absent: the platform's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
 }
 
 /// The task of another execution that runs this one.
@@ -183,6 +190,8 @@ impl From<contract::ExecutionState> for Execution {
                 waits: !parent.detached,
             }),
             fork: state.fork.map(Origin::from),
+            dead_letter: Some(state.dead_letter).filter(|letter| *letter > 0),
+            tenant: state.tenant,
         }
     }
 }

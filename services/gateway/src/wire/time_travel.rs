@@ -123,8 +123,14 @@ pub struct WorkflowCheck {
     /// The version that is the default now; absent where the workflow is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_version: Option<String>,
-    /// Every execution of the workflow that runs, of any version.
+    /// Every execution of the workflow that runs, of any version, that was checked.
     pub executions: Vec<ExecutionCheck>,
+    /// How many were checked: 1000 at most, and so many as there is time for in 15 s.
+    #[serde(default)]
+    pub checked: u64,
+    /// How many run beyond them, as far as they could be counted in 20 s.
+    #[serde(default)]
+    pub unchecked: u64,
 }
 
 /// What a new version would change for one execution.
@@ -154,10 +160,17 @@ pub struct VersionDifference {
     pub task: Option<String>,
     /// Where it stands: in the execution's own definition, and for what is inserted in the new one.
     pub pointer: String,
-    /// `missing`, `moved`, `changed` or `inserted`.
+    /// `decision`: what the execution decided is decided otherwise there, which comes first. Or how the documents differ in
+    /// what has begun: `missing`, `moved`, `changed`, `inserted`.
     pub difference: String,
     /// The same in words.
     pub message: String,
+    /// Of a `decision`: what was decided; absent where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_decision: Option<String>,
+    /// Of a `decision`: what would have been decided; absent where nothing would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_decision: Option<String>,
 }
 
 impl From<contract::ForkOrigin> for Origin {
@@ -228,6 +241,8 @@ impl From<contract::WorkflowCheck> for WorkflowCheck {
             digest: check.digest,
             default_version: some(check.default_version),
             executions: check.executions.into_iter().map(ExecutionCheck::from).collect(),
+            checked: check.checked,
+            unchecked: check.unchecked,
         }
     }
 }
@@ -253,6 +268,8 @@ impl From<contract::VersionDifference> for VersionDifference {
             pointer: difference.pointer,
             difference: difference.difference,
             message: difference.message,
+            old_decision: some(difference.old_decision),
+            new_decision: some(difference.new_decision),
         }
     }
 }

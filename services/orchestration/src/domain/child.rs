@@ -3,7 +3,7 @@
 use muster_bus::MessageId;
 use muster_contracts::workflow::v1::{CallCompleted, ParentTask, StartExecution};
 use muster_contracts::{Json, JsonObject};
-use muster_workflow::{Effect, Error, ErrorType, Execution, Parent};
+use muster_workflow::{Effect, Error, ErrorType, Execution, Parent, Payer, Status};
 use serde_json::Value;
 
 use super::state::error_object;
@@ -32,6 +32,8 @@ impl Wanted<'_> {
     /// The command that starts it.
     pub(crate) fn start(&self, parent: &Execution, entry: Entry) -> StartExecution {
         let depth = parent.parent().map_or(0, |parent| parent.depth);
+        let payer = parent.payer().cloned();
+        let Payer { tenant, key_id } = payer.unwrap_or_default();
         StartExecution {
             execution_id: child_id(parent.id(), self.task),
             workflow: entry.name,
@@ -44,6 +46,8 @@ impl Wanted<'_> {
                 depth: depth.saturating_add(1),
                 detached: !self.wait,
             }),
+            tenant,
+            key_id,
             ..Default::default()
         }
     }
@@ -94,6 +98,30 @@ pub(crate) fn told(execution: &Execution, end: &Effect) -> Option<CallCompleted>
         _ => return None,
     };
     Some(answer(&parent.execution, &parent.task, result))
+}
+
+/// Whether the child of a task that goes on goes on with it: it can, or it has done so without its parent.
+pub(crate) fn goes_on(child: &Execution) -> bool {
+    !child.status().is_ended() || child.status() == Status::Completed || child.is_revivable()
+}
+
+/// The end of a child, for a parent that was not waiting when it came; `None` where it has not ended or can go on.
+pub(crate) fn told_again(child: &Execution) -> Option<CallCompleted> {
+    if !child.status().is_ended() || child.is_revivable() {
+        return None;
+    }
+    let end = match (child.output(), child.error()) {
+        (Some(output), _) => Effect::Completed { output: output.clone() },
+        (None, Some(error)) => Effect::Faulted { error: error.clone() },
+        (None, None) => Effect::Cancelled { reason: child.reason().to_owned() },
+    };
+    told(child, &end)
+}
+
+/// What ends a task whose child is not there any more.
+pub(crate) fn gone(execution_id: &str, task: &str, child: &str) -> CallCompleted {
+    let detail = format!("the execution {child}, which the task ran, is not there any more");
+    answer(execution_id, task, Err(Error::new(ErrorType::Runtime, detail)))
 }
 
 fn answer(execution_id: &str, task: &str, result: Result<Value, Error>) -> CallCompleted {

@@ -6,27 +6,27 @@ use muster_contracts::agent::v1::AgentExecutionRequested;
 use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_contracts::workflow::v1::CallRequested;
 use muster_contracts::{Json, JsonObject};
-use muster_workflow::Function;
+use muster_workflow::{Execution, Function, Payer};
 use serde_json::{Map, Value};
 
 /// A command to another service.
 pub(crate) enum Command {
-    Agent(AgentExecutionRequested),
+    Agent(Box<AgentExecutionRequested>),
     Tool(ToolExecutionRequested),
     Call(CallRequested),
 }
 
 /// The command of a `call` task. `secrets` are those that the workflow declares, by their names.
 pub(crate) fn command(
-    execution_id: &str,
+    execution: &Execution,
     task: &str,
     function: Function,
-    arguments: &Value,
-    secrets: &BTreeMap<String, String>,
+    (arguments, secrets): (&Value, &BTreeMap<String, String>),
 ) -> Command {
-    let (execution_id, task) = (execution_id.to_owned(), task.to_owned());
+    let (execution_id, task) = (execution.id().to_owned(), task.to_owned());
+    let Payer { tenant, key_id } = execution.payer().cloned().unwrap_or_default();
     match function {
-        Function::Agent => Command::Agent(AgentExecutionRequested {
+        Function::Agent => Command::Agent(Box::new(AgentExecutionRequested {
             agent: text(arguments, "agent"),
             input: arguments.get("input").or_else(|| arguments.get("prompt")).cloned().map(Json),
             overrides: arguments
@@ -38,8 +38,10 @@ pub(crate) fn command(
             message_id: text(arguments, "message"),
             execution_id,
             task,
+            tenant,
+            key_id,
             ..Default::default()
-        }),
+        })),
         Function::Tool => Command::Tool(ToolExecutionRequested {
             tool: text(arguments, "tool"),
             arguments: arguments.get("arguments").cloned().map(JsonObject::wrap),
@@ -63,6 +65,8 @@ pub(crate) fn command(
             arguments: Some(JsonObject(arguments.as_object().cloned().unwrap_or_else(Map::new))),
             execution_id,
             task,
+            tenant,
+            key_id,
         }),
     }
 }

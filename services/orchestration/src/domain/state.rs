@@ -1,8 +1,8 @@
 //! The state of an execution as the contract shows it.
 
-use muster_contracts::workflow::v1::{ExecutionState, ForkOrigin, TaskState};
+use muster_contracts::workflow::v1::{ExecutionState, ForkOrigin, StartExecution, TaskState};
 use muster_contracts::{Json, JsonObject, now};
-use muster_workflow::Execution;
+use muster_workflow::{Execution, Payer};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -44,7 +44,15 @@ pub(crate) fn state(execution: &Execution) -> ExecutionState {
             position: origin.position,
             set: None,
         }),
+        tenant: execution.payer().map(|payer| payer.tenant.clone()).unwrap_or_default(),
+        dead_letter: 0,
     }
+}
+
+/// Whose an execution is that begins; nothing where it is the platform's own.
+pub(crate) fn payer(start: &StartExecution) -> Option<Payer> {
+    let payer = Payer { tenant: start.tenant.clone(), key_id: start.key_id.clone() };
+    Some(payer).filter(|payer| !payer.tenant.is_empty())
 }
 
 pub(crate) fn error_object(error: &muster_workflow::Error) -> JsonObject {

@@ -49,7 +49,8 @@ async fn stand(
 ) -> Result<(), Fault> {
     match effect {
         Effect::Started => {
-            send(bus, event!(ExecutionStarted, execution, Status::Running, {}), id).await
+            let tenant = execution.payer().map(|payer| payer.tenant.clone()).unwrap_or_default();
+            send(bus, event!(ExecutionStarted, execution, Status::Running, { tenant }), id).await
         }
         Effect::Forked { origin, position } => {
             let (origin, position) = (origin.clone(), *position);

@@ -41,10 +41,62 @@ impl Executions {
         Ok(())
     }
 
-    /// Cancels the child of a task that no longer waits, if it has begun.
-    pub(crate) async fn cancel_child(&self, parent: &str, task: &str) -> Result<(), Error> {
+    /// Lets the child of a task go on that goes on itself; one that has ended well meanwhile tells its end once more.
+    pub(crate) async fn resume_child(
+        &self,
+        parent: &Execution,
+        task: &str,
+        id: &MessageId,
+    ) -> Result<(), Error> {
+        let child = child::child_id(parent.id(), task);
+        // Its children are asked first, and their children when it goes on: one level deeper each.
+        let input = Box::pin(self.retry_of(&child, true)).await?;
+        if Box::pin(self.publish_of(&child, id.as_str())).await? {
+            return Ok(());
+        }
+        let answer = self
+            .look(&child, |found| match found {
+                None => Some(child::gone(parent.id(), task, &child)),
+                Some(found) => child::told_again(found),
+            })
+            .await?;
+        match answer {
+            Some(answer) => {
+                let id = MessageId::derived(["told-again", id.as_str()]);
+                self.bus.publish(&answer, &id).await?;
+                Ok(())
+            }
+            None => Box::pin(self.give(&child, id.as_str(), &input)).await,
+        }
+    }
+
+    /// What lets a faulted execution go on: with those of the workflows that its tasks ran that can go on as well.
+    pub(crate) async fn retry_of(
+        &self,
+        execution_id: &str,
+        is_child: bool,
+    ) -> Result<Input, Error> {
+        let stopped =
+            |found: Option<&Execution>| found.map(Execution::stopped_children).unwrap_or_default();
+        let stopped = self.look(execution_id, stopped).await?;
+        let may = stopped.into_iter().map(async |task| {
+            let child = child::child_id(execution_id, &task);
+            let goes_on = |found: Option<&Execution>| found.is_some_and(child::goes_on);
+            Ok::<_, Error>(self.look(&child, goes_on).await?.then_some(task))
+        });
+        let children = futures::future::try_join_all(may).await?.into_iter().flatten().collect();
+        Ok(Input::RetryWith { children, is_child })
+    }
+
+    /// Cancels the child of a task that no longer waits, if it has begun. `why` is what led to it: a child may be cancelled, go on, and be cancelled again.
+    pub(crate) async fn cancel_child(
+        &self,
+        parent: &str,
+        task: &str,
+        why: &str,
+    ) -> Result<(), Error> {
         let child = child::child_id(parent, task);
-        let id = MessageId::derived(["no-longer-awaited", &child]);
+        let id = MessageId::derived(["no-longer-awaited", &child, why]);
         let reason = format!("the task {task} of execution {parent} no longer waits for it");
         // A child whose effects cancel its own children comes back here, one level deeper.
         Box::pin(self.give(&child, id.as_str(), &Input::Cancel { reason })).await
@@ -55,7 +107,7 @@ impl Executions {
         if link.detached || self.awaits_child(&link.execution_id, &link.task).await? {
             return Ok(());
         }
-        self.cancel_child(&link.execution_id, &link.task).await
+        self.cancel_child(&link.execution_id, &link.task, "start").await
     }
 
     async fn awaits_child(&self, execution_id: &str, task: &str) -> Result<bool, Error> {

@@ -2,7 +2,7 @@
 
 use muster_bus::Delivery;
 use muster_contracts::workflow::v1::{ControlExecution, StartExecution};
-use muster_workflow::Fact;
+use muster_workflow::{Fact, Input};
 
 use super::Executions;
 use super::entry::facts;
@@ -21,6 +21,9 @@ impl Executions {
     ) -> Result<(), Error> {
         let refusal = |execution: Option<&_>| execution.map(|it| action.refusal(it));
         match self.look(&command.execution_id, refusal).await? {
+            None if let Some(letter) = self.unstarted().letter(&command.execution_id).await? => {
+                Err(Error::WrongState(unstarted(&command.execution_id, letter)))
+            }
             None if begins(action, command) => Ok(()),
             None => Err(Error::UnknownExecution(command.execution_id.clone())),
             Some(None) => Ok(()),
@@ -42,7 +45,11 @@ impl Executions {
             ..Default::default()
         };
         let start = begins(action, command).then_some(&start);
-        self.advance(&command.execution_id, input_id, &action.input(&command.reason), start).await
+        let input = match action.input(&command.reason) {
+            Input::Retry => Box::pin(self.retry_of(&command.execution_id, false)).await?,
+            input => input,
+        };
+        self.advance(&command.execution_id, input_id, &input, start).await
     }
 
     /// Whether somebody has steered the execution in another way since this command, which was not done then: it comes too late.
@@ -66,6 +73,13 @@ impl Executions {
         self.look(execution_id, |execution| execution.is_none_or(|it| it.is_waiting_for(task)))
             .await
     }
+}
+
+/// Why nothing can be done with an execution that never began.
+fn unstarted(execution_id: &str, letter: u64) -> String {
+    format!(
+        "execution {execution_id:?} is faulted: it has not begun, its start is the dead letter {letter}; a replay of the letter starts it"
+    )
 }
 
 /// Whether a fact comes of a command.

@@ -27,6 +27,7 @@ pub(crate) fn entry(
         facts: facts
             .map_err(|error| Error::Damaged(format!("a fact cannot be written: {error}")))?,
         status: word(&execution.status()),
+        tenant: execution.payer().map(|payer| payer.tenant.clone()).unwrap_or_default(),
         ..Default::default()
     })
 }

@@ -1,6 +1,6 @@
 //! What was given up: an execution must not wait for it for ever.
 
-use muster_bus::Delivery;
+use muster_bus::{Delivery, MessageId};
 use muster_contracts::agent::v1::{
     AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
 };
@@ -8,15 +8,18 @@ use muster_contracts::dead_letter::v1::DeadLetter;
 use muster_contracts::tool::v1::{
     ToolExecutionCancelled, ToolExecutionCompleted, ToolExecutionFailed, ToolExecutionRequested,
 };
-use muster_contracts::workflow::v1::{CallCompleted, CallRequested, TimerFired};
-use muster_contracts::{Code, Message, permissions};
-use muster_workflow::Input;
+use muster_contracts::workflow::v1::{
+    CallCompleted, CallRequested, ExecutionFailed, ScheduleFired, StartExecution, TimerFired,
+};
+use muster_contracts::{Code, Message, now, permissions, time};
+use muster_workflow::{Error as Failure, Input, Status};
 use serde_json::Value;
 
 use crate::Error;
 use crate::app::App;
 use crate::domain::command::idempotency_key;
 use crate::domain::fault::standard_error;
+use crate::domain::state::{error_object, word};
 
 /// Commands of tasks, and what answers them.
 const COMMANDS: [&str; 3] =
@@ -36,8 +39,67 @@ pub(crate) async fn dead_letter(app: App, letter: Delivery<DeadLetter>) -> Resul
     // It may be compressed, or lie in the object store.
     let message = app.bus.dead_letters().original(&letter).await;
     let body: Value = serde_json::from_slice(&message.body).unwrap_or_default();
+    if is_ours(&letter, StartExecution::NAME) {
+        return match serde_json::from_value(body) {
+            Ok(start) => given_up(&app, &letter, start).await,
+            // Nobody knows which execution it was to be.
+            Err(_) => Ok(()),
+        };
+    }
+    if is_ours(&letter, ScheduleFired::NAME) {
+        return match serde_json::from_value::<ScheduleFired>(body) {
+            Ok(event) => {
+                let at = time(letter.last_at.as_ref());
+                app.schedules.go_on(&event.workflow, &event.digest, at).await
+            }
+            Err(_) => Ok(()),
+        };
+    }
     let Some((execution_id, input)) = input(&letter, &body) else { return Ok(()) };
     app.executions.give(&execution_id, &letter.id, &input).await
+}
+
+/// An execution that nobody could start has faulted, and so has the task that runs it; the schedule goes on.
+async fn given_up(
+    app: &App,
+    letter: &Delivery<DeadLetter>,
+    start: StartExecution,
+) -> Result<(), Error> {
+    let id = &start.execution_id;
+    if app.executions.look(id, |found| found.is_some()).await? {
+        // It has begun; what follows from that could not be done.
+        return app.executions.publish_of(id, &letter.message_id).await.map(drop);
+    }
+    let code = Code::from_name(&letter.code).unwrap_or(Code::Internal);
+    let (tries, reason, sequence) = (letter.deliveries, &letter.reason, letter.sequence);
+    let text = format!(
+        "the execution could not be started after {tries} tries: {reason} (dead letter {sequence}, whose replay starts it)"
+    );
+    let error = Failure { instance: "/".to_owned(), ..standard_error(code, &text) };
+    let at = time(letter.last_at.as_ref());
+    app.executions.unstarted().note(&start, &error, (sequence, at)).await?;
+    let failed = ExecutionFailed {
+        execution_id: id.clone(),
+        workflow: start.workflow.clone(),
+        version: start.version.clone(),
+        status: word(&Status::Faulted),
+        error: Some(error_object(&error)),
+        timestamp: now(at),
+    };
+    let told = MessageId::derived(["unstarted", id, &sequence.to_string()]);
+    app.bus.publish(&failed, &told).await?;
+    if let Some(parent) = start.parent.as_ref().filter(|parent| !parent.detached) {
+        let input = Input::Failed {
+            task: parent.task.clone(),
+            error: Failure { instance: String::new(), ..error },
+        };
+        app.executions.give(&parent.execution_id, told.as_str(), &input).await?;
+    }
+    app.schedules.go_on_behind(&start, at).await
+}
+
+fn is_ours(letter: &DeadLetter, name: &str) -> bool {
+    letter.consumer == permissions::consumer_name("orchestration", name)
 }
 
 /// What the letter means for an execution; nothing where it means nothing.
@@ -48,7 +110,7 @@ fn input(letter: &DeadLetter, body: &Value) -> Option<(String, Input)> {
     let worked = |name: &&str| {
         letter.consumer.strip_suffix(permissions::consumer_suffix(name).as_str()).is_some()
     };
-    let ours = |name: &&str| letter.consumer == permissions::consumer_name("orchestration", name);
+    let ours = |name: &&str| is_ours(letter, name);
     if ours(&TimerFired::NAME) {
         return Some((execution_id, Input::TimerFired { timer: text("timer")?.to_owned() }));
     }

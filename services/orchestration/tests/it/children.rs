@@ -177,3 +177,100 @@ async fn a_crash_at_any_moment_loses_and_doubles_no_child() {
     assert_eq!((calls.len(), calls.values().max()), (48, Some(&1)));
     assert!(world.bus.dead_letters().list(1).await.unwrap().is_empty());
 }
+
+/// The state of an execution when it has ended, whichever way, after it was let go on.
+async fn completed(world: &World, id: &str) -> ExecutionState {
+    eventually(LONG, "the execution completes", || async {
+        match world.state(id).await {
+            Ok(state) if state.status == "completed" => Ok(state),
+            other => Err(other),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_retry_of_a_parent_lets_its_children_go_on_where_they_failed_at_every_depth() {
+    let world = World::new().await;
+    let deep = "
+- done: {call: agent, with: {agent: a, input: once}}
+- fails: {call: agent, with: {agent: a, input: fail first}}
+";
+    register(&world, "deep", deep).await;
+    let sub = "
+- before: {call: agent, with: {agent: a, input: before}}
+- deep: {run: {workflow: {namespace: test, name: deep, version: latest}}}
+";
+    register(&world, "sub", sub).await;
+    let tasks = "
+- both:
+    fork:
+      branches:
+      - sub: {run: {workflow: {namespace: test, name: sub, version: latest}}}
+      - nap: {run: {workflow: {namespace: test, name: slow, version: latest}}}
+";
+    let slow = "
+- asked: {call: agent, with: {agent: a, input: slow}}
+- nap: {wait: {seconds: 3}}
+";
+    register(&world, "slow", slow).await;
+    let state = world.run(tasks, Value::Null).await;
+    assert_eq!(state.status, "faulted", "{state:?}");
+    let children: Vec<String> =
+        state.tasks.iter().map(|task| task.child_execution_id.clone()).collect();
+    world.retry("e1").await.unwrap();
+    let state = completed(&world, "e1").await;
+    let output = state.output.clone().unwrap_or_default().0;
+    assert_eq!(output[0], json!({"echo": "fail first"}), "{state:?}");
+    // The same children went on, also the one that the fault had stopped.
+    assert!(
+        state.tasks.iter().all(|task| children.contains(&task.child_execution_id)),
+        "{state:?}"
+    );
+    // Each call was made once, but for the one that had failed.
+    let calls = world.calls.lock().unwrap().clone();
+    assert_eq!((calls.len(), calls.values().max()), (5, Some(&1)), "{calls:?}");
+    assert!(world.bus.dead_letters().list(1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_child_that_was_retried_by_itself_gives_its_output_to_the_parents_retry() {
+    let world = World::new().await;
+    register(&world, "sub", "- ask: {call: agent, with: {agent: a, input: fail first}}").await;
+    let tasks = "
+- sub: {run: {workflow: {namespace: test, name: sub, version: latest}}}
+- told: {set: {got: '${ .echo }'}}
+";
+    let state = world.run(tasks, Value::Null).await;
+    assert_eq!(state.status, "faulted", "{state:?}");
+    let child = child_of(&state);
+    world.retry(&child).await.unwrap();
+    completed(&world, &child).await;
+    assert_eq!(world.state("e1").await.unwrap().status, "faulted");
+    world.retry("e1").await.unwrap();
+    let state = completed(&world, "e1").await;
+    assert_eq!(state.output, Some(Json(json!({"got": "fail first"}))), "{state:?}");
+    let calls = world.calls.lock().unwrap().clone();
+    assert_eq!((calls.len(), calls.values().max()), (2, Some(&1)), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_child_that_fails_again_and_again_fails_its_parent_each_time() {
+    let world = World::new().await;
+    register(&world, "sub", "- ask: {call: agent, with: {agent: a, input: fail}}").await;
+    let tasks = "- sub: {run: {workflow: {namespace: test, name: sub, version: latest}}}";
+    let child = child_of(&world.run(tasks, Value::Null).await);
+    for attempt in 2..5 {
+        world.retry("e1").await.unwrap();
+        eventually(LONG, "the parent has faulted again", || async {
+            let (parent, child) =
+                (world.state("e1").await.unwrap(), world.state(&child).await.unwrap());
+            let tries = child.tasks.len();
+            match (parent.status.as_str(), child.status.as_str()) {
+                ("faulted", "faulted") if tries == attempt => Ok(()),
+                other => Err(format!("{other:?} after {tries}")),
+            }
+        })
+        .await;
+    }
+}

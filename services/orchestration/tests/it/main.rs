@@ -3,6 +3,7 @@
 
 mod children;
 mod control;
+mod dead_starts;
 mod events;
 mod externals;
 mod lifecycle;

@@ -312,11 +312,19 @@ async fn a_new_version_is_checked_against_what_runs() {
     assert_eq!(e1.differences, []);
     let asked = check(&tasks.replace("input: silent", "input: loud")).await;
     let differences = &asked.executions[0].differences;
-    assert_eq!(differences.len(), 1, "{differences:?}");
+    let kinds: Vec<_> = differences.iter().map(|found| found.difference.as_str()).collect();
+    assert_eq!(kinds, ["decision", "changed"], "{differences:?}");
+    let first = &differences[0];
     assert_eq!(
-        (differences[0].position, differences[0].task.as_str(), differences[0].difference.as_str()),
-        (2, "/do/1/two", "changed")
+        (first.position, first.task.as_str(), first.pointer.as_str()),
+        (2, "/do/1/two", "/do/1/two")
     );
+    assert!(first.old_decision.contains("silent"), "{first:?}");
+    assert!(first.new_decision.contains("loud"), "{first:?}");
+    assert_eq!((asked.checked, asked.unchecked), (1, 0));
+    // The documents differ in what has begun, but decide alike.
+    let alike = check(&tasks.replace("input: silent", "input: '${ \"silent\" }'")).await;
+    assert_eq!(alike.executions[0].differences, []);
     // Nothing was registered by it.
     assert_eq!(world.put(&workflow("asks", &tasks)).await.unwrap().version, "1.0.0");
     assert_eq!(check(&tasks).await.default_version, "1.0.0");
