@@ -121,14 +121,21 @@ async fn versions(platform: &Platform, id: &str) {
         (&executions[0]["execution_id"], &executions[0]["differences"]),
         (&json!(id), &json!([]))
     );
-    let (_, changed) =
+    // What is written otherwise and decides alike is no difference.
+    let (_, alike) =
         check(next.replace("tool: text_stats, ", "tool: '${ \"text_stats\" }', ")).await;
+    assert_eq!(alike["executions"][0]["differences"], json!([]), "{alike}");
+    assert_eq!((&alike["checked"], &alike["unchecked"]), (&json!(1), &json!(0)));
+    let (_, changed) = check(next.replace("'${ .text }'", "'${ .text + \"!\" }'")).await;
     let difference = &changed["executions"][0]["differences"][0];
     assert_eq!(
         (&difference["difference"], &difference["task"]),
-        (&json!("changed"), &json!("/do/0/count")),
+        (&json!("decision"), &json!("/do/0/count")),
         "{changed}"
     );
+    let decision = |which: &str| difference[which].as_str().unwrap_or_default().to_owned();
+    let (old, new) = (decision("old_decision"), decision("new_decision"));
+    assert!(old.contains("three\"") && new.contains("three!\""), "{changed}");
     let (status, problem) = check("do: [".to_owned()).await;
     assert_eq!(
         (status, &problem["details"]["problems"][0]["line"]),
