@@ -18,6 +18,7 @@ pub(crate) fn thread(thread: Thread) -> ThreadShown {
         updated_at: now(thread.updated_at),
         metadata: (!thread.metadata.is_empty()).then_some(JsonObject(thread.metadata)),
         execution_id: thread.active.map(|active| active.execution_id).unwrap_or_default(),
+        tenant: thread.tenant,
     }
 }
 

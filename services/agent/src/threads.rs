@@ -97,12 +97,16 @@ impl Threads {
     }
 
     /// Threads, the one that was changed last first.
-    pub(crate) async fn list(&self, agent: &str, limit: usize) -> Result<Vec<Thread>, Fault> {
+    pub(crate) async fn list(
+        &self,
+        fits: impl Fn(&Thread) -> bool,
+        limit: usize,
+    ) -> Result<Vec<Thread>, Fault> {
         let (mut found, mut from) = (Vec::new(), 0);
         for _ in 0..SCANNED {
             let Some((_, next)) = self.threads.next_under("threads", from).await? else { break };
             from = next.revision + 1;
-            if agent.is_empty() || next.value.agent == agent {
+            if fits(&next.value) {
                 found.push(next.value);
             }
         }
@@ -185,6 +189,8 @@ async fn start(app: &App, thread: &Thread, active: &Active) -> Result<(), Error>
             "thread_id": thread.thread_id,
             "message_id": message.id,
         }))),
+        tenant: thread.tenant.clone(),
+        key_id: message.key_id.clone(),
         ..Default::default()
     };
     let id = MessageId::derived([active.execution_id.as_str(), "start"]);

@@ -10,7 +10,8 @@ use muster_runtime::{Context, Readiness};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::controllers::openai::{Abandoned, keys::Keys};
+use crate::auth::{Audit, Auth};
+use crate::controllers::openai::Abandoned;
 use crate::{config::Config, fresh::Fresh, waits::Waits};
 
 /// What the controllers share. Cheap to clone.
@@ -29,8 +30,8 @@ pub(crate) struct App {
     /// Live streams end when the process stops: their clients go on at another replica.
     pub(crate) stop: CancellationToken,
     pub(crate) readiness: Readiness,
-    /// Whose keys clients of OpenAI's format have.
-    pub(crate) keys: Keys,
+    /// Knows who asks.
+    pub(crate) auth: Auth,
     /// Requests to models that nobody waits for any more.
     pub(crate) abandoned: Abandoned,
 }
@@ -43,7 +44,11 @@ pub(crate) enum Upload {
 }
 
 impl App {
-    pub(crate) fn new(cx: &Context, config: &Config, abandoned: Abandoned) -> Self {
+    pub(crate) fn new(
+        cx: &Context,
+        config: &Config,
+        (abandoned, audit): (Abandoned, Audit),
+    ) -> Self {
         Self {
             bus: cx.bus.clone(),
             ends: Waits::default(),
@@ -53,7 +58,7 @@ impl App {
             max_streams: config.max_streams,
             stop: cx.shutdown.clone(),
             readiness: cx.readiness.clone(),
-            keys: Keys::new(&cx.bus, config.require_keys),
+            auth: Auth::new(&cx.bus, &config.auth, audit),
             abandoned,
         }
     }

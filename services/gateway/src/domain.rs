@@ -8,4 +8,5 @@ pub(crate) mod openai;
 pub(crate) mod position;
 pub(crate) mod prefer;
 pub(crate) mod recorded;
+pub(crate) mod responses;
 pub(crate) mod written;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use muster_contracts::{
     Event,
+    auth::v1::KeyRevoked,
     vector::v1::{UpsertCompleted, UpsertFailed},
     workflow::v1::{ExecutionCancelled, ExecutionCompleted, ExecutionFailed},
 };
@@ -20,6 +21,7 @@ pub(crate) async fn listen(app: App) {
         hear::<ExecutionCompleted>(&app, |app, event| app.ends.tell(&event.execution_id, &())),
         hear::<ExecutionFailed>(&app, |app, event| app.ends.tell(&event.execution_id, &())),
         hear::<ExecutionCancelled>(&app, |app, event| app.ends.tell(&event.execution_id, &())),
+        hear::<KeyRevoked>(&app, |app, event| app.auth.forget(&event.key_id)),
         hear::<UpsertCompleted>(&app, |app, event| {
             let key = event.request_id.clone();
             app.uploads.tell(&key, &Upload::Completed(event));

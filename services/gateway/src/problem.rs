@@ -113,6 +113,11 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     problem.instance = instance;
     problem.trace_id = trace_id.to_string();
     parts.headers.remove(header::CONTENT_LENGTH);
+    if parts.status == StatusCode::UNAUTHORIZED {
+        // RFC 9110: a 401 always says how to do better.
+        let scheme = || HeaderValue::from_static("Bearer realm=\"muster\"");
+        parts.headers.entry(header::WWW_AUTHENTICATE).or_insert_with(scheme);
+    }
     if openai::speaks(&method, &problem.instance) {
         return openai::failed(parts, &problem);
     }

@@ -12,6 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
+    auth,
     controllers::{
         agents, allowances, approvals, collections, dead_letters, deliverables, events, executions,
         health, keys, memory, model_aliases, openai, provider_keys, streams, threads, tools,
@@ -36,8 +37,6 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(threads::create::create, threads::list::list))
         .routes(routes!(threads::get::get, threads::delete::delete))
         .routes(routes!(threads::send::send))
-        .routes(routes!(model_aliases::put::put, model_aliases::get::get))
-        .routes(routes!(model_aliases::list::list))
         .routes(routes!(workflows::put::put, workflows::list::list))
         .routes(routes!(workflows::get::get, workflows::delete::delete))
         .routes(routes!(workflows::check::check))
@@ -74,9 +73,7 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(provider_keys::rewrap::rewrap))
         .routes(routes!(allowances::put::put, allowances::get::get, allowances::delete::delete))
         .routes(routes!(allowances::list::list))
-        .routes(routes!(openai::chat::complete))
-        .routes(routes!(openai::embeddings::embed))
-        .routes(routes!(openai::models::list))
+        .merge(models())
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .split_for_parts();
@@ -87,6 +84,22 @@ fn paths() -> (Router<App>, Document) {
         .description(Some("Multi-agent workflows as durable events. Errors are application/problem+json (RFC 9457)."))
         .build();
     (router, document)
+}
+
+/// Models as OpenAI's clients ask for them, and names for models.
+fn models() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(openai::chat::complete))
+        .routes(routes!(openai::responses::respond))
+        .routes(routes!(openai::embeddings::embed))
+        .routes(routes!(openai::models::list))
+        .routes(routes!(openai::models::get))
+        .routes(routes!(
+            model_aliases::put::put,
+            model_aliases::get::get,
+            model_aliases::delete::delete
+        ))
+        .routes(routes!(model_aliases::list::list))
 }
 
 /// What agents tell each other and are told, and who decides about their calls.
@@ -156,11 +169,13 @@ pub fn openapi() -> Document {
 /// The whole HTTP service.
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = paths();
-    let inner =
-        router.route("/openapi.json", get(|| async move { Json(document) })).with_state(app);
+    let inner = router
+        .route("/openapi.json", get(|| async move { Json(document) }))
+        .with_state(app.clone());
     // Around the whole router, not around each route: only there a 405 knows which methods are allowed.
     Router::new()
         .fallback_service(inner)
+        .layer(middleware::from_fn_with_state(app, auth::authenticate))
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(trace::within))

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Router, http::Request};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -10,8 +11,10 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use crate::auth::Address;
 use crate::patient::Patient;
 
 /// Before the next try where no connection can be accepted, say because there are too many.
@@ -44,8 +47,8 @@ pub(crate) async fn serve(
             () = shutdown.cancelled() => break,
             Some(_ended) = connections.join_next() => continue,
         };
-        let stream = match accepted {
-            Ok((stream, _client)) => stream,
+        let (stream, client) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "no connection could be accepted, will try again");
                 tokio::time::sleep(PAUSE).await;
@@ -56,7 +59,12 @@ pub(crate) async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "a connection stays with delays");
         }
-        let service = TowerToHyperService::new(router.clone());
+        let address = Address(client.ip());
+        let router = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(address);
+            request
+        });
+        let service = TowerToHyperService::new(router);
         let stream = TokioIo::new(Patient::new(stream, patience.stall));
         let connection = graceful.watch(http.serve_connection(stream, service));
         connections.spawn(async move {

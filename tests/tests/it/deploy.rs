@@ -59,6 +59,9 @@ async fn the_compose_topology_runs_as_separate_processes() {
     }
 }
 
+/// As `.env.example` has it.
+const ADMIN_TOKEN: &str = "change-me-admin-token-of-muster";
+
 /// Through the gateway, orchestration and the tool service, each a process with the environment of its container.
 async fn runs_a_workflow(rest: &str) {
     // Fails where a provider is installed already, which is as good.
@@ -68,11 +71,13 @@ async fn runs_a_workflow(rest: &str) {
         "document": { "dsl": "1.0.3", "namespace": "test", "name": "topology", "version": "1.0.0" },
         "do": [{ "say": { "call": "tool", "with": { "tool": "echo", "arguments": { "value": "hello" } } } }],
     });
-    let put =
-        client.put(format!("http://{rest}/v1/workflows")).json(&workflow).send().await.unwrap();
+    let put = client.put(format!("http://{rest}/v1/workflows")).json(&workflow);
+    assert_eq!(put.try_clone().unwrap().send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let put = put.bearer_auth(ADMIN_TOKEN).send().await.unwrap();
     let (status, body) = read(put).await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
-    let start = client.post(format!("http://{rest}/v1/executions")).header("Prefer", "wait=120");
+    let start = client.post(format!("http://{rest}/v1/executions")).bearer_auth(ADMIN_TOKEN);
+    let start = start.header("Prefer", "wait=120");
     let (status, state) =
         read(start.json(&json!({ "workflow": "topology" })).send().await.unwrap()).await;
     assert_eq!((status, &state["status"]), (StatusCode::OK, &json!("completed")), "{state:#}");

@@ -33,6 +33,9 @@ pub(crate) struct Thread {
     /// The run that is busy.
     #[serde(default)]
     pub(crate) active: Option<Active>,
+    /// Whose it is; empty: the platform's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) tenant: String,
 }
 
 /// One message.
@@ -48,6 +51,9 @@ pub(crate) struct Message {
     pub(crate) at: DateTime<Utc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<Usage>,
+    /// Of a user's message: the virtual key that pays for its answer; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) key_id: String,
 }
 
 /// The run that answers now.

@@ -18,15 +18,28 @@ const MOST: u32 = 1_000;
 const MAX_TEXT: usize = 4_096;
 
 pub(crate) async fn list(app: App, request: ListApprovalsRequest) -> Result<ApprovalList, Error> {
-    let ListApprovalsRequest { status, agent, limit } = request;
+    let ListApprovalsRequest { status, agent, limit, tenant } = request;
+    check_status(&status)?;
     let fits = |approval: &Approval| {
         (status.is_empty() || approval.status == status)
             && (agent.is_empty() || approval.agent == agent)
+            && (tenant.is_empty() || approval.tenant == tenant)
     };
     let mut approvals = app.work.approvals(fits).await?;
     let limit = if limit == 0 { LISTED } else { limit.min(MOST) };
     approvals.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(ApprovalList { approvals })
+}
+
+/// A word that no approval has would be answered by an empty list, which says something else.
+fn check_status(status: &str) -> Result<(), Fault> {
+    if ["", PENDING, "approved", "rejected", "cancelled"].contains(&status) {
+        return Ok(());
+    }
+    let text = format!(
+        "`status` is {status:.80?}; it must be one of pending, approved, rejected, cancelled"
+    );
+    Err(Fault::new(Code::Invalid, text))
 }
 
 pub(crate) async fn get(app: App, request: GetApprovalRequest) -> Result<Approval, Error> {

@@ -47,13 +47,17 @@ pub(crate) async fn create(app: App, request: CreateThreadRequest) -> Result<Thr
         updated_at: now,
         messages: Vec::new(),
         active: None,
+        tenant: request.tenant.clone(),
     };
     let thread = app.threads.create(thread).await?;
-    if thread.agent == agent {
+    let is_own = request.tenant.is_empty() || thread.tenant == request.tenant;
+    if thread.agent == agent && is_own {
         return Ok(shown::thread(thread));
     }
     let Thread { thread_id, agent: other, .. } = thread;
-    let error = format!("thread {thread_id:?} is there with agent {other:?}; choose another id");
+    // A tenant is not told about the threads of others.
+    let with = if is_own { format!(" with agent {other:?}") } else { String::new() };
+    let error = format!("thread {thread_id:?} is there{with}; choose another id");
     Err(Refusal::Taken(error).into())
 }
 
@@ -61,12 +65,13 @@ pub(crate) async fn create(app: App, request: CreateThreadRequest) -> Result<Thr
 pub(crate) async fn send(app: App, request: SendMessageRequest) -> Result<SentMessage, Error> {
     let on_busy = OnBusy::parse(&request.on_busy)?;
     check_id("message_id", &request.message_id)?;
-    let SendMessageRequest { thread_id, message_id, content, .. } = request;
+    let SendMessageRequest { thread_id, message_id, content, tenant, key_id, .. } = request;
     let message = Message {
         execution_id: execution_of(&thread_id, &message_id),
         id: message_id,
         content,
         at: Utc::now(),
+        key_id,
         ..Message::default()
     };
     let decide = |thread: &mut Thread| {
@@ -74,7 +79,7 @@ pub(crate) async fn send(app: App, request: SendMessageRequest) -> Result<SentMe
         Ok((thread.send(message.clone(), on_busy)?, ()))
     };
     // A run that ended without telling its thread must not keep it busy.
-    let mut trial = release(&app, &thread_id).await?;
+    let mut trial = release(&app, &thread_id, &tenant).await?;
     decide(&mut trial)?;
     let workflow = app.threads.workflow(&app.bus).await?;
     // First the command: where this process ends between the message and its run, another one goes on.
@@ -117,14 +122,17 @@ pub(crate) async fn advance(app: App, command: Delivery<AdvanceThread>) -> Resul
 
 /// A thread with its messages.
 pub(crate) async fn get(app: App, request: GetThreadRequest) -> Result<ThreadShown, Error> {
-    Ok(shown::thread(release(&app, &request.thread_id).await?))
+    Ok(shown::thread(release(&app, &request.thread_id, &request.tenant).await?))
 }
 
 /// The threads, without their messages.
 pub(crate) async fn list(app: App, request: ListThreadsRequest) -> Result<ThreadList, Error> {
     let limit = if request.limit == 0 { LISTED } else { request.limit.min(MAX_LISTED) };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let threads = app.threads.list(&request.agent, limit).await?;
+    let ListThreadsRequest { agent, tenant, .. } = request;
+    let fits =
+        |thread: &Thread| (agent.is_empty() || thread.agent == agent) && belongs(thread, &tenant);
+    let threads = app.threads.list(fits, limit).await?;
     let brief = |thread| shown::thread(Thread { messages: Vec::new(), ..thread });
     Ok(ThreadList { threads: threads.into_iter().map(brief).collect() })
 }
@@ -133,6 +141,9 @@ pub(crate) async fn list(app: App, request: ListThreadsRequest) -> Result<Thread
 pub(crate) async fn delete(app: App, request: DeleteThreadRequest) -> Result<ThreadShown, Error> {
     let unknown = || Error::UnknownThread(request.thread_id.clone());
     let thread = app.threads.load(&request.thread_id).await?.ok_or_else(unknown)?.value;
+    if !belongs(&thread, &request.tenant) {
+        return Err(unknown());
+    }
     // First the run: where this process ends in between, the thread is still there to be removed.
     if let Some(active) = &thread.active {
         app.threads
@@ -148,9 +159,12 @@ pub(crate) async fn delete(app: App, request: DeleteThreadRequest) -> Result<Thr
 }
 
 /// The thread, freed from a run whose execution is over but never told it: one that was cancelled before it began.
-async fn release(app: &App, thread_id: &str) -> Result<Thread, Error> {
+async fn release(app: &App, thread_id: &str, tenant: &str) -> Result<Thread, Error> {
     let unknown = || Error::UnknownThread(thread_id.chars().take(80).collect());
     let thread = app.threads.load(thread_id).await?.ok_or_else(unknown)?.value;
+    if !belongs(&thread, tenant) {
+        return Err(unknown());
+    }
     let Some(active) = &thread.active else { return Ok(thread) };
     let asked = GetExecutionRequest { execution_id: active.execution_id.clone() };
     let Ok(state) = app.bus.request(&asked).await else { return Ok(thread) };
@@ -159,6 +173,11 @@ async fn release(app: &App, thread_id: &str) -> Result<Thread, Error> {
     }
     threads::stop(app, &thread, active).await?;
     Ok(app.threads.load(thread_id).await?.ok_or_else(unknown)?.value)
+}
+
+/// Whether it is there for this tenant; everything is for the platform itself.
+fn belongs(thread: &Thread, tenant: &str) -> bool {
+    tenant.is_empty() || thread.tenant == tenant
 }
 
 fn check_id(field: &str, id: &str) -> Result<(), Refusal> {

@@ -193,6 +193,7 @@ impl Runner {
             expires_at: asked.expires_at.and_then(now),
             on_timeout: asked.on_timeout.name().to_owned(),
             escalated: asked.escalated,
+            tenant: self.command.tenant.clone(),
             ..Approval::default()
         }
     }

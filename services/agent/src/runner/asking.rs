@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::Runner;
 use crate::Error;
-use crate::domain::definition::provider;
+use crate::domain::definition::{cost_nanos, provider};
 use crate::domain::fact::{Fact, Replied, Returned};
 use crate::domain::run::Call;
 use crate::domain::{memory, tool_search};
@@ -62,7 +62,7 @@ impl Runner {
                     Err(fault) => fault,
                 };
             let pause = pause(tries, &fault);
-            let passing = is_passing(&fault, tries);
+            let passing = is_passing(&fault, tries) && !is_spent(&fault);
             if !passing || left_until(self.deadline()) <= pause {
                 let when =
                     if passing { " before the run's `limits.seconds` were over" } else { "" };
@@ -159,6 +159,9 @@ impl Runner {
             agent: self.name().to_owned(),
             offline: definition.offline.clone(),
             tenant: self.command.tenant.clone(),
+            key_id: self.command.key_id.clone(),
+            budget_nanos: cost_nanos(definition).unwrap_or_default(),
+            budget_run: self.run_key(),
             ..CompleteRequest::default()
         }
     }
@@ -289,6 +292,13 @@ pub(super) fn is_passing(fault: &Fault, tries: u32) -> bool {
         Code::Internal => tries < INTERNAL_TRIES,
         _ => false,
     }
+}
+
+/// Whether a budget is spent, which waiting does not fill: only what calls that run now give back comes with a time.
+pub(super) fn is_spent(fault: &Fault) -> bool {
+    fault.code == Code::Exhausted
+        && fault.retry_after_ms.is_none()
+        && fault.details.get("limit_nanos").is_some()
 }
 
 /// The result, unless it would crowd everything else out of what the model reads.

@@ -57,6 +57,7 @@ impl Runner {
             agent: asked.asked.clone(),
             input: input.map(Json),
             tenant: self.command.tenant.clone(),
+            key_id: self.command.key_id.clone(),
             origin: Some(RunOrigin {
                 root_task: self.root_task(),
                 parent_task: self.command.task.clone(),

@@ -6,11 +6,11 @@ use muster_contracts::{Code, Fault};
 use tracing::warn;
 
 use super::Runner;
-use super::asking::{is_passing, left_until, pause};
+use super::asking::{is_passing, is_spent, left_until, pause};
 use crate::Error;
 use crate::domain::context::{self, Policy};
 use crate::domain::conversation::message;
-use crate::domain::definition::{context_tokens, provider};
+use crate::domain::definition::{context_tokens, cost_nanos, provider};
 use crate::domain::fact::{Fact, Summarised};
 use crate::tokenizer::{count, counting};
 
@@ -92,7 +92,10 @@ impl Runner {
                 Err(fault) => fault,
             };
             let pause = pause(tries, &fault);
-            if !is_passing(&fault, tries) || left_until(self.deadline()) <= pause {
+            if !is_passing(&fault, tries)
+                || is_spent(&fault)
+                || left_until(self.deadline()) <= pause
+            {
                 break fault;
             }
             tokio::time::sleep(pause).await;
@@ -126,6 +129,9 @@ impl Runner {
             task: self.command.task.clone(),
             agent: self.command.agent.clone(),
             tenant: self.command.tenant.clone(),
+            key_id: self.command.key_id.clone(),
+            budget_nanos: cost_nanos(definition).unwrap_or_default(),
+            budget_run: self.run_key(),
             ..CompleteRequest::default()
         }
     }

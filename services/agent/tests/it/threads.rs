@@ -43,7 +43,11 @@ async fn send(world: &World, id: &str, content: &str) -> Result<SentMessage, Fau
 }
 
 async fn thread(world: &World) -> Thread {
-    world.bus.request(&GetThreadRequest { thread_id: THREAD.into() }).await.unwrap()
+    world
+        .bus
+        .request(&GetThreadRequest { thread_id: THREAD.into(), ..Default::default() })
+        .await
+        .unwrap()
 }
 
 /// The thread in one line.
@@ -159,10 +163,13 @@ async fn a_removed_thread_ends_its_run() {
     let first = send(&world, "1", "hold").await.unwrap();
     held(&world, &first).await;
     send(&world, "2", "b").await.unwrap();
-    let request = DeleteThreadRequest { thread_id: THREAD.into() };
+    let request = DeleteThreadRequest { thread_id: THREAD.into(), ..Default::default() };
     world.bus.request(&request).await.unwrap();
     assert!(world.peers.is_unwanted(&first.execution_id));
-    let gone = world.bus.request(&GetThreadRequest { thread_id: THREAD.into() }).await;
+    let gone = world
+        .bus
+        .request(&GetThreadRequest { thread_id: THREAD.into(), ..Default::default() })
+        .await;
     assert_eq!(gone.unwrap_err().code, Code::NotFound);
     assert_eq!(send(&world, "3", "c").await.unwrap_err().code, Code::NotFound);
 }
@@ -214,7 +221,7 @@ async fn a_crash_between_any_two_steps_of_a_threaded_run_loses_and_repeats_nothi
         world.service = Some(serve(&world.nats));
     }
     eventually(LONG, "both are answered", || async {
-        let request = GetThreadRequest { thread_id: THREAD.into() };
+        let request = GetThreadRequest { thread_id: THREAD.into(), ..Default::default() };
         // What crashed a moment ago may get the question, and never answers it.
         let answer = world.bus.request_within(&request, Duration::from_secs(2)).await;
         answer.is_ok_and(|thread| thread.status == "idle" && thread.messages.len() == 4)

@@ -4,15 +4,16 @@ use axum::{
     Json,
     extract::{Path, Request, State},
 };
-use muster_contracts::JsonObject;
 use muster_contracts::agent::v1::{
-    DecideApprovalRequest, GetApprovalRequest, ListApprovalsRequest,
+    Approval as Found, DecideApprovalRequest, GetApprovalRequest, ListApprovalsRequest,
 };
+use muster_contracts::{Code, Fault, JsonObject};
 use serde::Deserialize;
 
 use super::executions::start::key;
 use crate::{
     app::App,
+    auth::Client,
     body,
     error::Error,
     problem::Problem,
@@ -40,10 +41,13 @@ pub(crate) struct Filter {
     responses((status = 200, body = Approvals)))]
 pub(crate) async fn list(
     State(app): State<App>,
+    client: Client,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Approvals>, Error> {
     let Filter { status, agent, limit } = filter;
-    let list = app.bus.request(&ListApprovalsRequest { status, agent, limit }).await?;
+    let tenant = client.tenant.clone();
+    let request = ListApprovalsRequest { status, agent, limit, tenant };
+    let list = app.bus.request(&request).await?;
     Ok(Json(Approvals { approvals: list.approvals.into_iter().map(Approval::from).collect() }))
 }
 
@@ -53,9 +57,21 @@ pub(crate) async fn list(
     responses((status = 200, body = Approval), (status = 404, body = Problem)))]
 pub(crate) async fn get(
     State(app): State<App>,
+    client: Client,
     Path(approval_id): Path<String>,
 ) -> Result<Json<Approval>, Error> {
-    Ok(Json(app.bus.request(&GetApprovalRequest { approval_id }).await?.into()))
+    Ok(Json(own(&app, &client, approval_id).await?.into()))
+}
+
+/// An approval, where it is about an execution of the client's: others' are not there for it.
+async fn own(app: &App, client: &Client, approval_id: String) -> Result<Found, Error> {
+    let request = GetApprovalRequest { approval_id };
+    let approval = app.bus.request(&request).await?;
+    if client.owns(&approval.tenant) {
+        return Ok(approval);
+    }
+    let text = format!("there is no approval {:.80?}", request.approval_id);
+    Err(Fault::new(Code::NotFound, text).into())
 }
 
 /// Decides about a call. The first decision holds; with an `Idempotency-Key` a repeated request is the same decision.
@@ -64,7 +80,7 @@ pub(crate) async fn get(
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 characters that name this request")),
     responses((status = 200, body = Approval, description = "Decided; the run goes on"),
         (status = 400, body = Problem, description = "The arguments do not fit the tool's schema"),
-        (status = 403, body = Problem, description = "`by` is none of the approvers"),
+        (status = 403, body = Problem, description = "`by` is none of the approvers, or not the name of the key that was sent"),
         (status = 404, body = Problem, description = "There is no such approval"),
         (status = 409, body = Problem, description = "It was decided before; `details` say how")))]
 pub(crate) async fn decide(
@@ -72,9 +88,13 @@ pub(crate) async fn decide(
     Path(approval_id): Path<String>,
     request: Request,
 ) -> Result<Json<Approval>, Error> {
-    let key = key(request.headers())?;
+    let (key, client) = (key(request.headers())?, Client::of(&request)?);
     let Decision { decision, arguments, reason, by } = body::json(request).await?;
     let decision_id = key.map(|key| key.id(&format!("approvals {approval_id}")).to_string());
+    let by = client.decides(by)?;
+    if !client.is_admin() {
+        own(&app, &client, approval_id.clone()).await?;
+    }
     let request = DecideApprovalRequest {
         approval_id,
         decision,

@@ -5,15 +5,15 @@ mod agent;
 mod asked;
 pub(crate) mod chat;
 pub(crate) mod embeddings;
-pub(crate) mod keys;
 pub(crate) mod models;
+pub(crate) mod responses;
 mod stream;
 
 pub(crate) use abandon::{Abandoned, tell_abandoned};
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Method, StatusCode, header, response::Parts};
+use axum::http::{HeaderValue, Method, header, response::Parts};
 use axum::{body::Body, response::Response};
 
 use crate::problem::Problem;
@@ -25,9 +25,9 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Whether errors of this path are told in OpenAI's format.
 pub(crate) fn speaks(method: &Method, path: &str) -> bool {
     match path {
-        "/v1/chat/completions" | "/v1/embeddings" => true,
+        "/v1/chat/completions" | "/v1/responses" | "/v1/embeddings" => true,
         "/v1/models" => method == Method::GET,
-        _ => false,
+        path => method == Method::GET && path.starts_with("/v1/models/"),
     }
 }
 
@@ -37,9 +37,6 @@ pub(crate) fn failed(mut parts: Parts, problem: &Problem) -> Response {
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Ok(trace) = HeaderValue::from_str(&problem.trace_id) {
         parts.headers.insert(REQUEST_ID, trace);
-    }
-    if parts.status == StatusCode::UNAUTHORIZED {
-        parts.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     Response::from_parts(parts, Body::from(text))
 }

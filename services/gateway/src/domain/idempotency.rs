@@ -71,6 +71,12 @@ pub(crate) struct StartRecord {
     /// Digest of the definition.
     pub(crate) digest: String,
     pub(crate) at: chrono::DateTime<chrono::Utc>,
+    /// Whose it is; empty: the platform's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) tenant: String,
+    /// The virtual key that it was started with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) key_id: String,
 }
 
 /// What is remembered of an upload.

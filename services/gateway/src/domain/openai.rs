@@ -237,6 +237,8 @@ fn message(at: usize, asked: AskedMessage) -> Result<ChatMessage, Refusal> {
         parts,
         tool_calls: asked.tool_calls.unwrap_or_default().into_iter().map(call).collect(),
         tool_call_id: asked.tool_call_id.unwrap_or_default(),
+        reasoning: asked.reasoning_content.unwrap_or_default(),
+        reasoning_signature: asked.reasoning_signature.unwrap_or_default(),
         ..ChatMessage::default()
     })
 }
@@ -300,7 +302,7 @@ fn call(call: AskedCall) -> ToolCall {
         name: call.function.name,
         arguments,
         invalid_arguments,
-        ..ToolCall::default()
+        signature: call.signature,
     }
 }
 

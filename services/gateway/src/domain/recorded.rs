@@ -65,6 +65,9 @@ pub(crate) fn of_model(token: Token) -> Value {
         "delta": token.delta,
         "sent_at_ms": token.sent_at_ms,
     });
+    if !token.reasoning.is_empty() {
+        set(&mut data, "reasoning", json!(token.reasoning));
+    }
     if !token.finish_reason.is_empty() {
         set(&mut data, "finish_reason", json!(token.finish_reason));
     }

@@ -72,6 +72,9 @@ pub struct Approval {
     /// When it was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_at: Option<DateTime<Utc>>,
+    /// Whose execution it is; absent: the platform's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
 }
 
 /// Approvals.
@@ -118,6 +121,7 @@ impl From<contract::Approval> for Approval {
             reason: some(approval.reason),
             by: some(approval.by),
             decided_at: when(approval.decided_at.as_ref()),
+            tenant: approval.tenant,
         }
     }
 }

@@ -22,12 +22,30 @@ pub struct ModelAlias {
     /// How long a request may take over all tries and targets, 1 to 3600; 0: 600.
     #[serde(default)]
     pub timeout_seconds: u32,
+    /// How replies for this name are cached; absent: as the model service's settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<ModelCache>,
     /// SHA-256 of the definition, hexadecimal; made at registration and ignored in a request.
     #[serde(default)]
     pub digest: String,
     /// It comes from the model service's own settings; ignored in a request.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub preset: bool,
+}
+
+/// How replies are cached. A reply is never given to another tenant than its first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCache {
+    /// How long a reply is kept, at most 3600; 0: nothing is cached.
+    pub ttl_seconds: u32,
+    /// How near a question must be to an earlier one to get its reply, 0.5 to 1; 0: only the same request gets it.
+    #[serde(default)]
+    pub similarity: f64,
+    /// What tells how near questions are: a name for models, or `PROVIDER/MODEL`; empty: the first provider that has a
+    /// model for vectors, else the built-in `offline/hashing-256`.
+    #[serde(default)]
+    pub embedding_model: String,
 }
 
 /// A model that is asked for a name.
@@ -72,6 +90,11 @@ impl From<ModelAlias> for contract::ModelDefinition {
             targets: targets.collect(),
             retries: alias.retries,
             timeout_seconds: alias.timeout_seconds,
+            cache: alias.cache.map(|cache| contract::CachePolicy {
+                ttl_seconds: cache.ttl_seconds,
+                similarity: cache.similarity,
+                embedding_model: cache.embedding_model,
+            }),
             ..Self::default()
         }
     }
@@ -92,6 +115,11 @@ impl From<contract::ModelDefinition> for ModelAlias {
             targets: targets.collect(),
             retries: definition.retries,
             timeout_seconds: definition.timeout_seconds,
+            cache: definition.cache.map(|cache| ModelCache {
+                ttl_seconds: cache.ttl_seconds,
+                similarity: cache.similarity,
+                embedding_model: cache.embedding_model,
+            }),
             digest: definition.digest,
             preset: definition.preset,
         }

@@ -6,12 +6,19 @@ mod embedding;
 mod failure;
 mod listing;
 mod reply;
+mod responses;
+mod written;
 
 pub(crate) use chat::{
-    AskedCall, AskedFormat, AskedMessage, AskedStop, AskedTool, AskedToolChoice, ChatRequest,
+    AskedCall, AskedCallOf, AskedFormat, AskedFunction, AskedMessage, AskedSchema, AskedStop,
+    AskedTool, AskedToolChoice, ChatRequest,
 };
-pub(crate) use content::{AskedContent, AskedPart};
+pub(crate) use content::{AskedContent, AskedImage, AskedPart};
 pub(crate) use embedding::{AskedInput, EmbeddingRequest, Embeddings};
 pub(crate) use failure::{Failure, Refusal};
 pub(crate) use listing::{ModelEntries, ModelEntry};
-pub(crate) use reply::{ChatReply, Pieces};
+pub(crate) use reply::Pieces;
+pub(crate) use responses::{
+    Item, ItemContent, ItemInput, ItemPart, ResponsesRequest, ResponsesTool,
+};
+pub(crate) use written::{Events, Writer};

@@ -73,6 +73,9 @@ pub struct Thread {
     #[serde(skip_serializing_if = "Map::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+    /// Whose it is; absent: the platform's own.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
 }
 
 /// A message of a thread.
@@ -147,6 +150,7 @@ impl From<contract::Thread> for Thread {
             created_at: when(thread.created_at.as_ref()),
             updated_at: when(thread.updated_at.as_ref()),
             metadata: thread.metadata.map(|metadata| metadata.0).unwrap_or_default(),
+            tenant: thread.tenant,
         }
     }
 }

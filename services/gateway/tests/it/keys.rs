@@ -28,13 +28,14 @@ pub(crate) async fn get(_: Peers, request: GetVirtualKeyRequest) -> Result<Virtu
 }
 
 pub(crate) async fn delete(
-    _: Peers,
+    peers: Peers,
     request: DeleteVirtualKeyRequest,
 ) -> Result<VirtualKey, Fault> {
     if request.key_id == "gone" {
         return Err(Fault::new(Code::NotFound, "there is no key \"gone\""));
     }
-    Ok(VirtualKey::default())
+    peers.revoke(&request.key_id);
+    Ok(VirtualKey { tenant: "acme".to_owned(), ..VirtualKey::default() })
 }
 
 pub(crate) async fn allow(_: Peers, request: PutAllowanceRequest) -> Result<Allowance, Fault> {

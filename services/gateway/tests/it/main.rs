@@ -6,6 +6,7 @@
     reason = "a failed helper is a failed test"
 )]
 
+mod auth;
 mod collections;
 mod control;
 mod dead_letters;

@@ -29,6 +29,7 @@ pub(crate) async fn complete(
         "who" => format!("{}/{}", request.tenant, request.key_id),
         "key" => format!("{} {}", request.idempotency_key, request.unrecorded),
         "tools" => String::new(),
+        "thinks" => "one two".to_owned(),
         "params" => serde_json::to_string(&request.params).unwrap(),
         _ => text,
     };
@@ -47,6 +48,12 @@ pub(crate) async fn complete(
             role: "assistant".to_owned(),
             content,
             tool_calls: calls,
+            reasoning: if request.model == "thinks" { "hm hm".to_owned() } else { String::new() },
+            reasoning_signature: if request.model == "thinks" {
+                "signed".to_owned()
+            } else {
+                String::new()
+            },
             ..ChatMessage::default()
         }),
         finish_reason: finish_reason.to_owned(),
@@ -78,6 +85,11 @@ async fn speak(peers: &Peers, request: &CompleteRequest, text: &str) -> Result<(
         "breaks" => {
             peers.bus().emit(&token(1, "one ")).await.unwrap();
             return Err(Fault::new(Code::Unavailable, "it broke off"));
+        }
+        // The second half of what it thought is lost.
+        "thinks" if !request.session.is_empty() => {
+            let thought = Token { reasoning: "hm ".to_owned(), ..token(1, "") };
+            peers.bus().emit(&thought).await.unwrap();
         }
         // A token is lost, and the reply has more than was streamed.
         "loses" => {
@@ -128,12 +140,16 @@ pub(crate) async fn keys(peers: Peers, _: ListVirtualKeysRequest) -> Result<Virt
     Ok(VirtualKeyList { keys: if peers.has_keys() { all.into() } else { Vec::new() } })
 }
 
-pub(crate) async fn check(_: Peers, request: CheckVirtualKeyRequest) -> Result<VirtualKey, Fault> {
+pub(crate) async fn check(
+    peers: Peers,
+    request: CheckVirtualKeyRequest,
+) -> Result<VirtualKey, Fault> {
     let hash = |key: &str| {
         let bytes = sha2::Sha256::digest(key.as_bytes());
         bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
-    let found = KEYS.iter().find(|(_, key, _)| hash(key) == request.hash);
+    let mut known = KEYS.iter().filter(|(key_id, ..)| !peers.is_revoked(key_id));
+    let found = known.find(|(_, key, _)| hash(key) == request.hash);
     let (key_id, _, models) =
         found.ok_or_else(|| Fault::new(Code::Unauthenticated, "nobody has this key"))?;
     Ok(key(key_id, models))
@@ -226,6 +242,56 @@ async fn a_reply_is_streamed_as_it_comes() {
         .filter(|index| !index.is_null())
         .collect();
     assert_eq!(indices, [&json!(0), &json!(1)]);
+}
+
+#[tokio::test]
+async fn what_a_model_thinks_is_told_before_its_text_and_can_be_sent_back() {
+    let platform = Platform::start().await;
+    let (_, reply) = ask(&platform, asking("thinks", "x")).await;
+    let message = &reply["choices"][0]["message"];
+    assert_eq!(
+        (&message["reasoning_content"], &message["reasoning_signature"]),
+        (&json!("hm hm"), &json!("signed"))
+    );
+    let told = streamed(&platform, asking("thinks", "x")).await;
+    let deltas: Vec<Value> = told
+        .iter()
+        .filter_map(|event| serde_json::from_str::<Value>(event).ok())
+        .map(|piece| piece["choices"][0]["delta"].clone())
+        .collect();
+    assert_eq!(deltas[1], json!({ "reasoning_content": "hm " }));
+    assert_eq!(deltas[2], json!({ "reasoning_content": "hm" }));
+    assert_eq!(deltas[3], json!({ "reasoning_signature": "signed" }));
+    assert_eq!(deltas[4], json!({ "content": "one two" }));
+}
+
+#[tokio::test]
+async fn a_response_is_the_same_reply_in_another_format() {
+    let platform = Platform::start().await;
+    let respond = async |body: Value| told(platform.post("/v1/responses", body).await).await;
+    let (status, reply) = respond(json!({ "model": "thinks", "input": "x" })).await;
+    assert_eq!(
+        (status, &reply["object"], &reply["status"]),
+        (200, &json!("response"), &json!("completed"))
+    );
+    assert_eq!(reply["output"][0]["encrypted_content"], "signed");
+    assert_eq!(reply["output"][1]["content"][0]["text"], "one two");
+    assert_eq!(reply["usage"]["total_tokens"], 5);
+    let (status, answer) = respond(json!({ "model": "missing", "input": "x" })).await;
+    assert_eq!((status, &answer["error"]["code"]), (404, &json!("model_not_found")));
+    let (status, answer) =
+        respond(json!({ "model": "small", "input": "x", "max_output_tokens": 0 })).await;
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("max_output_tokens")));
+    let response = platform
+        .post("/v1/responses", json!({ "model": "thinks", "input": "x", "stream": true }))
+        .await;
+    let text = response.text().await.unwrap();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let told: Vec<Value> = data.map(|data| serde_json::from_str(data).unwrap()).collect();
+    let last = &told.last().unwrap()["response"];
+    assert_eq!(last["output"][0]["summary"][0]["text"], "hm hm");
+    assert_eq!(last["output"][0]["encrypted_content"], "signed");
+    assert_eq!(last["output"][1]["content"][0]["text"], "one two");
 }
 
 #[tokio::test]
@@ -333,6 +399,11 @@ async fn vectors_and_models_are_told() {
     assert_eq!(answer["data"][0]["embedding"], "AABAQAAAAD8=");
     let (status, answer) = embed(json!({ "model": "e", "input": [1, 2] })).await;
     assert_eq!((status, &answer["error"]["param"]), (400, &json!("input")));
+    let one = async |id: &str| told(platform.get(&format!("/v1/models/{id}")).await).await;
+    assert_eq!(one("small").await.1["owned_by"], "played");
+    assert_eq!(one("played%2Fnew").await.1["id"], "played/new");
+    let (status, answer) = one("nothing").await;
+    assert_eq!((status, &answer["error"]["code"]), (404, &json!("model_not_found")));
     let (_, answer) = told(platform.get("/v1/models").await).await;
     let ids: Vec<&str> = answer["data"]
         .as_array()

@@ -29,7 +29,7 @@ use muster_testkit::{NatsServer, eventually, free_port};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{control, keys, openai, tools};
+use crate::{auth, control, keys, openai, tools};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -46,6 +46,7 @@ struct Known {
     /// How many replies were begun that never end.
     endless: usize,
     has_keys: bool,
+    revoked: Vec<String>,
     bus: Option<Bus>,
 }
 
@@ -78,6 +79,15 @@ impl Peers {
     /// From now on clients need one of the test's virtual keys.
     pub(crate) fn register_keys(&self) {
         self.0.lock().unwrap().has_keys = true;
+    }
+
+    /// From now on nobody has this key.
+    pub(crate) fn revoke(&self, key_id: &str) {
+        self.0.lock().unwrap().revoked.push(key_id.to_owned());
+    }
+
+    pub(crate) fn is_revoked(&self, key_id: &str) -> bool {
+        self.0.lock().unwrap().revoked.iter().any(|revoked| revoked == key_id)
     }
 
     pub(crate) fn has_keys(&self) -> bool {
@@ -146,15 +156,21 @@ impl Platform {
 
     /// Does not wait until it is ready.
     pub(crate) async fn start_gateway(nats: NatsServer) -> Self {
+        Self::start_with(nats, &[]).await
+    }
+
+    /// The same with these settings, too.
+    pub(crate) async fn start_with(nats: NatsServer, more: &[(&str, &str)]) -> Self {
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
-        let settings = [
+        let mut settings = vec![
             ("MUSTER_HTTP_ADDR", address.as_str()),
             ("MUSTER_MAX_STREAMS", "2"),
             // Long enough for a test to see who holds a stream.
             ("MUSTER_STALL_SECONDS", "5"),
             ("MUSTER_DRAIN_TIMEOUT", "2"),
         ];
+        settings.extend_from_slice(more);
         let peers = Peers::default();
         let bus = Bus::open(nats.settings("test")).await.unwrap();
         let played = peers.clone();
@@ -269,6 +285,9 @@ fn routes(peers: Peers) -> Routes<Peers> {
         .rpc(keys::allow)
         .rpc(keys::allowance)
         .rpc(keys::provider_keys)
+        .rpc(auth::thread)
+        .rpc(auth::approval)
+        .rpc(auth::decide)
         .on(started)
         .on(upsert)
 }

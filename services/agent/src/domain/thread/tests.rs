@@ -16,6 +16,7 @@ fn thread() -> Thread {
         updated_at: at(0),
         messages: Vec::new(),
         active: None,
+        tenant: String::new(),
     }
 }
 

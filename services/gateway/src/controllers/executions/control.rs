@@ -12,9 +12,10 @@ use muster_contracts::{
     },
 };
 
-use super::state;
+use super::{check_own, state};
 use crate::{
     app::App,
+    auth::Client,
     body,
     error::Error,
     problem::Problem,
@@ -36,7 +37,7 @@ pub(crate) async fn cancel(
     Path(execution_id): Path<String>,
     request: Request,
 ) -> Result<Json<Execution>, Error> {
-    let reason = reason(&execution_id, request).await?;
+    let reason = reason(&app, &execution_id, request).await?;
     let request = CancelExecutionRequest { execution_id, reason, ..Default::default() };
     match app.bus.request(&request).await {
         Ok(state) => Ok(Json(state.into())),
@@ -62,7 +63,7 @@ pub(crate) async fn suspend(
     Path(execution_id): Path<String>,
     request: Request,
 ) -> Result<Json<Execution>, Error> {
-    let reason = reason(&execution_id, request).await?;
+    let reason = reason(&app, &execution_id, request).await?;
     done(&app, &execution_id.clone(), &SuspendExecutionRequest { execution_id, reason }).await
 }
 
@@ -73,9 +74,11 @@ pub(crate) async fn suspend(
         (status = 409, body = Problem, description = "It is not suspended")))]
 pub(crate) async fn resume(
     State(app): State<App>,
+    client: Client,
     Path(execution_id): Path<String>,
 ) -> Result<Json<Execution>, Error> {
     subject::token("execution id", &execution_id)?;
+    check_own(&app, &client, &execution_id).await?;
     done(&app, &execution_id.clone(), &ResumeExecutionRequest { execution_id }).await
 }
 
@@ -87,15 +90,18 @@ pub(crate) async fn resume(
         (status = 409, body = Problem, description = "It has not faulted, or no task of it did")))]
 pub(crate) async fn retry(
     State(app): State<App>,
+    client: Client,
     Path(execution_id): Path<String>,
 ) -> Result<Json<Execution>, Error> {
     subject::token("execution id", &execution_id)?;
+    check_own(&app, &client, &execution_id).await?;
     done(&app, &execution_id.clone(), &RetryExecutionRequest { execution_id }).await
 }
 
-/// The reason in the body of a request, which need not have one.
-async fn reason(execution_id: &str, request: Request) -> Result<String, Error> {
+/// The reason in the body of a request about an execution of the client's, which need not have one.
+async fn reason(app: &App, execution_id: &str, request: Request) -> Result<String, Error> {
     subject::token("execution id", execution_id)?;
+    check_own(app, &Client::of(&request)?, execution_id).await?;
     let Reason { reason } = body::json_or_default(request).await?;
     let length = reason.chars().count();
     if length > MAX_REASON {

@@ -20,8 +20,8 @@ use std::{sync::Arc, time::Duration};
 use utoipa::IntoParams;
 
 use crate::{
-    app::App, domain::position::Position, error::Error, live, problem::Problem, query::Query,
-    wire::Events,
+    app::App, auth::Client, domain::position::Position, error::Error, live, problem::Problem,
+    query::Query, wire::Events,
 };
 
 /// So often a quiet stream says that it is still there.
@@ -52,11 +52,13 @@ pub(crate) struct Page {
         (status = 404, body = Problem), (status = 429, body = Problem, description = "Too many live streams are open")))]
 pub(crate) async fn events(
     State(app): State<App>,
+    client: Client,
     Path(id): Path<String>,
     Query(page): Query<Page>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     subject::token("execution id", &id)?;
+    super::check_own(&app, &client, &id).await?;
     if accepts_stream(&headers) {
         return stream(app, id, last_event_id(&headers, &page)?).await;
     }

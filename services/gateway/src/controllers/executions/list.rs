@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    app::App, domain::written::written, error::Error, problem::Problem, query::Query,
+    app::App, auth::Client, domain::written::written, error::Error, problem::Problem, query::Query,
     wire::Executions,
 };
 
@@ -43,6 +43,7 @@ pub(crate) struct Wanted {
     responses((status = 200, body = Executions), (status = 400, body = Problem, description = "A parameter is wrong")))]
 pub(crate) async fn list(
     State(app): State<App>,
+    client: Client,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Executions>, Error> {
     let limit = wanted.limit.unwrap_or(100);
@@ -57,6 +58,7 @@ pub(crate) async fn list(
         until: wanted.until.and_then(now),
         cursor: wanted.cursor.unwrap_or_default(),
         limit,
+        tenant: client.tenant.clone(),
     };
     Ok(Json(app.bus.request(&request).await?.into()))
 }

@@ -8,9 +8,10 @@ use axum::{
 use muster_bus::MessageId;
 use muster_contracts::{Code, Fault, workflow::v1::SignalExecution};
 
-use super::{start::key, state};
+use super::{own, start::key};
 use crate::{
     app::App,
+    auth::Client,
     body,
     error::Error,
     problem::Problem,
@@ -30,7 +31,7 @@ pub(crate) async fn signal(
     Path(execution_id): Path<String>,
     request: Request,
 ) -> Result<(StatusCode, Json<Signalled>), Error> {
-    let key = key(request.headers())?;
+    let (key, client) = (key(request.headers())?, Client::of(&request)?);
     let signal: Signal = body::json(request).await?;
     if signal.signal.is_empty() || signal.signal.chars().any(char::is_control) {
         return Err(Error::invalid(format!(
@@ -38,7 +39,7 @@ pub(crate) async fn signal(
             signal.signal
         )));
     }
-    let execution = state(&app, &execution_id).await?;
+    let execution = own(&app, &client, &execution_id).await?;
     if execution.is_over() {
         let text = format!("execution {execution_id:?} is {}: it hears nothing", execution.status);
         return Err(Fault::new(Code::Conflict, text).into());

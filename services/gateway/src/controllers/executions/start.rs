@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::{record_key, state};
 use crate::{
     app::App,
+    auth::Client,
     body,
     domain::{
         idempotency::{Key, StartRecord, digest},
@@ -34,6 +35,14 @@ use crate::{
 /// How often the state is read while a request waits: what tells of the end may be missed.
 const READ_EVERY: Duration = Duration::from_secs(2);
 
+/// A start that is asked for, and by whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) start: &'a Start,
+    pub(crate) key: Option<&'a Key>,
+    pub(crate) client: &'a Client,
+}
+
 /// Starts a workflow. Answers at once, or with `Prefer: wait=30` when it has ended. With an `Idempotency-Key` a
 /// repeated request is the same execution (for 24 hours).
 #[utoipa::path(post, path = "/v1/executions", tag = "executions",operation_id = "start_execution", request_body = Start,
@@ -46,16 +55,18 @@ const READ_EVERY: Duration = Duration::from_secs(2);
         (status = 422, body = Problem, description = "The key belongs to another request")))]
 pub(crate) async fn start(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let wait = wait(request.headers());
-    let key = key(request.headers())?;
+    let (key, client) = (key(request.headers())?, Client::of(&request)?);
     let start: Start = body::json_within(request, body::INPUT_LIMIT).await?;
     if start.workflow.is_empty() {
         return Err(Error::invalid("`workflow` is empty, but it must be the name of a workflow"));
     }
+    client.may_use(&format!("workflow:{}", start.workflow))?;
+    let wanted = Wanted { start: &start, key: key.as_ref(), client: &client };
     let Some(wait) = wait else {
-        let execution_id = accept(&app, &start, key.as_ref()).await?;
+        let execution_id = accept(&app, wanted).await?;
         return Ok(started(execution_id, "pending".to_owned()));
     };
-    let (execution_id, (over, execution)) = waited(&app, &start, key.as_ref(), wait).await?;
+    let (execution_id, (over, execution)) = waited(&app, wanted, wait).await?;
     let mut response = if over {
         (StatusCode::OK, [(header::CONTENT_LOCATION, location(&execution_id))], Json(execution))
             .into_response()
@@ -71,24 +82,18 @@ pub(crate) async fn start(State(app): State<App>, request: Request) -> Result<Re
 /// Starts an execution, or finds the one of the key, and waits for its end; what it answers last where the wait is over before.
 pub(crate) async fn to_the_end(
     app: &App,
-    start: &Start,
-    key: Option<&Key>,
+    wanted: Wanted<'_>,
     wait: Duration,
 ) -> Result<Execution, Error> {
-    let (_id, (_over, execution)) = waited(app, start, key, wait).await?;
+    let (_id, (_over, execution)) = waited(app, wanted, wait).await?;
     Ok(execution)
 }
 
-async fn waited(
-    app: &App,
-    start: &Start,
-    key: Option<&Key>,
-    wait: Duration,
-) -> Result<(String, End), Error> {
-    if key.is_none() {
-        return run(app, start, wait).await;
+async fn waited(app: &App, wanted: Wanted<'_>, wait: Duration) -> Result<(String, End), Error> {
+    if wanted.key.is_none() {
+        return run(app, wanted, wait).await;
     }
-    let execution_id = accept(app, start, key).await?;
+    let execution_id = accept(app, wanted).await?;
     let waiter = app.ends.register(&execution_id);
     // A repeated request may be about an execution that ended long ago.
     let end = end(app, &execution_id, wait, waiter, Duration::ZERO).await?;
@@ -116,19 +121,20 @@ fn started(execution_id: String, status: String) -> Response {
 }
 
 /// Makes the start durable and returns the execution's id.
-async fn accept(app: &App, start: &Start, key: Option<&Key>) -> Result<String, Error> {
-    let Some(key) = key else {
+async fn accept(app: &App, wanted: Wanted<'_>) -> Result<String, Error> {
+    let start = wanted.start;
+    let Some(key) = wanted.key else {
         let id = Uuid::now_v7().to_string();
-        let record = resolve(app, start, String::new()).await?;
+        let record = resolve(app, wanted, String::new()).await?;
         let records = app.bus.kv(Bucket::Idempotency);
         let record_key = record_key(&id);
         // The record says `pending` until the engine has begun; nobody knows the id before both are done.
         tokio::try_join!(records.put(&record_key, &record), publish(app, &id, start, &record))?;
         return Ok(id);
     };
-    let id = key.id("executions").to_string();
+    let id = key.id(&wanted.client.scope("executions")).to_string();
     let request = digest([serde_json::to_vec(start).map_err(anyhow::Error::from)?.as_slice()]);
-    let record = remember(app, &id, start, request.clone()).await?;
+    let record = remember(app, &id, wanted, request.clone()).await?;
     if record.request != request {
         return Err(Error::KeyReused(key.text().to_owned()));
     }
@@ -139,11 +145,11 @@ async fn accept(app: &App, start: &Start, key: Option<&Key>) -> Result<String, E
 
 /// Starts an execution and waits for its end. Nobody knows its id before that or before the wait is over, so that its record
 /// can wait as long, and is mostly not needed.
-async fn run(app: &App, start: &Start, wait: Duration) -> Result<(String, End), Error> {
+async fn run(app: &App, wanted: Wanted<'_>, wait: Duration) -> Result<(String, End), Error> {
     let id = Uuid::now_v7().to_string();
-    let record = resolve(app, start, String::new()).await?;
+    let record = resolve(app, wanted, String::new()).await?;
     let waiter = app.ends.register(&id);
-    publish(app, &id, start, &record).await?;
+    publish(app, &id, wanted.start, &record).await?;
     let (over, execution) = end(app, &id, wait, waiter, READ_EVERY).await?;
     if !over {
         app.bus.kv(Bucket::Idempotency).put(&record_key(&id), &record).await?;
@@ -155,7 +161,7 @@ async fn run(app: &App, start: &Start, wait: Duration) -> Result<(String, End), 
 async fn remember(
     app: &App,
     id: &str,
-    start: &Start,
+    wanted: Wanted<'_>,
     request: String,
 ) -> Result<StartRecord, Error> {
     let records = app.bus.kv::<StartRecord>(Bucket::Idempotency);
@@ -163,7 +169,7 @@ async fn remember(
     if let Some(found) = records.get(&key).await? {
         return Ok(found.value);
     }
-    let record = resolve(app, start, request).await?;
+    let record = resolve(app, wanted, request).await?;
     match records.create(&key, &record).await {
         Ok(_) => Ok(record),
         Err(KvError::Conflict) => {
@@ -175,18 +181,21 @@ async fn remember(
 }
 
 /// The definition on which the execution will stay for its whole life.
-async fn resolve(app: &App, start: &Start, request: String) -> Result<StartRecord, Error> {
+async fn resolve(app: &App, wanted: Wanted<'_>, request: String) -> Result<StartRecord, Error> {
+    let Wanted { start, client, .. } = wanted;
     let version = start.version.clone().unwrap_or_default();
-    let wanted = GetWorkflowRequest { name: start.workflow.clone(), version, brief: true };
+    let asked = GetWorkflowRequest { name: start.workflow.clone(), version, brief: true };
     // A name may have any characters: its length keeps it apart from the version.
-    let key = format!("{} {}{}", wanted.name.len(), wanted.name, wanted.version);
-    let definition = app.definitions.get(&key, || app.bus.request(&wanted)).await?;
+    let key = format!("{} {}{}", asked.name.len(), asked.name, asked.version);
+    let definition = app.definitions.get(&key, || app.bus.request(&asked)).await?;
     Ok(StartRecord {
         request,
         workflow: definition.name,
         version: definition.version,
         digest: definition.digest,
         at: Utc::now(),
+        tenant: client.tenant.clone(),
+        key_id: client.key_id.clone(),
     })
 }
 
@@ -202,6 +211,8 @@ async fn publish(
         version: record.version.clone(),
         digest: record.digest.clone(),
         input: Some(start.input.clone().into()),
+        tenant: record.tenant.clone(),
+        key_id: record.key_id.clone(),
         ..Default::default()
     };
     app.bus.publish(&command, &MessageId::derived([id, "start"])).await?;

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     app::App,
+    auth::{self, Changed, Client},
     body,
     domain::idempotency::hex,
     error::Error,
@@ -30,6 +31,7 @@ const START: usize = 14;
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", operation_id = "create_key", request_body = NewKey,
     responses((status = 201, body = CreatedKey, description = "Made; `Location` is where it is"), (status = 400, body = Problem)))]
 pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<Response, Error> {
+    let (client, address) = (Client::of(&request)?, auth::address(&request));
     let new: NewKey = body::json(request).await?;
     let key = key();
     let start: String = key.chars().take(START).collect();
@@ -38,6 +40,8 @@ pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<R
         hash: hex(&Sha256::digest(key.as_bytes())),
     };
     let about = Key::from(app.bus.request(&request).await?);
+    let (tenant, key_id) = (about.tenant.as_str(), about.key_id.as_str());
+    app.auth.audit.created(Changed { tenant, key_id, by: &client, address });
     let headers = [
         (header::LOCATION, format!("/v1/keys/{}", about.key_id)),
         (header::CACHE_CONTROL, "no-store".to_owned()),

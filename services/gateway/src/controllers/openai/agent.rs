@@ -16,7 +16,8 @@ use tracing::debug;
 use super::LONGEST;
 use super::chat::refused;
 use crate::app::App;
-use crate::controllers::executions::start;
+use crate::auth::Client;
+use crate::controllers::executions::start::{self, Wanted};
 use crate::domain::idempotency::Key;
 use crate::domain::name;
 use crate::domain::openai::{AGENT, messages};
@@ -39,7 +40,7 @@ do:
 pub(super) fn run(
     app: App,
     asked: ChatRequest,
-    key: Option<String>,
+    (client, key): (Client, Option<String>),
 ) -> Result<BoxFuture<'static, Result<CompleteResponse, Error>>, Error> {
     let model = asked.model.clone();
     let agent =
@@ -53,7 +54,8 @@ pub(super) fn run(
     };
     Ok(async move {
         let key = key.map(|key| Key::parse(&key)).transpose()?;
-        let execution = execute(&app, &start, key.as_ref()).await?;
+        let wanted = Wanted { start: &start, key: key.as_ref(), client: &client };
+        let execution = execute(&app, wanted).await?;
         reply(&app, execution, model).await
     }
     .boxed())
@@ -91,12 +93,12 @@ fn input(messages: &[ChatMessage]) -> Value {
     }
 }
 
-async fn execute(app: &App, start: &Start, key: Option<&Key>) -> Result<Execution, Error> {
-    match start::to_the_end(app, start, key, LONGEST).await {
+async fn execute(app: &App, wanted: Wanted<'_>) -> Result<Execution, Error> {
+    match start::to_the_end(app, wanted, LONGEST).await {
         Err(Error::Fault(fault)) if fault.code == Code::NotFound => {
             debug!(workflow = WORKFLOW, "registering what runs agents");
             app.bus.request(&PutWorkflowRequest { source: SOURCE.to_owned() }).await?;
-            start::to_the_end(app, start, key, LONGEST).await
+            start::to_the_end(app, wanted, LONGEST).await
         }
         result => result,
     }

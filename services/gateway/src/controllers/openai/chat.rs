@@ -11,20 +11,20 @@ use uuid::Uuid;
 
 use super::{LONGEST, agent, asked, stream};
 use crate::app::App;
+use crate::auth::Client;
 use crate::body::{INPUT_LIMIT, Media, Payload};
 use crate::controllers::executions::start::key;
-use crate::controllers::openai::keys::Client;
 use crate::domain::idempotency::{Key, digest};
 use crate::domain::openai::{AGENT, complete_request};
 use crate::error::Error;
-use crate::wire::openai::{ChatReply, ChatRequest};
+use crate::wire::openai::{ChatRequest, Pieces, Writer};
 
-/// What a reply needs to be written.
-pub(super) struct Writing {
-    pub(super) id: String,
-    pub(super) created: i64,
-    /// At most one call of a tool is answered, as the client wishes.
-    pub(super) one_call: bool,
+/// What a client asks, in whichever format.
+pub(super) struct Asked {
+    pub(super) client: Client,
+    /// The name of the recorded reply; none where nothing is recorded.
+    pub(super) key: Option<String>,
+    pub(super) request: ChatRequest,
 }
 
 /// One reply of a model or an agent, in the wire format of OpenAI's chat completions: whole, or with `stream: true` as
@@ -39,45 +39,45 @@ pub(super) struct Writing {
     responses((status = 200, content((Object = "application/json"), (String = "text/event-stream"))),
         (status = "default", body = Object, description = "OpenAI's `error`", content_type = "application/json")))]
 pub(crate) async fn complete(State(app): State<App>, request: Request) -> Result<Response, Error> {
-    let client = app.keys.client(request.headers()).await?;
+    let client = Client::of(&request)?;
     let key = key(request.headers())?;
     let body = Payload::read(request, &[Media::Json], INPUT_LIMIT).await?.bytes;
-    let mut asked: ChatRequest = asked::parse(&body)?;
+    let mut request: ChatRequest = asked::parse(&body)?;
+    let options = request.stream_options.take();
+    let with_usage = options.and_then(|options| options.include_usage) == Some(true);
+    let id = format!("chatcmpl-{}", Uuid::now_v7().simple());
+    let writer = Pieces::new(id, Utc::now().timestamp(), &request.model, with_usage);
+    let key = scoped("chat", &client, key.as_ref(), &body);
+    answer(&app, Asked { client, key, request }, writer).await
+}
+
+/// Asks whom the request names, and writes what they answer.
+pub(super) async fn answer<W: Writer>(
+    app: &App,
+    asked: Asked,
+    writer: W,
+) -> Result<Response, Error> {
+    let Asked { client, key, request: asked } = asked;
     let streams = asked.stream == Some(true);
-    let with_usage =
-        asked.stream_options.take().and_then(|options| options.include_usage) == Some(true);
-    let writing = Writing {
-        id: format!("chatcmpl-{}", Uuid::now_v7().simple()),
-        created: Utc::now().timestamp(),
-        one_call: asked.parallel_tool_calls == Some(false),
-    };
+    let one_call = asked.parallel_tool_calls == Some(false);
     if asked.model.starts_with(AGENT) {
         client.may_use(&asked.model)?;
-        let model = asked.model.clone();
-        let run = agent::run(app.clone(), asked, scoped(&client, key.as_ref(), &body))?;
+        let run = agent::run(app.clone(), asked, (client, key))?;
         if streams {
-            return stream::respond(
-                &app,
-                stream::Source::of_agent(run),
-                writing,
-                &model,
-                with_usage,
-            )
-            .await;
+            return stream::respond(app, stream::Source::of_agent(run), writer, one_call).await;
         }
-        return Ok(whole(run.await?, &writing));
+        return Ok(whole(run.await?, &writer, one_call));
     }
     let request = CompleteRequest {
         tenant: client.tenant.clone(),
         key_id: client.key_id.clone(),
-        idempotency_key: scoped(&client, key.as_ref(), &body).unwrap_or_else(random),
         unrecorded: key.is_none(),
+        idempotency_key: key.unwrap_or_else(random),
         ..complete_request(asked).map_err(Error::Refused)?
     };
     if streams {
-        let model = request.model.clone();
-        let source = stream::Source::of_model(&app, request).await?;
-        return stream::respond(&app, source, writing, &model, with_usage).await;
+        let source = stream::Source::of_model(app, request).await?;
+        return stream::respond(app, source, writer, one_call).await;
     }
     let mut waiting =
         request.unrecorded.then(|| app.abandoned.unless_answered(&request.idempotency_key));
@@ -88,12 +88,17 @@ pub(crate) async fn complete(State(app): State<App>, request: Request) -> Result
     {
         waiting.answered();
     }
-    Ok(whole(response.map_err(refused)?, &writing))
+    Ok(whole(response.map_err(refused)?, &writer, one_call))
 }
 
 /// The name of the recorded reply. The same key with another body is another request.
-fn scoped(client: &Client, key: Option<&Key>, body: &[u8]) -> Option<String> {
-    let scope = format!("chat/{}/{}/{}", client.tenant, client.key_id, digest([body]));
+pub(super) fn scoped(
+    format: &str,
+    client: &Client,
+    key: Option<&Key>,
+    body: &[u8],
+) -> Option<String> {
+    let scope = format!("{format}/{}/{}/{}", client.tenant, client.key_id, digest([body]));
     key.map(|key| key.id(&scope).simple().to_string())
 }
 
@@ -120,12 +125,11 @@ pub(super) fn message(response: &mut CompleteResponse, one_call: bool) -> ChatMe
     message
 }
 
-fn whole(mut response: CompleteResponse, writing: &Writing) -> Response {
-    let message = message(&mut response, writing.one_call);
-    let body =
-        serde_json::to_vec(&ChatReply::new(&writing.id, writing.created, &response, &message));
+fn whole(mut response: CompleteResponse, writer: &impl Writer, one_call: bool) -> Response {
+    let message = message(&mut response, one_call);
+    let body = writer.whole(&response, &message);
     let json = HeaderValue::from_static("application/json");
-    (headers(&response), [(header::CONTENT_TYPE, json)], body.unwrap_or_default()).into_response()
+    (headers(&response), [(header::CONTENT_TYPE, json)], body).into_response()
 }
 
 /// What OpenAI's format has no place for.
@@ -143,6 +147,13 @@ fn headers(response: &CompleteResponse) -> HeaderMap {
         if is_so {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("true"));
         }
+    }
+    // Of another question that is nearly the same.
+    if response.cached && response.similarity < 1.0 {
+        let similarity = HeaderValue::from_str(&format!("{:.4}", response.similarity));
+        headers.extend(
+            similarity.ok().map(|value| (HeaderName::from_static("muster-similarity"), value)),
+        );
     }
     headers
 }

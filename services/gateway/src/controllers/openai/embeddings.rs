@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::chat::{random, refused};
 use super::{LONGEST, asked};
 use crate::app::App;
+use crate::auth::Client;
 use crate::body::{INPUT_LIMIT, Media, Payload};
 use crate::error::Error;
 use crate::wire::openai::{AskedInput, EmbeddingRequest, Embeddings, Refusal};
@@ -19,7 +20,7 @@ use crate::wire::openai::{AskedInput, EmbeddingRequest, Embeddings, Refusal};
     responses((status = 200, body = Object),
         (status = "default", body = Object, description = "OpenAI's `error`", content_type = "application/json")))]
 pub(crate) async fn embed(State(app): State<App>, request: Request) -> Result<Json<Value>, Error> {
-    let client = app.keys.client(request.headers()).await?;
+    let client = Client::of(&request)?;
     let body = Payload::read(request, &[Media::Json], INPUT_LIMIT).await?.bytes;
     let asked: EmbeddingRequest = asked::parse(&body)?;
     let base64 = is_base64(asked.encoding_format.as_deref()).map_err(Error::Refused)?;
@@ -29,8 +30,8 @@ pub(crate) async fn embed(State(app): State<App>, request: Request) -> Result<Js
         inputs: inputs(asked.input).map_err(Error::Refused)?,
         dimensions: asked.dimensions.unwrap_or_default(),
         idempotency_key: random(),
-        tenant: client.tenant,
-        key_id: client.key_id,
+        tenant: client.tenant.clone(),
+        key_id: client.key_id.clone(),
     };
     let response = Box::pin(app.bus.request_within(&request, LONGEST)).await.map_err(refused)?;
     Ok(Json(Embeddings::body(&response, base64)))

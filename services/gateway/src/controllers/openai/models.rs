@@ -1,12 +1,14 @@
 //! What a request may name as its model.
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::{Path, State};
 use muster_contracts::agent::v1::ListAgentsRequest;
 use muster_contracts::model::v1::ListModelsRequest;
+use muster_contracts::{Code, Fault};
 
+use super::chat::refused;
 use crate::app::App;
+use crate::auth::Client;
 use crate::domain::openai::AGENT;
 use crate::error::Error;
 use crate::wire::openai::{ModelEntries, ModelEntry};
@@ -17,13 +19,44 @@ use crate::wire::openai::{ModelEntries, ModelEntry};
         (status = "default", body = Object, description = "OpenAI's `error`", content_type = "application/json")))]
 pub(crate) async fn list(
     State(app): State<App>,
-    headers: HeaderMap,
+    client: Client,
 ) -> Result<Json<ModelEntries>, Error> {
-    let client = app.keys.client(&headers).await?;
+    let data = entries(&app, &client).await?.1;
+    Ok(Json(ModelEntries { object: "list", data }))
+}
+
+/// One of them; also a model as `PROVIDER/MODEL`, which its provider may have or not.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "openai", operation_id = "get_model",
+    params(("id" = String, Path, description = "What a request names as its `model`; a slash in it is written `%2F`")),
+    responses((status = 200, body = Object),
+        (status = "default", body = Object, description = "OpenAI's `error`", content_type = "application/json")))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    client: Client,
+) -> Result<Json<ModelEntry>, Error> {
+    let (providers, entries) = entries(&app, &client).await?;
+    if let Some(entry) = entries.into_iter().find(|entry| entry.id == id) {
+        return Ok(Json(entry));
+    }
+    if let Some((provider, model)) = id.split_once('/')
+        && !model.is_empty()
+        && providers.iter().any(|known| known == provider)
+        && client.may_use(&id).is_ok()
+    {
+        return Ok(Json(ModelEntry::new(&id, provider)));
+    }
+    let text = format!("The model '{id:.200}' does not exist or you do not have access to it.");
+    Err(refused(Fault::new(Code::NotFound, text)))
+}
+
+/// The names of the providers, and what the client may name as a model.
+async fn entries(app: &App, client: &Client) -> Result<(Vec<String>, Vec<ModelEntry>), Error> {
     let (models, agents) = (ListModelsRequest::default(), ListAgentsRequest::default());
     let (models, agents) = tokio::try_join!(app.bus.request(&models), app.bus.request(&agents))?;
     let aliases = models.models.into_iter().map(|model| ModelEntry::new(model.name, "muster"));
     let mut data: Vec<ModelEntry> = aliases.collect();
+    let mut providers = Vec::new();
     for provider in models.providers {
         let own = std::iter::once(provider.default_model)
             .chain(provider.models)
@@ -32,11 +65,12 @@ pub(crate) async fn list(
             own.filter(|model| !model.is_empty())
                 .map(|model| ModelEntry::new(model, &provider.name)),
         );
+        providers.push(provider.name);
     }
     let agents = agents.agents.into_iter();
     data.extend(agents.map(|agent| ModelEntry::new(format!("{AGENT}{}", agent.name), "muster")));
     let mut seen = std::collections::HashSet::new();
     // An alias comes before a provider's model of the same name.
     data.retain(|entry| client.may_use(&entry.id).is_ok() && seen.insert(entry.id.clone()));
-    Ok(Json(ModelEntries { object: "list", data }))
+    Ok((providers, data))
 }

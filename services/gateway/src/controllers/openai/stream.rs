@@ -18,11 +18,11 @@ use tracing::error;
 
 use super::LONGEST;
 use super::abandon::Waiting;
-use super::chat::{Writing, message, random, refused};
+use super::chat::{message, random, refused};
 use crate::app::App;
 use crate::error::Error;
 use crate::problem::Problem;
-use crate::wire::openai::{Failure, Pieces};
+use crate::wire::openai::Writer;
 
 /// How long a client waits for the head of its response: a reply that fails before that is told by its status.
 const FIRST: Duration = Duration::from_secs(10);
@@ -64,12 +64,13 @@ enum Next {
 }
 
 /// One client's stream.
-struct Streamed {
+struct Streamed<W> {
     source: Source,
-    pieces: Pieces,
+    writer: W,
     one_call: bool,
-    /// What the client has.
+    /// What the client has, of the text and of the thoughts before it.
     sent: String,
+    thought: String,
     /// The sequence of the next token; none where one was lost or the reply begun again: then the rest comes with the whole reply.
     expected: Option<u32>,
     over: bool,
@@ -77,12 +78,11 @@ struct Streamed {
 }
 
 /// The response, as soon as there is a first piece.
-pub(super) async fn respond(
+pub(super) async fn respond<W: Writer>(
     app: &App,
     mut source: Source,
-    writing: Writing,
-    model: &str,
-    with_usage: bool,
+    writer: W,
+    one_call: bool,
 ) -> Result<Response, Error> {
     let permit = Arc::clone(&app.streams).try_acquire_owned();
     let permit = permit.map_err(|_full| Error::TooManyStreams(app.max_streams))?;
@@ -93,12 +93,12 @@ pub(super) async fn respond(
         }
         first => first,
     };
-    let pieces = Pieces::new(&writing.id, writing.created, model, with_usage);
     let streamed = Streamed {
         source,
-        pieces,
-        one_call: writing.one_call,
+        writer,
+        one_call,
         sent: String::new(),
+        thought: String::new(),
         expected: Some(1),
         over: false,
         _permit: permit,
@@ -130,11 +130,11 @@ impl Source {
     }
 }
 
-impl Streamed {
+impl<W: Writer> Streamed<W> {
     fn frames(mut self, first: Next) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
         async_stream::stream! {
             let mut frame = BytesMut::new();
-            self.pieces.role(&mut frame);
+            self.writer.begin(&mut frame);
             self.write(first, &mut frame);
             while !self.over {
                 yield Ok(frame.split().freeze());
@@ -177,8 +177,12 @@ impl Streamed {
         self.expected = self.expected.filter(|expected| *expected == token.sequence);
         let Some(expected) = &mut self.expected else { return };
         *expected += 1;
+        if !token.reasoning.is_empty() {
+            self.writer.thought(frame, &token.reasoning);
+            self.thought.push_str(&token.reasoning);
+        }
         if !token.delta.is_empty() {
-            self.pieces.text(frame, &token.delta);
+            self.writer.text(frame, &token.delta);
             self.sent.push_str(&token.delta);
         }
     }
@@ -191,11 +195,20 @@ impl Streamed {
                 "the reply was begun again after a part of it was sent: send the request again";
             return self.fail(Fault::new(Code::Unavailable, text).into(), frame);
         };
-        if !rest.is_empty() {
-            self.pieces.text(frame, rest);
+        // A lost thought is not worth to break off a whole reply.
+        if let Some(rest) = message.reasoning.strip_prefix(&self.thought)
+            && !rest.is_empty()
+        {
+            self.writer.thought(frame, rest);
         }
-        self.pieces.calls(frame, &message.tool_calls);
-        self.pieces.end(frame, &response);
+        if !message.reasoning_signature.is_empty() {
+            self.writer.signature(frame, &message.reasoning_signature);
+        }
+        if !rest.is_empty() {
+            self.writer.text(frame, rest);
+        }
+        self.writer.calls(frame, &message.tool_calls);
+        self.writer.end(frame, &response);
         self.over = true;
     }
 
@@ -203,10 +216,7 @@ impl Streamed {
         if error.code() == Code::Internal {
             error!(error = format!("{error:#}"), "reply broke off");
         }
-        let problem = Problem::of(&error);
-        frame.extend_from_slice(b"data: ");
-        frame.extend_from_slice(&serde_json::to_vec(&Failure::of(&problem)).unwrap_or_default());
-        frame.extend_from_slice(b"\n\n");
+        self.writer.fail(frame, &Problem::of(&error));
         self.over = true;
     }
 }

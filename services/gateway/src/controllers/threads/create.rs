@@ -11,8 +11,10 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
+    auth::Client,
     body,
     controllers::executions::start::key,
+    domain::openai::AGENT,
     error::Error,
     problem::Problem,
     wire::{NewThread, Thread},
@@ -26,10 +28,11 @@ use crate::{
         (status = 404, body = Problem, description = "There is no such agent"),
         (status = 409, body = Problem, description = "The thread is there with another agent")))]
 pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<Response, Error> {
-    let key = key(request.headers())?;
+    let (key, client) = (key(request.headers())?, Client::of(&request)?);
     let new: NewThread = body::json(request).await?;
+    client.may_use(&format!("{AGENT}{}", new.agent))?;
     let thread_id = new.thread_id.unwrap_or_else(|| match key {
-        Some(key) => key.id("threads").to_string(),
+        Some(key) => key.id(&client.scope("threads")).to_string(),
         None => Uuid::now_v7().to_string(),
     });
     let request = CreateThreadRequest {
@@ -37,6 +40,7 @@ pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<R
         agent: new.agent,
         on_busy: new.on_busy,
         metadata: Some(JsonObject(new.metadata)),
+        tenant: client.tenant.clone(),
     };
     let thread: Thread = app.bus.request(&request).await?.into();
     let location = format!("/v1/threads/{}", thread.thread_id);

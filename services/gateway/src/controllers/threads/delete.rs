@@ -6,7 +6,7 @@ use axum::{
 };
 use muster_contracts::thread::v1::DeleteThreadRequest;
 
-use crate::{app::App, error::Error, problem::Problem};
+use crate::{app::App, auth::Client, error::Error, problem::Problem};
 
 /// Removes a thread; a run that is busy is cancelled.
 #[utoipa::path(delete, path = "/v1/threads/{id}", tag = "threads", operation_id = "delete_thread",
@@ -14,8 +14,10 @@ use crate::{app::App, error::Error, problem::Problem};
     responses((status = 204, description = "Removed"), (status = 404, body = Problem)))]
 pub(crate) async fn delete(
     State(app): State<App>,
+    client: Client,
     Path(thread_id): Path<String>,
 ) -> Result<StatusCode, Error> {
-    app.bus.request(&DeleteThreadRequest { thread_id }).await?;
+    let request = DeleteThreadRequest { thread_id, tenant: client.tenant.clone() };
+    app.bus.request(&request).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,6 +12,7 @@ use utoipa::IntoParams;
 
 use crate::{
     app::App,
+    auth::Client,
     domain::written::written,
     error::Error,
     problem::Problem,
@@ -36,6 +37,7 @@ pub(crate) struct Chosen {
     responses((status = 200, body = Threads), (status = 400, body = Problem, description = "A parameter is wrong")))]
 pub(crate) async fn list(
     State(app): State<App>,
+    client: Client,
     Query(chosen): Query<Chosen>,
 ) -> Result<Json<Threads>, Error> {
     let limit = chosen.limit.unwrap_or(100);
@@ -43,6 +45,8 @@ pub(crate) async fn list(
         .ok()
         .filter(|limit| (1..=1000).contains(limit))
         .ok_or_else(|| Error::invalid(format!("limit is {limit}, but it must be 1 to 1000")))?;
-    let list = app.bus.request(&ListThreadsRequest { agent: chosen.agent, limit }).await?;
+    let tenant = client.tenant.clone();
+    let request = ListThreadsRequest { agent: chosen.agent, limit, tenant };
+    let list = app.bus.request(&request).await?;
     Ok(Json(Threads { threads: list.threads.into_iter().map(Thread::from).collect() }))
 }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
+    auth::Client,
     body,
     controllers::executions::{record_key, start::key},
     domain::idempotency::StartRecord,
@@ -35,14 +36,15 @@ pub(crate) async fn send(
     Path(thread_id): Path<String>,
     request: Request,
 ) -> Result<Response, Error> {
-    let key = key(request.headers())?;
+    let (key, client) = (key(request.headers())?, Client::of(&request)?);
     let NewMessage { content, on_busy } = body::json(request).await?;
     let message_id = match key {
         Some(key) => key.id(&format!("threads/{thread_id}")),
         None => Uuid::now_v7(),
     };
-    let request =
-        SendMessageRequest { thread_id, message_id: message_id.to_string(), content, on_busy };
+    let (tenant, key_id) = (client.tenant.clone(), client.key_id.clone());
+    let message_id = message_id.to_string();
+    let request = SendMessageRequest { thread_id, message_id, content, on_busy, tenant, key_id };
     let sent = app.bus.request(&request).await?;
     let record = StartRecord {
         request: String::new(),
@@ -50,6 +52,8 @@ pub(crate) async fn send(
         version: sent.version.clone(),
         digest: sent.digest.clone(),
         at: Utc::now(),
+        tenant: client.tenant.clone(),
+        key_id: client.key_id.clone(),
     };
     // Until the engine has begun, and as long as the message waits, the execution is `pending`.
     app.bus.kv(Bucket::Idempotency).put(&record_key(&sent.execution_id), &record).await?;

@@ -43,21 +43,21 @@ pub(crate) struct ChatRequest {
     pub(crate) function_call: Option<Value>,
     pub(crate) verbosity: Option<String>,
     #[serde(default, rename = "user")]
-    _user: IgnoredAny,
+    pub(crate) _user: IgnoredAny,
     #[serde(default, rename = "metadata")]
-    _metadata: IgnoredAny,
+    pub(crate) _metadata: IgnoredAny,
     #[serde(default, rename = "store")]
-    _store: IgnoredAny,
+    pub(crate) _store: IgnoredAny,
     #[serde(default, rename = "service_tier")]
-    _service_tier: IgnoredAny,
+    pub(crate) _service_tier: IgnoredAny,
     #[serde(default, rename = "prompt_cache_key")]
-    _prompt_cache_key: IgnoredAny,
+    pub(crate) _prompt_cache_key: IgnoredAny,
     #[serde(default, rename = "prompt_cache_options")]
-    _prompt_cache_options: IgnoredAny,
+    pub(crate) _prompt_cache_options: IgnoredAny,
     #[serde(default, rename = "prompt_cache_retention")]
-    _prompt_cache_retention: IgnoredAny,
+    pub(crate) _prompt_cache_retention: IgnoredAny,
     #[serde(default, rename = "safety_identifier")]
-    _safety_identifier: IgnoredAny,
+    pub(crate) _safety_identifier: IgnoredAny,
 }
 
 /// A message.
@@ -68,6 +68,9 @@ pub(crate) struct AskedMessage {
     pub(crate) refusal: Option<String>,
     pub(crate) tool_calls: Option<Vec<AskedCall>>,
     pub(crate) tool_call_id: Option<String>,
+    /// What the model thought, as a reply had it.
+    pub(crate) reasoning_content: Option<String>,
+    pub(crate) reasoning_signature: Option<String>,
 }
 
 /// A call that an assistant asked for.
@@ -75,6 +78,9 @@ pub(crate) struct AskedMessage {
 pub(crate) struct AskedCall {
     pub(crate) id: String,
     pub(crate) function: AskedCallOf,
+    /// As the reply had it.
+    #[serde(default)]
+    pub(crate) signature: String,
 }
 
 /// Which function, and what with.

@@ -4,9 +4,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use muster_contracts::llm::v1::{ChatMessage, CompleteResponse, TokenUsage, ToolCall};
 use serde::{Serialize, Serializer};
 
+use super::{Failure, Writer};
+use crate::problem::Problem;
+
 /// The body of a whole reply.
 #[derive(Serialize)]
-pub(crate) struct ChatReply<'a> {
+struct ChatReply<'a> {
     id: &'a str,
     object: &'static str,
     created: i64,
@@ -29,6 +32,11 @@ struct Said<'a> {
     role: &'static str,
     content: Option<&'a str>,
     refusal: Option<&'a str>,
+    /// What OpenAI's format has no place for, under the name that most servers of reasoning models give it.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reasoning_content: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reasoning_signature: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Called<'a>>,
 }
@@ -41,6 +49,9 @@ struct Called<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     function: CalledFunction<'a>,
+    /// What the provider wants to have back with the call.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    signature: &'a str,
 }
 
 #[derive(Serialize)]
@@ -83,7 +94,7 @@ fn usage(usage: Option<TokenUsage>) -> Usage {
 }
 
 impl<'a> ChatReply<'a> {
-    pub(crate) fn new(
+    fn new(
         id: &'a str,
         created: i64,
         response: &'a CompleteResponse,
@@ -101,6 +112,8 @@ impl<'a> ChatReply<'a> {
                     role: "assistant",
                     content: (!silent).then_some(message.content.as_str()),
                     refusal: None,
+                    reasoning_content: &message.reasoning,
+                    reasoning_signature: &message.reasoning_signature,
                     tool_calls: calls(&message.tool_calls, false),
                 },
                 logprobs: None,
@@ -116,7 +129,8 @@ fn calls(calls: &[ToolCall], indexed: bool) -> Vec<Called<'_>> {
     let calls = calls.iter().enumerate();
     let called = calls.map(|(index, call)| {
         let function = CalledFunction { name: &call.name, arguments: call };
-        Called { index: indexed.then_some(index), id: &call.id, kind: "function", function }
+        let index = indexed.then_some(index);
+        Called { index, id: &call.id, kind: "function", function, signature: &call.signature }
     });
     called.collect()
 }
@@ -134,13 +148,15 @@ fn as_text<S: Serializer>(call: &&ToolCall, serializer: S) -> Result<S::Ok, S::E
 
 /// Writes the pieces of one streamed reply as server-sent events. What all of them share is written once.
 pub(crate) struct Pieces {
+    id: String,
+    created: i64,
     head: Bytes,
     /// Every piece says that it is not the one with the usage, as OpenAI has it where the usage is asked for.
     with_usage: bool,
 }
 
 impl Pieces {
-    pub(crate) fn new(id: &str, created: i64, model: &str, with_usage: bool) -> Self {
+    pub(crate) fn new(id: String, created: i64, model: &str, with_usage: bool) -> Self {
         let mut head = BytesMut::with_capacity(160);
         head.put_slice(b"data: {\"id\":");
         json(&mut head, &id);
@@ -149,43 +165,15 @@ impl Pieces {
         head.put_slice(b",\"model\":");
         json(&mut head, &model);
         head.put_slice(b",\"system_fingerprint\":null,\"choices\":[");
-        Self { head: head.freeze(), with_usage }
+        Self { id, created, head: head.freeze(), with_usage }
     }
 
-    /// Who speaks.
-    pub(crate) fn role(&self, to: &mut BytesMut) {
-        self.choice(to, |to| to.put_slice(b"\"role\":\"assistant\",\"content\":\"\""), None);
-    }
-
-    pub(crate) fn text(&self, to: &mut BytesMut, text: &str) {
+    fn said(&self, to: &mut BytesMut, field: &[u8], text: &str) {
         let delta = |to: &mut BytesMut| {
-            to.put_slice(b"\"content\":");
+            to.put_slice(field);
             json(to, &text);
         };
         self.choice(to, delta, None);
-    }
-
-    /// Each call in a piece of its own, whole.
-    pub(crate) fn calls(&self, to: &mut BytesMut, called: &[ToolCall]) {
-        for call in calls(called, true) {
-            let delta = |to: &mut BytesMut| {
-                to.put_slice(b"\"tool_calls\":");
-                json(to, &[&call]);
-            };
-            self.choice(to, delta, None);
-        }
-    }
-
-    /// Why it ended, then the usage where it was asked for, then the mark of the end.
-    pub(crate) fn end(&self, to: &mut BytesMut, response: &CompleteResponse) {
-        self.choice(to, |_| {}, Some(&response.finish_reason));
-        if self.with_usage {
-            to.put_slice(&self.head);
-            to.put_slice(b"],\"usage\":");
-            json(to, &usage(response.usage));
-            to.put_slice(b"}\n\n");
-        }
-        to.put_slice(b"data: [DONE]\n\n");
     }
 
     fn choice(&self, to: &mut BytesMut, delta: impl FnOnce(&mut BytesMut), finish: Option<&str>) {
@@ -199,6 +187,59 @@ impl Pieces {
             to.put_slice(b",\"usage\":null");
         }
         to.put_slice(b"}\n\n");
+    }
+}
+
+impl Writer for Pieces {
+    fn whole(&self, response: &CompleteResponse, message: &ChatMessage) -> Vec<u8> {
+        let reply = ChatReply::new(&self.id, self.created, response, message);
+        serde_json::to_vec(&reply).unwrap_or_default()
+    }
+
+    /// Who speaks.
+    fn begin(&mut self, to: &mut BytesMut) {
+        self.choice(to, |to| to.put_slice(b"\"role\":\"assistant\",\"content\":\"\""), None);
+    }
+
+    fn thought(&mut self, to: &mut BytesMut, thought: &str) {
+        self.said(to, b"\"reasoning_content\":", thought);
+    }
+
+    fn text(&mut self, to: &mut BytesMut, text: &str) {
+        self.said(to, b"\"content\":", text);
+    }
+
+    fn signature(&mut self, to: &mut BytesMut, signature: &str) {
+        self.said(to, b"\"reasoning_signature\":", signature);
+    }
+
+    /// Each call in a piece of its own, whole.
+    fn calls(&mut self, to: &mut BytesMut, called: &[ToolCall]) {
+        for call in calls(called, true) {
+            let delta = |to: &mut BytesMut| {
+                to.put_slice(b"\"tool_calls\":");
+                json(to, &[&call]);
+            };
+            self.choice(to, delta, None);
+        }
+    }
+
+    /// Why it ended, then the usage where it was asked for, then the mark of the end.
+    fn end(&mut self, to: &mut BytesMut, response: &CompleteResponse) {
+        self.choice(to, |_| {}, Some(&response.finish_reason));
+        if self.with_usage {
+            to.put_slice(&self.head);
+            to.put_slice(b"],\"usage\":");
+            json(to, &usage(response.usage));
+            to.put_slice(b"}\n\n");
+        }
+        to.put_slice(b"data: [DONE]\n\n");
+    }
+
+    fn fail(&mut self, to: &mut BytesMut, problem: &Problem) {
+        to.put_slice(b"data: ");
+        json(to, &Failure::of(problem));
+        to.put_slice(b"\n\n");
     }
 }
 
@@ -262,9 +303,9 @@ mod tests {
 
     #[test]
     fn every_piece_is_an_event_and_the_last_is_the_mark_of_the_end() {
-        let pieces = Pieces::new("chatcmpl-1", 9, "m\"x", true);
+        let mut pieces = Pieces::new("chatcmpl-1".to_owned(), 9, "m\"x", true);
         let (mut written, response) = (BytesMut::new(), response());
-        pieces.role(&mut written);
+        pieces.begin(&mut written);
         pieces.text(&mut written, "a\n\"b\"");
         pieces.calls(&mut written, &response.message.clone().unwrap().tool_calls);
         pieces.end(&mut written, &response);
