@@ -27,6 +27,7 @@ fn answer(request: &RecordedRequest) -> Answer {
         return Answer::tool_call("look", place("harbour")).and_tool_call("look", place("market"));
     }
     match () {
+        () if says("think") => boats().reasoning("Boats float."),
         () if says("json") => Answer::text(r#"{"boats": 2, "crane": true}"#),
         () if says("busy") => Answer::too_many_requests(7),
         () if says("wrong") => Answer::failure(StatusCode::BAD_REQUEST, "a wrong question"),
@@ -75,7 +76,7 @@ async fn openais_own_client_finds_everything_as_it_expects_it() {
         client.arg(root().join("tests/tests/it/openai/client.py").to_string_lossy()).spawn();
     let ended = client.wait(PATIENCE).await;
     assert!(ended.success(), "{}", client.log());
-    assert_eq!(client.log().matches("passed: ").count(), 13, "{}", client.log());
+    assert_eq!(client.log().matches("passed: ").count(), 19, "{}", client.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

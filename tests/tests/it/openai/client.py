@@ -153,6 +153,87 @@ def embeddings():
 def models():
     ids = [model.id for model in client.models.list()]
     assert "scripted" in ids and "agent:poet" in ids, ids
+    assert client.models.retrieve("scripted").owned_by == "openai"
+    assert client.models.retrieve("openai/anything").id == "openai/anything"
+    error = refused(openai.NotFoundError, lambda: client.models.retrieve("nothing"))
+    assert error.code == "model_not_found", error.body
+
+
+def reasoning():
+    reply = ask("think")
+    assert reply.choices[0].message.reasoning_content == "Boats float.", reply
+    thought, text = "", ""
+    for chunk in ask("think", stream=True):
+        for choice in chunk.choices:
+            # What was thought comes before what is said.
+            assert not (text and getattr(choice.delta, "reasoning_content", None)), chunk
+            thought += getattr(choice.delta, "reasoning_content", None) or ""
+            text += choice.delta.content or ""
+    assert (thought, text) == ("Boats float.", "Two boats and a crane."), (thought, text)
+
+
+def respond(text, **more):
+    return client.responses.create(model=more.pop("model", "scripted"), input=more.pop("input", text), **more)
+
+
+def responses():
+    reply = respond("boats", instructions="Be brief.", max_output_tokens=50, temperature=0.2, metadata={"a": "b"})
+    assert reply.output_text == "Two boats and a crane." and reply.status == "completed", reply
+    assert (reply.usage.input_tokens, reply.usage.output_tokens, reply.usage.total_tokens) == (11, 7, 18), reply
+    assert reply.id.startswith("resp_") and reply.metadata == {"a": "b"} and reply.store is False, reply
+    reply = respond("think")
+    assert [item.type for item in reply.output] == ["reasoning", "message"], reply
+    assert reply.output[0].summary[0].text == "Boats float.", reply
+    parsed = client.responses.parse(model="scripted", input="json", text_format=Boats)
+    assert parsed.output_parsed == Boats(boats=2, crane=True), parsed
+    assert respond("boats", model="agent:poet").output_text == "Two boats and a crane."
+
+
+def streamed_responses():
+    with client.responses.stream(model="scripted", input="think") as stream:
+        kinds, text = [], ""
+        for event in stream:
+            kinds.append(event.type)
+            text += event.delta if event.type == "response.output_text.delta" else ""
+        final = stream.get_final_response()
+    assert text == final.output_text == "Two boats and a crane.", final
+    assert final.usage.total_tokens == 18 and final.output[0].summary[0].text == "Boats float.", final
+    assert kinds[0] == "response.created" and kinds[-1] == "response.completed", kinds
+    assert "response.reasoning_summary_text.delta" in kinds, kinds
+
+
+FUNCTION = {"type": "function", "strict": True, **{key: LOOK["function"][key] for key in ("name", "description", "parameters")}}
+
+
+def response_tools():
+    question = [{"role": "user", "content": "look twice"}]
+    reply = respond("", input=question, tools=[FUNCTION])
+    calls = [item for item in reply.output if item.type == "function_call"]
+    assert [json.loads(call.arguments)["place"] for call in calls] == ["harbour", "market"], reply
+    results = [{"type": "function_call_output", "call_id": call.call_id, "output": "a boat"} for call in calls]
+    reply = respond("", input=question + reply.output + results, tools=[FUNCTION])
+    assert reply.output_text == "Seen: a boat.", reply
+    with client.responses.stream(model="scripted", input=question, tools=[FUNCTION]) as stream:
+        final = stream.get_final_response()
+    calls = [item for item in final.output if item.type == "function_call"]
+    assert [json.loads(call.arguments)["place"] for call in calls] == ["harbour", "market"], final
+
+
+def response_errors():
+    error = refused(openai.BadRequestError, lambda: respond("boats", previous_response_id="resp_1"))
+    assert (error.code, error.param) == ("unsupported_parameter", "previous_response_id"), error.body
+    error = refused(openai.BadRequestError, lambda: respond("boats", tools=[{"type": "web_search"}]))
+    assert error.param == "tools[0].type", error.body
+    error = refused(openai.RateLimitError, lambda: respond("busy"))
+    assert error.code == "rate_limit_exceeded", error.body
+    kinds = [event.type for event in respond("breaks", stream=True)]
+    assert kinds[-1] == "response.failed" and "response.output_text.delta" in kinds, kinds
+
+
+def vectors_without_a_provider():
+    found = client.embeddings.create(model="offline/hashing-256", input=["a boat", "the boats", "a boat"])
+    vectors = [entry.embedding for entry in found.data]
+    assert len(vectors[0]) == 256 and vectors[0] == vectors[2], found
 
 
 def agent():
@@ -178,7 +259,8 @@ def at_once():
 
 
 CHECKS = [plain, streamed, stream_helper, tools, streamed_tools, json_schema, images, errors, breaks_off, embeddings]
-CHECKS += [models, agent, at_once]
+CHECKS += [models, agent, at_once, reasoning, responses, streamed_responses, response_tools, response_errors]
+CHECKS += [vectors_without_a_provider]
 
 for check in CHECKS:
     check()
