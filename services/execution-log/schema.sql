@@ -35,9 +35,13 @@ CREATE TABLE IF NOT EXISTS executions (
     updated_at   timestamptz NOT NULL
 );
 
+-- Empty: the platform's own.
+ALTER TABLE executions ADD COLUMN IF NOT EXISTS tenant text NOT NULL DEFAULT '';
+
 CREATE INDEX IF NOT EXISTS executions_by_time ON executions (started_at, execution_id);
 CREATE INDEX IF NOT EXISTS executions_by_status ON executions (status, started_at, execution_id);
 CREATE INDEX IF NOT EXISTS executions_of_workflow ON executions (workflow, started_at, execution_id);
+CREATE INDEX IF NOT EXISTS executions_of_tenant ON executions (tenant, started_at, execution_id);
 
 -- Which executions of a workflow run.
 CREATE INDEX IF NOT EXISTS events_of_beginnings ON events ((body ->> 'workflow'), sequence)

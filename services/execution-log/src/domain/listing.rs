@@ -23,6 +23,8 @@ pub(crate) struct Listing {
     pub(crate) until: Option<DateTime<Utc>>,
     pub(crate) before: Option<Cursor>,
     pub(crate) limit: u32,
+    /// Empty: of all.
+    pub(crate) tenant: String,
 }
 
 /// The place behind the last execution of a page.
@@ -34,7 +36,8 @@ pub(crate) struct Cursor {
 
 impl Listing {
     pub(crate) fn parse(request: ListExecutionsRequest) -> Result<Self, Error> {
-        let ListExecutionsRequest { status, workflow, since, until, cursor, limit } = request;
+        let ListExecutionsRequest { status, workflow, since, until, cursor, limit, tenant } =
+            request;
         if !status.is_empty() && !STATUSES.contains(&status.as_str()) {
             let known = STATUSES.join(", ");
             let text = format!("`status` is {status:?}, but it must be one of {known}");
@@ -55,6 +58,7 @@ impl Listing {
             until,
             before,
             limit,
+            tenant: tenant.replace('\0', "\u{fffd}"),
         })
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Standing {
     pub(crate) workflow: String,
     pub(crate) version: String,
     pub(crate) status: String,
+    /// Empty: the platform's own.
+    pub(crate) tenant: String,
 }
 
 impl Standing {
@@ -28,7 +30,8 @@ impl Standing {
             text.replace('\0', "\u{fffd}")
         };
         let (workflow, version, status) = (field("workflow"), field("version"), field("status"));
-        (!status.is_empty()).then_some(Self { workflow, version, status })
+        let tenant = field("tenant");
+        (!status.is_empty()).then_some(Self { workflow, version, status, tenant })
     }
 }
 
