@@ -10,7 +10,7 @@ use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_testkit::NatsServer;
 
 use crate::report::Report;
-use crate::timing::{median, run};
+use crate::timing::{Measured, median, run, together};
 
 const ROUNDS: usize = 15;
 /// Short and many rounds: what else the machine does then hits both alike.
@@ -49,14 +49,19 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
         for _ in 0..ROUNDS {
             let raw = raw.clone();
             let task = move |_| over_raw(raw.clone());
-            theirs.push(run(in_flight, TIME, task).await?.per_second);
+            theirs.push(run(in_flight, TIME, task).await?);
             let bus = bus.clone();
             let task = move |_| over_bus(bus.clone());
-            ours.push(run(in_flight, TIME, task).await?.per_second);
+            ours.push(run(in_flight, TIME, task).await?);
         }
+        let cpu = (together(&ours), together(&theirs));
+        let rates =
+            |all: &[Measured]| -> Vec<f64> { all.iter().map(|one| one.per_second).collect() };
+        let (ours, theirs) = (rates(&ours), rates(&theirs));
         let ratio = median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect());
         let against = format!("raw async-nats, {:.0}/s", median(theirs));
         report.compare(name.to_owned(), median(ours), &against, ratio);
+        report.compare_cpu(name.trim_end_matches("_vs_raw"), cpu.0, cpu.1);
     }
     Ok(())
 }

@@ -35,6 +35,25 @@ impl Report {
         }
     }
 
+    /// Adds the processor time (us) of one, of this process and the NATS server together, with its ratio against another way: what others do on the machine changes it little.
+    pub(crate) fn compare_cpu(&mut self, name: &str, ours: (Cpu, f64), raw: (Cpu, f64)) {
+        let micros = |(used, count): (Cpu, f64)| used.micros_for(count);
+        let (Some((own, broker)), Some((raw_own, raw_broker))) = (micros(ours), micros(raw)) else {
+            return;
+        };
+        let (value, other) = (own + broker, raw_own + raw_broker);
+        let against = format!(
+            "raw async-nats, {other:.2} us; {own:.2} + {broker:.2} against {raw_own:.2} + {raw_broker:.2} of the server"
+        );
+        self.figures.push(Figure {
+            name: format!("{name}_cpu_us"),
+            value,
+            unit: "us",
+            compared_to: Some(against),
+            ratio: Some(value / other),
+        });
+    }
+
     /// Adds a rate (1/s) with its ratio against another one.
     pub(crate) fn compare(&mut self, name: String, value: f64, compared_to: &str, ratio: f64) {
         let (compared_to, ratio) = (Some(compared_to.to_owned()), Some(ratio));

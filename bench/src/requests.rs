@@ -13,7 +13,7 @@ use muster_testkit::NatsServer;
 use tokio_util::sync::CancellationToken;
 
 use crate::report::Report;
-use crate::timing::{Measured, median, run};
+use crate::timing::{Measured, median, run, together};
 
 const CONCURRENCY: [usize; 4] = [1, 16, 64, 256];
 const ROUNDS: usize = 5;
@@ -91,6 +91,8 @@ impl Rounds {
         };
         let name = |what: &str| format!("request_c{concurrency}_{what}");
         let against = format!("raw async-nats, {:.0}/s", middle(&self.raw, &rate));
+        let key = format!("request_c{concurrency}");
+        report.compare_cpu(&key, together(&self.bus), together(&self.raw));
         report.compare(name("vs_raw"), middle(&self.bus, &rate), &against, ratio(&self.raw, &rate));
         let against = format!("raw async-nats, {:.3} ms", middle(&self.raw, &half));
         report.compare_ms(

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "chat")]
 use crate::cpu::Cpu;
 
 /// What a measurement found.
 pub(crate) struct Measured {
     pub(crate) per_second: f64,
     /// Processor time of all of it.
-    #[cfg(feature = "chat")]
     pub(crate) cpu: Cpu,
     /// Every latency in milliseconds, in order of size.
     latencies: Vec<f64>,
@@ -20,7 +18,6 @@ pub(crate) struct Measured {
 
 impl Measured {
     /// How often it was done.
-    #[cfg(feature = "chat")]
     pub(crate) fn count(&self) -> f64 {
         self.latencies.len() as f64
     }
@@ -42,7 +39,6 @@ where
     F: Fn(u64) -> T + Clone + Send + 'static,
     T: Future<Output = anyhow::Result<()>> + Send,
 {
-    #[cfg(feature = "chat")]
     let cpu = Cpu::now();
     let (count, started) = (Arc::new(AtomicU64::new(0)), Instant::now());
     let workers: Vec<_> = (0..concurrency)
@@ -65,11 +61,14 @@ where
     }
     let seconds = started.elapsed().as_secs_f64();
     latencies.sort_by(f64::total_cmp);
-    Ok(Measured {
-        per_second: latencies.len() as f64 / seconds,
-        #[cfg(feature = "chat")]
-        cpu: Cpu::now() - cpu,
-        latencies,
+    Ok(Measured { per_second: latencies.len() as f64 / seconds, cpu: Cpu::now() - cpu, latencies })
+}
+
+/// Processor time of all rounds together, and how often it was done in them.
+pub(crate) fn together(rounds: &[Measured]) -> (Cpu, f64) {
+    rounds.iter().fold((Cpu::default(), 0.0), |(mut cpu, count), round| {
+        cpu += round.cpu;
+        (cpu, count + round.count())
     })
 }
 
