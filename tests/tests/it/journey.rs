@@ -31,13 +31,13 @@ async fn events(
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let mut bytes = Box::pin(response.bytes_stream());
-    let (mut text, mut found) = (String::new(), Vec::new());
+    let (mut text, mut found) = (Vec::<u8>::new(), Vec::new());
     while let Ok(Some(chunk)) = tokio::time::timeout(ENDS_WITHIN, bytes.next()).await {
-        text.push_str(&String::from_utf8_lossy(&chunk.unwrap()));
-        while let Some((block, rest)) =
-            text.split_once("\n\n").map(|(block, rest)| (block.to_owned(), rest.to_owned()))
-        {
-            text = rest;
+        text.extend_from_slice(&chunk.unwrap());
+        // Only what is whole is text: a chunk may end in the middle of a letter.
+        while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
+            let rest = text.split_off(end + 2);
+            let block = String::from_utf8(std::mem::replace(&mut text, rest)).unwrap();
             let field = |name: &str| {
                 block
                     .lines()
