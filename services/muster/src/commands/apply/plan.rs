@@ -1,8 +1,10 @@
 //! What applying a folder would change on the platform.
 
 use anyhow::{Result, bail};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::diff::{self, Line};
 use super::files::File;
@@ -106,12 +108,26 @@ async fn compare(client: &Client, file: File) -> Result<Result<Planned, String>>
     Ok(Ok(Planned { file, change: Change::Replace, texts }))
 }
 
-/// The tool service shows its own limit where a definition has none: a file that says nothing changes nothing.
+/// The tool service shows its own limit where a definition has none, the class that the kind has where it says none, and a module that it was sent by its digest: a file that says nothing
+/// else changes nothing.
 fn as_unsaid(mut before: Value, after: &Value) -> Value {
     const FIELD: &str = "timeout_ms";
     let said = after.get(FIELD).and_then(Value::as_u64).unwrap_or_default() > 0;
     if let (false, Some(shown)) = (said, before.get_mut(FIELD)) {
         *shown = json!(0);
+    }
+    let unclassed = after.get("effect").and_then(Value::as_str) == Some("");
+    if let (true, Some(shown)) = (unclassed, before.get_mut("effect")) {
+        *shown = json!("");
+    }
+    let module = after.pointer("/with/module").and_then(Value::as_str);
+    if let (Some(module), Some(with)) = (module, before.get_mut("with"))
+        && let Ok(bytes) = BASE64_STANDARD.decode(module)
+        && with.get("sha256") == Some(&json!(format!("{:x}", Sha256::digest(bytes))))
+        && let Some(with) = with.as_object_mut()
+    {
+        with.remove("sha256");
+        with.insert("module".to_owned(), json!(module));
     }
     before
 }
@@ -183,5 +199,27 @@ impl Change {
             Self::Replace => "change",
             Self::Unchanged => "unchanged",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_tool_service_adds_changes_nothing() {
+        let check = |before: Value, after: Value| assert_eq!(as_unsaid(before, &after), after);
+        check(
+            json!({ "timeout_ms": 30_000, "effect": "pure" }),
+            json!({ "timeout_ms": 0, "effect": "" }),
+        );
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        check(
+            json!({ "with": { "fuel": 7, "sha256": digest } }),
+            json!({ "with": { "fuel": 7, "module": "YWJj" } }),
+        );
+        let other = json!({ "effect": "once", "with": { "sha256": digest } });
+        let after = json!({ "effect": "pure", "with": { "module": "YWJk" } });
+        assert_eq!(as_unsaid(other.clone(), &after), other);
     }
 }
