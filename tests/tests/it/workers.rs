@@ -182,6 +182,22 @@ async fn a_python_program_is_an_agent_of_a_workflow() {
         if task["result"]["edited"] == "A b" { Ok(()) } else { Err(task) }
     })
     .await;
+    an_agent_asks_the_program(&platform).await;
+}
+
+/// The other agent's run stands still until the program has answered.
+async fn an_agent_asks_the_program(platform: &Platform) {
+    let agent = "instructions: Let the editor tidy what you get.\nmodel: {provider: offline}\nteam: {agents: [editor]}\noffline:\n  turns:\n  - tools: [{name: ask_editor, arguments: {request: '{{ message }}'}}]\n  - answer: {text: 'The editor says: {{ last }}'}\n";
+    let (status, body) = platform.put_yaml("/v1/agents/lead", agent.to_owned()).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let workflow = platform
+        .put_workflow("document: {dsl: '1.0.3', namespace: t, name: led, version: '1.0.0'}\ndo:\n- ask: {call: agent, with: {agent: lead, input: '  more   BLANKS '}}\n".to_owned())
+        .await;
+    let id = platform.start_execution(&workflow, &json!({}), "led").await;
+    let state = platform.ended(&id, PATIENCE).await;
+    assert_eq!(state["status"], "completed", "{state:#}");
+    let said = state["output"].to_string();
+    assert!(said.contains("The editor says: ") && said.contains("More blanks"), "{state:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
