@@ -47,7 +47,6 @@ impl World {
             .env("MUSTER_HEALTH_ADDR", &health)
             .env("MUSTER_HTTP_ALLOW", SHOP.replace("8765", &port.to_string()))
             .env("MUSTER_MCP_COMMANDS", "python3")
-            .env("PATH", std::env::var("PATH").unwrap())
             .spawn();
         let example = root().join("examples/tools");
         let shop = Program::at("python3")
@@ -119,8 +118,7 @@ fn worker(nats: &NatsServer) -> Process {
     let program = Program::at(words[0])
         .env("NATS_URL", nats.url())
         .env("NATS_USER", "worker")
-        .env("NATS_PASSWORD", nats.password("worker"))
-        .env("PATH", std::env::var("PATH").unwrap());
+        .env("NATS_PASSWORD", nats.password("worker"));
     words[1..].iter().fold(program, |program, word| program.arg(*word)).spawn()
 }
 
