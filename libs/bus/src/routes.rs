@@ -22,9 +22,6 @@ use crate::tasks::Tasks;
 use crate::trace::Trace;
 use crate::{Bus, Recorded, damage};
 
-/// The most patterns that the server looks for; a feed of more is given the whole stream.
-const MOST_FILTERS: usize = 8;
-
 pub(crate) type Work = BoxFuture<'static, Result<(), Fault>>;
 /// The headers and the body of the reply.
 pub(crate) type Answer = BoxFuture<'static, Result<(HeaderMap, Bytes), Fault>>;
@@ -114,7 +111,7 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         self
     }
 
-    /// Handles every message of some patterns, undecoded. One of many patterns reads the whole stream and passes over what it does not want.
+    /// Handles every message of some patterns, undecoded.
     #[must_use]
     pub fn feed<H, F, E>(mut self, feed: Feed, handler: H) -> Self
     where
@@ -123,20 +120,13 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
         E: HasCode,
     {
         let app = self.app.clone();
-        // The server would compare each message of a busy stream with each of many patterns, and look for the next one subject by subject.
-        let whole = feed.patterns.len() > MOST_FILTERS;
-        let (filters, wanted) =
-            if whole { (Vec::new(), feed.patterns) } else { (feed.patterns, Vec::new()) };
         let handle = move |incoming: Incoming| -> Work {
-            if whole && !wanted.iter().any(|one| subject::covers(one, &incoming.subject)) {
-                return std::future::ready(Ok(())).boxed();
-            }
             guarded("feed", handler(app.clone(), Recorded::from(incoming)).boxed()).boxed()
         };
         self.consumers.push(Consumer {
             name: feed.name.to_owned(),
             stream: feed.stream,
-            patterns: filters,
+            patterns: feed.patterns,
             settings: feed.settings,
             handle: Arc::new(handle),
         });
