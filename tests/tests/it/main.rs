@@ -8,12 +8,14 @@
     reason = "test helpers"
 )]
 
+mod canary;
 mod cancel;
 mod chaos;
 mod cluster;
 mod conformance;
 mod deliverables;
 mod deploy;
+mod desk;
 mod documents;
 mod events;
 mod hostile;

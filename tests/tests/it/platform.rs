@@ -55,7 +55,7 @@ pub(crate) struct Platform<N = NatsServer> {
     pub(crate) http: String,
     pub(crate) client: Client,
     programs: BTreeMap<&'static str, Program>,
-    _database: Database,
+    pub(crate) database: Database,
     _place: SemaphorePermit<'static>,
 }
 
@@ -98,7 +98,7 @@ impl<N: Nats> Platform<N> {
             http: format!("http://{address}"),
             client: Client::new(),
             programs,
-            _database: database,
+            database,
             _place: place,
         };
         platform.until_ready().await;
