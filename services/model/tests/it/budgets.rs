@@ -136,6 +136,54 @@ async fn the_budget_of_an_execution_is_its_own_and_a_model_without_a_price_may_b
     assert_eq!(free.cost_nanos, 0);
 }
 
+#[tokio::test]
+async fn a_reply_without_a_limit_is_no_longer_than_what_was_reserved_for_it() {
+    /// Of a token that comes out.
+    const PRICE: u64 = COST / 5;
+    let world = Guarded::start().await;
+    let _service = world.serve(&[]).await;
+    world.allow(budget("rich", 1_000_000 * PRICE)).await;
+    world.allow(budget("poor", 300 * PRICE)).await;
+    world.model.respond_with(|_| Answer::text("x").usage(3, 300));
+    let ask = async |tenant: &str, key: &str| {
+        let request = CompleteRequest { params: None, ..small(tenant, key) };
+        world.agent.request_within(&request, DEADLINE).await
+    };
+    for (tenant, key, longest) in
+        [("rich", "k1", Some(4_096)), ("poor", "k2", Some(300)), ("free", "k3", None)]
+    {
+        ask(tenant, key).await.unwrap();
+        let body = world.model.requests().pop().unwrap().body;
+        assert_eq!(body["max_tokens"].as_u64(), longest, "{tenant}: {body}");
+    }
+    // It has got all that was left, and the next one nothing.
+    world.spends("poor", 300 * PRICE).await;
+    let fault = ask("poor", "k4").await.unwrap_err();
+    assert_eq!((fault.code, fault.retry_after_ms), (Code::Exhausted, None), "{fault}");
+    assert_eq!(fault.details["wanted_nanos"], 256 * PRICE);
+    world.spends("poor", 300 * PRICE).await;
+}
+
+#[tokio::test]
+async fn each_run_of_an_execution_has_a_budget_of_its_own() {
+    let world = Guarded::start().await;
+    let _service = world.serve(&[]).await;
+    world.model.respond_with(|_| Answer::text("x").usage(3, 5));
+    let ask = async |run: &str, key: &str| {
+        let request = CompleteRequest {
+            execution_id: "e1".into(),
+            budget_nanos: COST,
+            budget_run: run.into(),
+            ..small("", key)
+        };
+        world.agent.request_within(&request, DEADLINE).await
+    };
+    assert!(ask("e1/r1", "k1").await.is_ok());
+    let fault = ask("e1/r1", "k2").await.unwrap_err();
+    assert!(fault.message.contains("execution/e1/r1"), "{fault}");
+    assert!(ask("e1/r2", "k3").await.is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_per_minute_are_limited_over_replicas_and_say_when_to_come_again() {
     const LIMIT: u32 = 10;
