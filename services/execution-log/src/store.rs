@@ -96,6 +96,8 @@ impl Store {
                AND body ->> 'workflow' = $1 AND sequence > $2
                AND NOT EXISTS (
                    SELECT FROM events AS ended WHERE ended.execution_id = begun.execution_id
+                   -- One that could not be started at first has ended before it began.
+                   AND ended.sequence > begun.sequence
                    AND ended.type IN ('muster.workflow.v1.ExecutionCompleted', 'muster.workflow.v1.ExecutionFailed',
                                       'muster.workflow.v1.ExecutionCancelled')
                    -- A retry lets one that has failed go on.
@@ -124,6 +126,7 @@ impl Store {
              WHERE ($1 = '' OR status = $1) AND ($2 = '' OR workflow = $2)
                AND ($3::timestamptz IS NULL OR started_at >= $3) AND ($4::timestamptz IS NULL OR started_at < $4)
                AND ($5::timestamptz IS NULL OR (started_at, execution_id) < ($5, $6))
+               AND ($8 = '' OR tenant = $8)
              ORDER BY started_at DESC, execution_id DESC LIMIT $7",
         )
         .bind(&listing.status)
@@ -133,6 +136,7 @@ impl Store {
         .bind(cursor.map(|cursor| cursor.started_at))
         .bind(cursor.map_or("", |cursor| cursor.execution_id.as_str()))
         .bind(i64::from(listing.limit) + 1)
+        .bind(&listing.tenant)
         .fetch_all(&self.pool)
         .await?;
         Ok(rows.into_iter().map(|row| row.0).collect())
@@ -221,13 +225,14 @@ pub(crate) async fn insert(
              ON CONFLICT (event_id) DO NOTHING
              RETURNING event_id, sequence
          ), stand AS (
-             INSERT INTO executions AS known (execution_id, workflow, version, status, sequence, started_at, updated_at)
-             SELECT * FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::timestamptz[], $19::timestamptz[])
+             INSERT INTO executions AS known (execution_id, workflow, version, status, sequence, started_at, updated_at, tenant)
+             SELECT * FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::timestamptz[], $19::timestamptz[], $20::text[])
              ON CONFLICT (execution_id) DO UPDATE SET
                  status = CASE WHEN excluded.sequence > known.sequence THEN excluded.status ELSE known.status END,
                  sequence = greatest(excluded.sequence, known.sequence),
                  started_at = least(excluded.started_at, known.started_at),
-                 updated_at = greatest(excluded.updated_at, known.updated_at)
+                 updated_at = greatest(excluded.updated_at, known.updated_at),
+                 tenant = greatest(excluded.tenant, known.tenant)
          )
          SELECT event_id, sequence FROM new",
     )
@@ -250,6 +255,7 @@ pub(crate) async fn insert(
     .bind(stand.sequence)
     .bind(stand.started_at)
     .bind(stand.updated_at)
+    .bind(stand.tenant)
     .fetch_all(pool)
     .await
 }
@@ -299,6 +305,7 @@ struct Stand<'a> {
     sequence: Vec<i64>,
     started_at: Vec<DateTime<Utc>>,
     updated_at: Vec<DateTime<Utc>>,
+    tenant: Vec<&'a str>,
 }
 
 impl<'a> Stand<'a> {
@@ -312,6 +319,7 @@ impl<'a> Stand<'a> {
             stand.sequence.push(integer(known.sequence));
             stand.started_at.push(known.from);
             stand.updated_at.push(known.to);
+            stand.tenant.push(&known.last.tenant);
         }
         stand
     }
