@@ -1,8 +1,10 @@
 //! `make bench`: what the bus costs against raw NATS and against HTTP, and how fast workflows run. Ratios come from one run on one machine.
 //!
-//! Words after `--` name what to measure (`requests`, `publishing`, `consuming`, `workflows`, `executions`, `tokens`, `chat`); without any, everything is, but for `waiting`, which takes minutes.
+//! Words after `--` name what to measure (`requests`, `publishing`, `consuming`, `workflows`, `bare`, `executions`, `tokens`, `chat`, `leaving`); without any, everything is, but for `waiting`, which takes minutes.
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
+#[cfg(feature = "platform")]
+mod bare;
 #[cfg(feature = "chat")]
 mod chat;
 #[cfg(feature = "chat")]
@@ -11,6 +13,8 @@ mod consuming;
 mod cpu;
 #[cfg(feature = "platform")]
 mod executions;
+#[cfg(feature = "platform")]
+mod leaving;
 #[cfg(feature = "platform")]
 mod platform;
 mod publishing;
@@ -27,7 +31,18 @@ use report::Report;
 
 /// What can be measured, in the order in which it is.
 const ALL: &[&str] = if cfg!(feature = "platform") {
-    &["requests", "publishing", "consuming", "workflows", "executions", "tokens", "chat", "waiting"]
+    &[
+        "requests",
+        "publishing",
+        "consuming",
+        "workflows",
+        "bare",
+        "executions",
+        "tokens",
+        "chat",
+        "leaving",
+        "waiting",
+    ]
 } else if cfg!(feature = "chat") {
     &["requests", "publishing", "consuming", "workflows", "chat"]
 } else {
@@ -71,6 +86,11 @@ async fn measure(name: &str, report: &mut Report) -> anyhow::Result<()> {
             workflows::measure(report).await
         }
         #[cfg(feature = "platform")]
+        "bare" => {
+            println!("the messages of a workflow without calls, over the bare broker …");
+            bare::measure(report).await
+        }
+        #[cfg(feature = "platform")]
         "executions" => {
             println!("three-step workflows of local tool calls …");
             executions::measure(report).await
@@ -84,6 +104,11 @@ async fn measure(name: &str, report: &mut Report) -> anyhow::Result<()> {
         "chat" => {
             println!("chat completions through gateway, bus and model service, and directly …");
             chat::measure(report).await
+        }
+        #[cfg(feature = "platform")]
+        "leaving" => {
+            println!("cancelled executions and clients that hang up …");
+            leaving::measure(report).await
         }
         #[cfg(feature = "platform")]
         "waiting" => {
