@@ -1,7 +1,5 @@
 //! `muster doctor` and `muster publish`, as an operator runs them.
 
-#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
-
 use muster_testkit::{Database, NatsServer, Program, free_port};
 
 use crate::{
