@@ -183,7 +183,7 @@ fn authorization(env: &Env) -> Result<HeaderMap> {
             .with_context(|| format!("{TOKEN_FILE} is {path:?}, which cannot be read"))?,
     };
     let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
-    let mut value = value.map_err(|_| {
+    let mut value = value.map_err(|_invalid| {
         anyhow!("the token of {TOKEN} cannot be one: it has characters that no header has")
     })?;
     value.set_sensitive(true);

@@ -13,7 +13,7 @@ pub(crate) async fn record(app: App, event: Recorded) -> Result<(), Error> {
     let Some(sequence) = app.store.record(record).await? else { return Ok(()) };
     // Told again after a second delivery too: the first may have ended between the commit and here.
     let id = MessageId::derived(["execution-log", &log_id]);
-    let created = LogCreated { log_id, execution_id, sequence, ..Default::default() };
+    let created = LogCreated { log_id, execution_id, sequence };
     app.bus.publish(&created, &id).await?;
     Ok(())
 }
