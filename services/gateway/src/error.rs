@@ -98,12 +98,15 @@ impl Error {
 
     /// When a new try makes sense, in whole seconds.
     pub(crate) fn retry_after_s(&self) -> Option<u64> {
-        let told = match self {
-            Self::Fault(fault) => fault.retry_after_ms.map(|ms| ms.div_ceil(1000).max(1)),
+        match self {
+            // What is used up for good, as a budget is, does not say when: who asked again would ask for ever.
+            Self::Fault(fault) => fault
+                .retry_after_ms
+                .map(|ms| ms.div_ceil(1000).max(1))
+                .or((fault.code == Code::Unavailable).then_some(1)),
+            Self::TooManyStreams(_) => Some(1),
             _ => None,
-        };
-        let usual = matches!(self.code(), Code::Unavailable | Code::Exhausted).then_some(1);
-        told.or(usual)
+        }
     }
 }
 

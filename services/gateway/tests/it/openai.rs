@@ -78,6 +78,7 @@ async fn speak(peers: &Peers, request: &CompleteRequest, text: &str) -> Result<(
         "busy" => {
             return Err(Fault::new(Code::Exhausted, "too many").with_retry_after_ms(7_000));
         }
+        "spent" => return Err(Fault::new(Code::Exhausted, "the budget is spent")),
         "endless" => {
             peers.begin_endless();
             std::future::pending::<()>().await;
@@ -334,6 +335,8 @@ async fn errors_are_in_openais_format() {
         (429, &"7".parse().unwrap())
     );
     assert_eq!(busy.headers()["x-request-id"].len(), 32);
+    let spent = platform.post("/v1/chat/completions", asking("spent", "x")).await;
+    assert_eq!((spent.status().as_u16(), spent.headers().get("retry-after")), (429, None));
     assert_eq!(told(busy).await.1["error"]["code"], "rate_limit_exceeded");
     let (status, answer) = told(platform.get("/v1/chat/completions").await).await;
     assert_eq!((status, &answer["error"]["type"]), (405, &json!("invalid_request_error")));
@@ -437,6 +440,18 @@ async fn where_keys_are_registered_nobody_comes_in_without_one() {
     assert_eq!((status, &answer["choices"][0]["message"]["content"]), (200, &json!("acme/k1")));
     let (status, answer) = ask("sk-fast-fast-fast", "agent:critic").await;
     assert_eq!((status, &answer["error"]["code"]), (403, &json!("permission_denied")));
+}
+
+#[tokio::test]
+async fn where_no_key_is_registered_any_will_do_but_one_that_looks_like_ours() {
+    let platform = Platform::start().await;
+    for (key, status) in [("sk-any-any-any-any", 200), ("sk-muster-removed-long-ago", 401)] {
+        let request = platform
+            .request(Method::POST, "/v1/chat/completions")
+            .json(&asking("who", "x"))
+            .bearer_auth(key);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status, "{key}");
+    }
 }
 
 #[tokio::test]

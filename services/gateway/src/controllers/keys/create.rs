@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     app::App,
-    auth::{self, Changed, Client},
+    auth::{self, Changed, Client, KEY_PREFIX},
     body,
     domain::idempotency::hex,
     error::Error,
@@ -21,8 +21,6 @@ use crate::{
     wire::{CreatedKey, Key, NewKey},
 };
 
-/// What every key begins with, so that people and scanners know what it is.
-const PREFIX: &str = "sk-muster-";
 /// How much of a key is kept for people who look for it.
 const START: usize = 14;
 
@@ -51,7 +49,7 @@ pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<R
 
 /// 256 random bits: nobody can guess one, and so its plain hash is as good as a slow one.
 fn key() -> String {
-    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+    format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
 }
 
 #[cfg(test)]
@@ -61,8 +59,8 @@ mod tests {
     #[test]
     fn a_key_is_long_random_and_known_by_its_start() {
         let (one, other) = (key(), key());
-        assert_eq!(one.len(), PREFIX.len() + 43);
+        assert_eq!(one.len(), KEY_PREFIX.len() + 43);
         assert_ne!(one, other);
-        assert!(one.starts_with(PREFIX));
+        assert!(one.starts_with(KEY_PREFIX));
     }
 }
