@@ -1,10 +1,15 @@
 //! Any process may be killed at any moment, and nothing is lost and nothing is done twice.
 
+mod agents;
+mod checks;
 mod load;
 mod log;
+mod outside;
+mod people;
+mod provider;
 mod world;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,22 +18,28 @@ use muster_contracts::{Addressed, subject};
 use muster_testkit::{Cluster, NatsServer};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use self::world::World;
+use self::checks::Checks;
+use self::load::Begun;
+use self::outside::Outside;
+use self::people::{Decider, Door, Spender, Talk};
+use self::provider::COST;
 use crate::platform::{Nats, Platform};
 
 /// The services that are killed.
 const VICTIMS: [&str; 5] = ["orchestration", "agent", "tool", "model", "execution-log"];
 /// Executions at the same time.
 const AT_ONCE: usize = 12;
+/// One conversation begins with so many executions.
+const TALK_EVERY: usize = 8;
 /// A kill comes after so many transitions of any executions, at most.
 const STEPS: usize = 6;
 /// Where nothing moves, because what was killed was needed, the next kill does not wait for a transition.
 const QUIET: Duration = Duration::from_secs(4);
 /// As in the settings of the platform under test.
 const ACK_WAIT: Duration = Duration::from_secs(2);
-const ALL_END_WITHIN: Duration = Duration::from_secs(240);
 /// Of the kills on a cluster one of so many is that of a server.
 const NODE_EVERY: u64 = 4;
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
@@ -44,12 +55,14 @@ pub(crate) fn number(name: &str, default: u64) -> u64 {
 struct Storm<N> {
     seed: u64,
     choose: StdRng,
-    world: World,
+    outside: Outside,
     platform: Platform<N>,
     transitions: async_nats::Subscriber,
-    /// Every execution with the marks that it will leave.
-    begun: Vec<(String, Vec<String>)>,
+    begun: Vec<Begun>,
     open: VecDeque<String>,
+    decider: Decider,
+    spender: Spender,
+    talks: Vec<JoinHandle<Talk>>,
 }
 
 impl<N: Nats> Storm<N> {
@@ -57,23 +70,28 @@ impl<N: Nats> Storm<N> {
     async fn begin(nats: N, operator: async_nats::Client) -> Self {
         let seed = number("MUSTER_CHAOS_SEED", rand::random::<u32>().into());
         println!("seed {seed}: MUSTER_CHAOS_SEED={seed} repeats this run's choices");
-        let world = World::start().await;
-        let platform = Platform::start_on(nats, &[("MUSTER_HTTP_ALLOW", &world.address)]).await;
-        load::register(&platform).await;
+        let (outside, platform) = prepared(nats).await;
         let transitions =
             operator.subscribe(subject::pattern(JournalEntry::SUBJECT)).await.unwrap();
         let choose = StdRng::seed_from_u64(seed);
-        let (begun, open) = (Vec::new(), VecDeque::new());
-        Self { seed, choose, world, platform, transitions, begun, open }
+        let (begun, open, talks) = (Vec::new(), VecDeque::new(), Vec::new());
+        let decider = Decider::start(door(&platform));
+        let spender = Spender::start(door(&platform), COST).await;
+        Self { seed, choose, outside, platform, transitions, begun, open, decider, spender, talks }
     }
 
     /// Lets some transitions happen.
     async fn go_on(&mut self) {
         self.drop_ended().await;
         while self.open.len() < AT_ONCE {
-            let execution = load::begin(&self.platform, &self.world, self.begun.len()).await;
-            self.open.push_back(execution.0.clone());
+            let number = self.begun.len();
+            let execution = load::begin(&self.platform, &self.outside.world, number).await;
+            self.open.push_back(execution.id.clone());
             self.begun.push(execution);
+            if number.is_multiple_of(TALK_EVERY) {
+                let base = format!("http://{}", self.outside.world.address);
+                self.talks.push(tokio::spawn(people::talk(door(&self.platform), base, number)));
+            }
         }
         for _ in 0..self.choose.random_range(1..=STEPS) {
             // Nothing moves where what is needed is down or coming up.
@@ -84,9 +102,14 @@ impl<N: Nats> Storm<N> {
     }
 
     fn kill_a_service(&mut self) {
-        let victim = VICTIMS[self.choose.random_range(0..VICTIMS.len())];
-        let victim = &self.platform.processes[victim];
-        victim.kill_9();
+        let name = VICTIMS[self.choose.random_range(0..VICTIMS.len())];
+        let victim = &self.platform.processes[name];
+        // What was paid and not recorded died with it.
+        if name == "model" {
+            self.outside.kills.around(|| victim.kill_9());
+        } else {
+            victim.kill_9();
+        }
         victim.restart();
     }
 
@@ -103,14 +126,51 @@ impl<N: Nats> Storm<N> {
     }
 
     async fn ends_well(self, what: &str) {
-        let Self { seed, world, platform, begun, .. } = self;
-        all_is_done_once(&platform, &world, &begun, seed).await;
+        let Self { seed, outside, platform, begun, decider, spender, talks, .. } = self;
+        let checks = Checks { platform: &platform, outside: &outside, seed };
+        let mut expected = checks.all_complete(&begun).await;
+        let mut conversations = Vec::new();
+        for talk in talks {
+            conversations.push(talk.await.unwrap());
+        }
+        expected.append(&mut checks.answered_in_order(&conversations).await);
+        checks.decided(&decider.end().await).await;
+        checks.marked_once(&expected);
+        let answers = conversations.iter().flat_map(|talk| &talk.executions);
+        let executions = begun.iter().map(|begun| &begun.id).chain(answers);
+        let recorded = checks.logs(executions).await;
+        checks.delivered_once(&begun).await;
+        let again = checks.paid_exactly(recorded, spender).await;
+        no_letters(&platform, seed).await;
         println!(
-            "seed {seed}: {what} over {} executions of {} kinds: none lost, none doubled, each log complete",
+            "seed {seed}: {what} over {} executions of {} kinds and {} conversations: none lost, none doubled, each log complete; \
+             {again} replies died with one of {} that were killed while somebody may have asked, and were paid twice",
             begun.len(),
-            load::KINDS.len()
+            load::KINDS.len(),
+            conversations.len(),
+            outside.kills.count(),
         );
     }
+}
+
+/// A platform on these servers with everything registered, and what stands outside of it.
+async fn prepared<N: Nats>(nats: N) -> (Outside, Platform<N>) {
+    let outside = Outside::start().await;
+    let settings = outside.settings();
+    let settings: Vec<(&str, &str)> =
+        settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let platform = Platform::start_on(nats, &settings).await;
+    load::register(&platform).await;
+    (outside, platform)
+}
+
+fn door(platform: &Platform<impl Nats>) -> Door {
+    Door { client: platform.client.clone(), http: platform.http.clone() }
+}
+
+async fn no_letters(platform: &Platform<impl Nats>, seed: u64) {
+    let letters = platform.bus().await.dead_letters().list(10).await.unwrap();
+    assert!(letters.is_empty(), "seed {seed}: dead letters: {letters:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +197,9 @@ async fn chaos_of_executions_on_a_cluster_loses_nothing_and_doubles_nothing() {
         storm.go_on().await;
         if round % NODE_EVERY == 0 {
             let node = storm.choose.random_range(0..Cluster::NODES);
-            storm.platform.nats.kill(node);
+            // Where a server is away, a reply that was paid may find nowhere to be recorded.
+            let Storm { outside, platform, .. } = &storm;
+            outside.kills.around(|| platform.nats.kill(node));
             storm.go_on().await;
             storm.platform.nats.restart(node);
             storm.platform.nats.until_healthy(HEALTHY_WITHIN).await;
@@ -148,34 +210,6 @@ async fn chaos_of_executions_on_a_cluster_loses_nothing_and_doubles_nothing() {
     storm.ends_well(&format!("{kills} kills of services and servers")).await;
 }
 
-/// Every execution completes, leaves its marks once and nothing else, and has a complete log.
-async fn all_is_done_once(
-    platform: &Platform<impl Nats>,
-    world: &World,
-    begun: &[(String, Vec<String>)],
-    seed: u64,
-) {
-    let mut expected = BTreeSet::new();
-    for (id, marks) in begun {
-        let state = platform.ended(id, ALL_END_WITHIN).await;
-        if state["status"] != "completed" {
-            let (_, events) = platform.get(&format!("/v1/executions/{id}/events?limit=1000")).await;
-            panic!("seed {seed}: {state:#}\nwhat happened: {events:#}");
-        }
-        expected.extend(marks.iter().cloned());
-    }
-    let marks = world.marks();
-    assert_eq!(marks.keys().cloned().collect::<BTreeSet<_>>(), expected, "seed {seed}");
-    for (mark, keys) in &marks {
-        assert_eq!(keys.len(), 1, "seed {seed}: {mark} was done under {keys:?}");
-    }
-    for (id, _) in begun {
-        log::log_is_complete(platform, id, seed).await;
-    }
-    let letters = platform.bus().await.dead_letters().list(10).await.unwrap();
-    assert!(letters.is_empty(), "seed {seed}: dead letters: {letters:?}");
-}
-
 /// Replicas share the executions; one that is paused for longer than its messages are its own goes on with old ideas.
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_of_zombies_changes_nothing() {
@@ -183,16 +217,15 @@ async fn chaos_of_zombies_changes_nothing() {
     let rounds = number("MUSTER_CHAOS_ZOMBIES", 5);
     println!("seed {seed}: MUSTER_CHAOS_SEED={seed} repeats this run's choices; {rounds} pauses");
     let mut choose = StdRng::seed_from_u64(seed);
-    let world = World::start().await;
-    let platform = Platform::start_with(&[("MUSTER_HTTP_ALLOW", &world.address)]).await;
-    load::register(&platform).await;
+    let (outside, platform) = prepared(NatsServer::start().await).await;
+    let decider = Decider::start(door(&platform));
     let others = [platform.another("orchestration"), platform.another("orchestration")];
     let replicas = [&platform.processes["orchestration"], &others[0], &others[1]];
 
     let mut begun = Vec::new();
     for _ in 0..rounds {
         for _ in 0..AT_ONCE {
-            begun.push(load::begin(&platform, &world, begun.len()).await);
+            begun.push(load::begin(&platform, &outside.world, begun.len()).await);
         }
         // What it works on at this moment is given to the others, and when it goes on it works on it too.
         let zombie = replicas[choose.random_range(0..replicas.len())];
@@ -200,5 +233,11 @@ async fn chaos_of_zombies_changes_nothing() {
         tokio::time::sleep(ACK_WAIT + Duration::from_millis(choose.random_range(200..1500))).await;
         zombie.resume();
     }
-    all_is_done_once(&platform, &world, &begun, seed).await;
+    let checks = Checks { platform: &platform, outside: &outside, seed };
+    let expected = checks.all_complete(&begun).await;
+    checks.decided(&decider.end().await).await;
+    checks.marked_once(&expected);
+    checks.logs(begun.iter().map(|begun| &begun.id)).await;
+    checks.delivered_once(&begun).await;
+    no_letters(&platform, seed).await;
 }

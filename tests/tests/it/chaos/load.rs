@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::agents;
 use super::world::World;
 use crate::platform::{Nats, Platform, example};
 
@@ -83,13 +84,24 @@ do:
 ";
 
 /// The kinds, each with the marks that one execution leaves.
-pub(super) const KINDS: [(&str, &[&str]); 5] = [
+const PLAIN: [(&str, &[&str]); 5] = [
     ("effects", &["one", "two", "three"]),
     ("stubborn", &["caught"]),
     ("family", &["elder", "younger"]),
     ("listener", &["heard"]),
     ("research-brief", &[]),
 ];
+/// All kinds, those whose agents ask a provider too.
+pub(super) const KINDS: [&str; 8] =
+    ["effects", "crew", "stubborn", "buyer", "family", "lead", "listener", "research-brief"];
+
+/// An execution that was begun.
+pub(super) struct Begun {
+    pub(super) id: String,
+    pub(super) kind: &'static str,
+    /// What it will leave in the outside world.
+    pub(super) marks: Vec<String>,
+}
 
 /// Registers all of them.
 pub(super) async fn register(platform: &Platform<impl Nats>) {
@@ -97,25 +109,25 @@ pub(super) async fn register(platform: &Platform<impl Nats>) {
         platform.put_workflow(workflow.to_owned()).await;
     }
     let brief = platform.load(&example()).await;
-    assert!(KINDS.iter().any(|(name, _)| *name == brief), "{brief} is not among the kinds");
+    assert!(KINDS.contains(&brief.as_str()), "{brief} is not among the kinds");
     let document = std::fs::read_to_string(example().join("document.md")).unwrap();
     platform.ingest("handbook", &document).await;
+    agents::register(platform).await;
 }
 
-/// Starts the execution with this number, and returns its id and the marks that it will leave.
-pub(super) async fn begin(
-    platform: &Platform<impl Nats>,
-    world: &World,
-    number: usize,
-) -> (String, Vec<String>) {
-    let (kind, marks) = KINDS[number % KINDS.len()];
+/// Starts the execution with this number.
+pub(super) async fn begin(platform: &Platform<impl Nats>, world: &World, number: usize) -> Begun {
+    let kind = KINDS[number % KINDS.len()];
     let run = format!("{kind}{number}");
     let input = match kind {
         "research-brief" => question(),
         _ => json!({ "base": format!("http://{}", world.address), "run": run }),
     };
     let id = platform.start_execution(kind, &input, &run).await;
-    (id, marks.iter().map(|mark| format!("{run}-{mark}")).collect())
+    let plain = || PLAIN.iter().find(|(name, _)| *name == kind).unwrap().1.to_vec();
+    let marks = agents::marks(kind, number).unwrap_or_else(plain);
+    let marks = marks.iter().map(|mark| format!("{run}-{mark}")).collect();
+    Begun { id, kind, marks }
 }
 
 fn question() -> Value {
