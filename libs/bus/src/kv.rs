@@ -1,6 +1,7 @@
 //! Typed key-value buckets with compare-and-set.
 
 mod entries;
+mod sealed;
 mod watch;
 
 use std::marker::PhantomData;
@@ -47,6 +48,7 @@ pub enum KvError {
 pub struct Kv<T> {
     bus: Bus,
     bucket: Bucket,
+    sealing: Option<sealed::Sealing>,
     value: PhantomData<fn() -> T>,
 }
 
@@ -54,7 +56,7 @@ impl Bus {
     /// A bucket with values of this type. In a bucket that several services write, each has a space of its own. A key has letters, digits and `-/_=.` only.
     #[must_use]
     pub fn kv<T: Serialize + DeserializeOwned>(&self, bucket: Bucket) -> Kv<T> {
-        Kv { bus: self.clone(), bucket, value: PhantomData }
+        Kv { bus: self.clone(), bucket, sealing: None, value: PhantomData }
     }
 }
 
@@ -204,21 +206,33 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
     }
 
     fn encode(&self, key: &str, value: &T) -> Result<Bytes, Fault> {
-        serde_json::to_vec(value).map(Bytes::from).map_err(|error| {
+        let not_json = |error| {
             Fault::new(
                 Code::Internal,
                 format!("{}/{key} cannot be written as JSON: {error}", self.bucket.name()),
             )
-        })
+        };
+        if self.sealing.is_none() {
+            return serde_json::to_vec(value).map(Bytes::from).map_err(not_json);
+        }
+        let mut value = serde_json::to_value(value).map_err(not_json)?;
+        self.seal(key, &mut value)?;
+        Ok(value.to_string().into())
     }
 
     fn decode(&self, key: &str, body: &[u8]) -> Result<T, Fault> {
-        serde_json::from_slice(body).map_err(|error| {
+        let other_type = |error| {
             Fault::new(
                 Code::Internal,
                 format!("{}/{key} is of another type: {error}", self.bucket.name()),
             )
-        })
+        };
+        if self.sealing.is_none() {
+            return serde_json::from_slice(body).map_err(other_type);
+        }
+        let mut value = serde_json::from_slice(body).map_err(other_type)?;
+        self.open(key, &mut value)?;
+        serde_json::from_value(value).map_err(other_type)
     }
 
     fn failed(&self, key: &str, error: &dyn std::error::Error) -> Fault {

@@ -42,7 +42,7 @@ impl Work {
         Self {
             approvals: bus.kv(Bucket::Work),
             tasks: bus.kv(Bucket::Work),
-            inboxes: bus.kv(Bucket::Work),
+            inboxes: bus.kv_sealed(Bucket::Work),
             statuses: bus.kv(Bucket::Work),
         }
     }

@@ -103,7 +103,7 @@ impl Error {
             Self::Fault(fault) => fault
                 .retry_after_ms
                 .map(|ms| ms.div_ceil(1000).max(1))
-                .or((fault.code == Code::Unavailable).then_some(1)),
+                .or_else(|| (fault.code == Code::Unavailable).then_some(1)),
             Self::TooManyStreams(_) => Some(1),
             _ => None,
         }

@@ -110,6 +110,9 @@ impl Fixture {
         self.put("/v1/tools/py", py).await;
         let agent = json!({ "name": "thinker", "instructions": "Think.", "tools": ["look"], "team": { "inbox": true } });
         self.put("/v1/agents/thinker", agent).await;
+        let letter = json!({ "from_agent": "ann", "content": "canary-9d41-letter" });
+        let (status, body) = self.post("/v1/agents/thinker/inbox", letter).await;
+        assert_eq!(status, 202, "{body}");
         let (status, body) = self
             .post(
                 "/v1/providers/stored/keys",
@@ -184,9 +187,12 @@ impl Fixture {
     /// Everything that the services printed, kept and told.
     async fn places(&self) -> Vec<(&'static str, String)> {
         let logs = self.platform.processes.values().map(Process::log).collect();
-        let kept = String::from_utf8_lossy(&self.platform.nats.kept().await).into_owned();
-        // That it looks at all of them. The log follows what happens; it may come a moment later.
-        assert!(kept.contains("py__tell"));
+        // That it looks at all of them. What follows what happens may come a moment later.
+        let kept = eventually(DEADLINE, "the calls and the letter are kept", || async {
+            let kept = String::from_utf8_lossy(&self.platform.nats.kept().await).into_owned();
+            (kept.contains("py__tell") && kept.contains("inbox/thinker/")).then_some(kept)
+        })
+        .await;
         let tables = eventually(DEADLINE, "the log has the calls", || async {
             let tables = tables(self.platform.database.url()).await;
             tables.contains("py__tell").then_some(tables)

@@ -66,8 +66,13 @@ impl SealKeys {
         Ok(Self { keys: keys.into() })
     }
 
+    /// Whether there is no key: nothing can be sealed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Seals the fields of `M` that are there. False where there is none.
-    pub(super) fn seal<M: Message>(
+    pub(crate) fn seal<M: Message>(
         &self,
         fields: &mut Map<String, Value>,
         id: &str,
@@ -88,7 +93,7 @@ impl SealKeys {
     }
 
     /// Opens the fields of `M` that are sealed.
-    pub(super) fn open<M: Message>(
+    pub(crate) fn open<M: Message>(
         &self,
         fields: &mut Map<String, Value>,
         id: &str,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
 use futures::{StreamExt, TryStreamExt};
-use muster_bus::{After, Bus, Consume, Delivery, Routes, SealKeys, Settings};
+use muster_bus::{After, Bucket, Bus, Consume, Delivery, Routes, SealKeys, Settings};
 use muster_contracts::agent::v1::AgentMessage;
 use muster_contracts::model::v1::{GetKeyRequest, KeyReply};
 use muster_contracts::{Code, Fault, Stream};
@@ -176,6 +176,23 @@ async fn a_message_that_does_not_open_is_a_dead_letter_and_kept_as_it_is() {
     .await;
     check("nobody", "", "UNAVAILABLE", 2, "\"old\", which is not in MUSTER_SEAL_KEYS").await;
     assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_sealed_fields_sealed_where_there_are_keys() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "editor", NEW).await;
+    let inbox = bus.kv_sealed::<AgentMessage>(Bucket::Work);
+    let letter = message(CANARY.into());
+    inbox.put("inbox/critic/1", &letter).await.unwrap();
+    assert_eq!(inbox.get("inbox/critic/1").await.unwrap().unwrap().value, letter);
+    let kept = all_that_is_kept(&nats).await;
+    assert!(has(&kept, "inbox/critic/1") && has(&kept, "sealed:v1:new:") && !has(&kept, CANARY));
+    // What was written without keys is read with them, and not the other way round.
+    let open = connect(&nats, "editor", "").await.kv_sealed::<AgentMessage>(Bucket::Work);
+    open.put("inbox/critic/2", &letter).await.unwrap();
+    assert_eq!(inbox.get("inbox/critic/2").await.unwrap().unwrap().value, letter);
+    assert_eq!(open.get("inbox/critic/1").await.unwrap_err().code, Code::Unavailable);
 }
 
 #[tokio::test]
