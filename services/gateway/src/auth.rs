@@ -132,7 +132,8 @@ impl Asker {
             let code = Some("invalid_api_key");
             return Error::Unauthenticated(Refusal { message, param: None, code });
         }
-        Fault::new(Code::Unauthenticated, message).into()
+        let what = "send an admin token or a virtual key as Authorization: Bearer TOKEN";
+        Fault::new(Code::Unauthenticated, format!("{message} Here, {what}.")).into()
     }
 }
 

@@ -94,6 +94,7 @@ fn models() -> OpenApiRouter<App> {
         .routes(routes!(openai::embeddings::embed))
         .routes(routes!(openai::models::list))
         .routes(routes!(openai::models::get))
+        .route("/v1/models/{provider}/{*model}", get(openai::models::get_plain))
         .routes(routes!(
             model_aliases::put::put,
             model_aliases::get::get,

@@ -210,6 +210,9 @@ fn told(path: &str, status: StatusCode, problem: &Problem) -> anyhow::Error {
             message.push_str(&format!("\n  {pointer}: {text}"));
         }
     }
+    if status == StatusCode::UNAUTHORIZED {
+        message.push_str(&format!(" This command sends {TOKEN}, or what is in {TOKEN_FILE}."));
+    }
     if status.is_server_error() {
         message.push_str(&format!(" (trace {})", problem.trace_id));
     }

@@ -35,7 +35,7 @@ pub fn access(method: &Method, path: &str) -> Access {
     match (method, segments.as_slice()) {
         ("GET", ["healthz" | "readyz" | "openapi.json"]) => Access::Open,
         ("POST", ["v1", "chat", "completions"] | ["v1", "embeddings" | "responses"])
-        | ("GET", ["v1", "models"] | ["v1", "models", _])
+        | ("GET", ["v1", "models"] | ["v1", "models", _, ..])
         | ("GET" | "POST", ["v1", "executions" | "threads"])
         | ("GET", ["v1", "executions", _] | ["v1", "executions", _, "events" | "usage"])
         | (

@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use muster_contracts::model::v1 as contract;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::when;
-use crate::error::Error;
 
 /// The largest budget, in US dollars: a whole number of billionths of it fits everywhere.
 const LARGEST: f64 = 1e9;
+/// The smallest.
+const SMALLEST: f64 = 1e-9;
 
 /// A virtual key to be made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -20,8 +22,8 @@ pub struct NewKey {
     /// For people, at most 200 characters.
     #[serde(default)]
     pub name: String,
-    /// What may be spent within `period`, by the price table, in US dollars. 0 or absent: no limit.
-    #[serde(default)]
+    /// What may be spent within `period`, by the price table, in US dollars: a billionth or more. Absent: no limit.
+    #[serde(default, deserialize_with = "budget", skip_serializing_if = "is_none")]
     pub budget_usd: f64,
     /// `total`, `day` or `month` (UTC). Absent: `total`.
     #[serde(default)]
@@ -43,8 +45,8 @@ pub struct NewKey {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limited {
-    /// What may be spent within `period`, by the price table, in US dollars. 0 or absent: no limit.
-    #[serde(default)]
+    /// What may be spent within `period`, by the price table, in US dollars: a billionth or more. Absent: no limit.
+    #[serde(default, deserialize_with = "budget", skip_serializing_if = "is_none")]
     pub budget_usd: f64,
     /// `total`, `day` or `month` (UTC). Absent: `total`.
     #[serde(default)]
@@ -218,13 +220,25 @@ pub struct Rewrapped {
     pub unchanged: u32,
 }
 
-fn nanos(budget_usd: f64) -> Result<u64, Error> {
-    if !(0.0..=LARGEST).contains(&budget_usd) {
-        return Err(Error::invalid(format!(
-            "budget_usd is {budget_usd}, but must be 0 to {LARGEST}"
-        )));
+/// A budget that is sent limits something: 0 does not say that there is none.
+fn budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let budget_usd = f64::deserialize(deserializer)?;
+    if (SMALLEST..=LARGEST).contains(&budget_usd) {
+        return Ok(budget_usd);
     }
-    Ok((budget_usd * 1e9).round() as u64)
+    Err(D::Error::custom(format!(
+        "budget_usd is {budget_usd}, but must be {SMALLEST:.9} to {LARGEST}; leave it out for no limit"
+    )))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_none(budget_usd: &f64) -> bool {
+    *budget_usd == 0.0
+}
+
+/// Whole billionths: as many as it says, and at least one.
+fn nanos(budget_usd: f64) -> u64 {
+    (budget_usd * 1e9).round() as u64
 }
 
 impl Limited {
@@ -244,12 +258,9 @@ fn dollars(nanos: u64) -> f64 {
 
 impl NewKey {
     /// As the model service takes it.
-    ///
-    /// # Errors
-    /// Where the budget is out of its range.
-    pub(crate) fn contract(self, start: &str) -> Result<contract::VirtualKey, Error> {
-        Ok(contract::VirtualKey {
-            budget_nanos: nanos(self.budget_usd)?,
+    pub(crate) fn contract(self, start: &str) -> contract::VirtualKey {
+        contract::VirtualKey {
+            budget_nanos: nanos(self.budget_usd),
             period: self.period.name().to_owned(),
             requests_per_minute: self.requests_per_minute,
             tokens_per_minute: self.tokens_per_minute,
@@ -259,25 +270,22 @@ impl NewKey {
             expires_at: self.expires_at.and_then(muster_contracts::now),
             start: start.to_owned(),
             ..contract::VirtualKey::default()
-        })
+        }
     }
 }
 
 impl Limited {
     /// The allowance of an owner, as the model service takes it.
-    ///
-    /// # Errors
-    /// Where the budget is out of its range.
-    pub(crate) fn contract(self, kind: String, name: String) -> Result<contract::Allowance, Error> {
-        Ok(contract::Allowance {
+    pub(crate) fn contract(self, kind: String, name: String) -> contract::Allowance {
+        contract::Allowance {
             kind,
             name,
-            budget_nanos: nanos(self.budget_usd)?,
+            budget_nanos: nanos(self.budget_usd),
             period: self.period.name().to_owned(),
             requests_per_minute: self.requests_per_minute,
             tokens_per_minute: self.tokens_per_minute,
             spending: None,
-        })
+        }
     }
 }
 

@@ -96,6 +96,8 @@ async fn a_wrong_key_is_told_what_is_wrong() {
         (json!({ "tenant": "Acme" }), "Acme"),
         (json!({}), "tenant"),
         (json!({ "tenant": "acme", "budget_usd": -1 }), "budget_usd is -1"),
+        (json!({ "tenant": "acme", "budget_usd": 0 }), "leave it out for no limit"),
+        (json!({ "tenant": "acme", "budget_usd": 4e-10 }), "0.000000001"),
         (json!({ "tenant": "acme", "period": "year" }), "year"),
         (json!({ "tenant": "acme", "rpm": 5 }), "rpm"),
     ] {

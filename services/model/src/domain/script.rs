@@ -70,7 +70,7 @@ pub(crate) fn reply(prompt: &Prompt) -> Result<Reply, Error> {
                 "the offline model has no script to fill the response schema from: give the agent an `offline` script with a `json` answer, or use a real model",
             ));
         }
-        None => (text::summary(&last_user_message(prompt), SENTENCES, ""), Vec::new()),
+        None => (answer(&last_user_message(prompt)), Vec::new()),
     };
     let finish_reason = if tool_calls.is_empty() { "stop" } else { "tool_calls" };
     Ok(Reply {
@@ -89,6 +89,16 @@ pub(crate) fn reply(prompt: &Prompt) -> Result<Reply, Error> {
 fn last_user_message(prompt: &Prompt) -> String {
     let message = prompt.messages.iter().rev().find(|message| message.role == "user");
     message.map(content::text).unwrap_or_default()
+}
+
+/// The most important sentences of a text, or what it has in their place: an empty answer would be none.
+fn answer(text: &str) -> String {
+    let summary = text::summary(text, SENTENCES, "");
+    if !summary.is_empty() {
+        return summary;
+    }
+    let line = muster_text::one_line(text);
+    if line.is_empty() { "There is no text to answer.".to_owned() } else { line }
 }
 
 fn scripted(script: &JsonObject, prompt: &Prompt) -> Result<(String, Vec<ToolCall>), String> {

@@ -25,6 +25,6 @@ pub(crate) async fn put(
     request: Request,
 ) -> Result<Json<Allowance>, Error> {
     let limits: Limited = body::json(request).await?;
-    let request = PutAllowanceRequest { allowance: Some(limits.contract(kind, name)?) };
+    let request = PutAllowanceRequest { allowance: Some(limits.contract(kind, name)) };
     Ok(Json(app.bus.request(&request).await?.into()))
 }

@@ -34,7 +34,7 @@ pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<R
     let key = key();
     let start: String = key.chars().take(START).collect();
     let request = CreateVirtualKeyRequest {
-        key: Some(new.contract(&start)?),
+        key: Some(new.contract(&start)),
         hash: hex(&Sha256::digest(key.as_bytes())),
     };
     let about = Key::from(app.bus.request(&request).await?);

@@ -27,7 +27,7 @@ pub(crate) async fn list(
 
 /// One of them; also a model as `PROVIDER/MODEL`, which its provider may have or not.
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "openai", operation_id = "get_model",
-    params(("id" = String, Path, description = "What a request names as its `model`; a slash in it is written `%2F`")),
+    params(("id" = String, Path, description = "What a request names as its `model`; a slash in it is written as it is, or as `%2F`")),
     responses((status = 200, body = Object),
         (status = "default", body = Object, description = "OpenAI's `error`", content_type = "application/json")))]
 pub(crate) async fn get(
@@ -48,6 +48,15 @@ pub(crate) async fn get(
     }
     let text = format!("The model '{id:.200}' does not exist or you do not have access to it.");
     Err(refused(Fault::new(Code::NotFound, text)))
+}
+
+/// The same, where the slashes of the name are written as they are.
+pub(crate) async fn get_plain(
+    app: State<App>,
+    Path((provider, model)): Path<(String, String)>,
+    client: Client,
+) -> Result<Json<ModelEntry>, Error> {
+    get(app, Path(format!("{provider}/{model}")), client).await
 }
 
 /// The names of the providers, and what the client may name as a model.

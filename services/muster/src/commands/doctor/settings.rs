@@ -65,7 +65,7 @@ pub(super) fn models(env: &Env) -> Finding {
         return Finding::warn(
             "models",
             "no provider has a key here: the built-in `offline` model answers",
-            "set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_HOST, or store a key by PUT /v1/provider-keys (docs/keys.md)",
+            "set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_HOST, or store a key by POST /v1/providers/{name}/keys, which is not looked for here (docs/keys.md)",
         );
     }
     Finding::ok("models", format!("set: {}", names.join(", ")))
