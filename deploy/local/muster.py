@@ -28,6 +28,7 @@ sys.dont_write_bytecode = True
 
 import processes  # noqa: E402
 import servers  # noqa: E402
+import settings  # noqa: E402
 import tools  # noqa: E402
 from problem import Problem  # noqa: E402
 from server import Server  # noqa: E402
@@ -62,26 +63,45 @@ class Platform(Server):
                 return False
 
     def up(self, program, environment, say):
-        # A worker's login in this shell is not the platform's: its services have users of their own.
-        environment = {name: value for name, value in environment.items() if name not in ("NATS_USER", "NATS_PASSWORD")}
         # A program that was built anew, or has other settings, replaces the old one.
         wanted = {"built": program.stat().st_mtime_ns, "settings": fingerprint(environment)}
-        if self.running():
-            if all(self.state.get(name) == value for name, value in wanted.items()):
-                return
+        running = self.running()
+        if running and all(self.state.get(name) == value for name, value in wanted.items()):
+            return
+        given = environment.get(settings.ADDRESS)
+        if given:
+            self.refuse_taken(given)
+        if running:
             say("muster: starting anew, with another " + ("build" if self.state.get("built") != wanted["built"] else "setting"))
         # It was not put down: shells know its address, also after a crash.
         stays = "process" in self.state
         self.abandon()
-        rest = environment.get("MUSTER_HTTP_ADDR") or f"127.0.0.1:{self.free_port(stays, say)}"
-        health = processes.free_port(self.state.get("health_port") or 8081)
-        self.state.update(wanted, port=int(rest.rpartition(":")[2]), health_port=health, url=f"http://{rest}")
-        addresses = {"MUSTER_HTTP_ADDR": rest, "MUSTER_HEALTH_ADDR": f"127.0.0.1:{health}"}
+        rest = given or f"127.0.0.1:{self.free_port(stays, say)}"
+        port = settings.address(rest)[1]
+        health = self.state.get("health_port") or 8081
+        health = processes.free_port(None if health == port else health)
+        self.state.update(wanted, port=port, health_port=health, url=settings.url(rest))
+        addresses = {settings.ADDRESS: rest, "MUSTER_HEALTH_ADDR": f"127.0.0.1:{health}"}
+        # What the former process said of itself.
+        self.told = ""
         try:
             self.launch([str(program), "up"], say, env={**environment, **addresses})
         except Problem as problem:
             reasons = f"\nit says that it is not ready: {self.told}" if self.told else ""
             raise Problem(f"{problem}{reasons}") from None
+
+    def refuse_taken(self, given):
+        """Where another program has the port, what runs is left running."""
+        host, port = settings.address(given)
+        ours = processes.alive(self.state.get("process")) and port in (self.state.get("port"), self.state.get("health_port"))
+        # A port of ours will be free, but the address must be this machine's all the same.
+        reason = processes.taken(str(host), 0 if ours else port)
+        if reason:
+            free = processes.free_port(self.state.get("port"), REST_PORT)
+            raise Problem(
+                f"{settings.ADDRESS} is {given!r}, where REST cannot listen ({reason}): name an address of this machine "
+                f"and a port that is free, such as 127.0.0.1:{free}"
+            )
 
     def free_port(self, stays, say):
         former = self.state.get("port")
@@ -93,8 +113,8 @@ class Platform(Server):
 
 def fingerprint(environment):
     """Tells whether settings have changed, without keeping them: they hold secrets."""
-    settings = sorted(item for item in environment.items() if item[0].startswith(SETTINGS))
-    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    counted = sorted(item for item in environment.items() if item[0].startswith(SETTINGS))
+    return hashlib.sha256(json.dumps(counted).encode()).hexdigest()
 
 
 def build():
@@ -161,16 +181,17 @@ def readable(file):
 
 
 def up(dev, _):
+    given = settings.checked(os.environ)
     program = build()
     with servers.stopped_again_on_failure(dev, Platform):
         servers.up(dev)
-        environment = dict(os.environ, **dev.read_env())
+        environment = dict(given, **dev.read_env())
         with dev.locked():
             Platform(dev).up(program, environment, servers.say)
             dev.save()
     servers.say(models(environment))
     print(f"Muster is up (log: {dev.dir / 'log' / 'muster.log'}; stop it with: make down). Tell your shell where:")
-    print(f"  export MUSTER={dev.state['muster']['url']}")
+    print("\n".join([f"  export MUSTER={dev.state['muster']['url']}", *settings.token(environment)]))
 
 
 def models(environment):

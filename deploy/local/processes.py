@@ -69,6 +69,17 @@ def free_port(*wanted):
     raise Problem("the system gave no free loopback port")
 
 
+def taken(host, port):
+    """Why a server could not listen there; nothing when it can."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror
+    return None
+
+
 def converse(port, send):
     """Connects to a loopback port, says something and returns the first packet of the answer (empty: not ready)."""
     try:

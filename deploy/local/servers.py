@@ -118,6 +118,9 @@ def own_keys(dev):
         if name not in dev.state:
             dev.state[name] = "dev:" + base64.b64encode(secrets.token_bytes(32)).decode()
             dev.save()
+        # The platform refuses a key beside a file of keys.
+        if variable == "MUSTER_MASTER_KEY" and os.environ.get("MUSTER_MASTER_KEY_FILE"):
+            continue
         keys[variable] = os.environ.get(variable) or dev.state[name]
     return keys
 
