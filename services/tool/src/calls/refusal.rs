@@ -18,14 +18,31 @@ pub(crate) fn again(headers: &HeaderMap) -> Again {
     told.and_then(|told| after_ms(&told, Utc::now())).map_or(Again::Unknown, Again::After)
 }
 
-/// A number of seconds, or a date of HTTP.
+/// A number of seconds, or a date of HTTP. What is more than can be counted is the longest wait there is.
 fn after_ms(told: &str, now: DateTime<Utc>) -> Option<u64> {
     let told = told.trim();
     if let Ok(seconds) = told.parse::<u64>() {
         return Some(seconds.saturating_mul(1_000));
     }
-    let at = DateTime::parse_from_rfc2822(told).ok()?;
-    Some(u64::try_from((at.to_utc() - now).num_milliseconds()).unwrap_or_default())
+    if is_number(told) {
+        return Some(u64::MAX);
+    }
+    // The day of the week says nothing that the date does not say, and is often wrong.
+    let date = told.split_once(',').map_or(told, |(_day, date)| date).trim();
+    if let Ok(at) = DateTime::parse_from_rfc2822(date) {
+        return Some(u64::try_from((at.to_utc() - now).num_milliseconds()).unwrap_or_default());
+    }
+    beyond(date).then_some(u64::MAX)
+}
+
+/// Whether a date is one but for its year, which is more than a calendar has.
+fn beyond(date: &str) -> bool {
+    let year = date.split_whitespace().nth(2).filter(|year| year.len() > 4 && is_number(year));
+    year.is_some_and(|year| DateTime::parse_from_rfc2822(&date.replacen(year, "9996", 1)).is_ok())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// An error of a request as the caller of a tool gets it: what passes by itself has a code that is tried again.
@@ -69,7 +86,16 @@ mod tests {
             (" 0 ", Some(0)),
             ("Sat, 21 Nov 2026 12:00:30 GMT", Some(30_000)),
             ("Sat, 21 Nov 2026 11:00:00 GMT", Some(0)),
-            ("99999999999999999999", None),
+            ("99999999999999999999", Some(u64::MAX)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(251_607_038_399_000)),
+            ("Mon, 31 Dec 9999 23:59:59 GMT", Some(251_607_038_399_000)),
+            ("Fri, 31 Dec 999999999 23:59:59 GMT", Some(u64::MAX)),
+            ("Fri, 31 Dec 99999999999999999999999 23:59:59 GMT", Some(u64::MAX)),
+            ("Fri, 32 Dec 999999999 23:59:59 GMT", None),
+            ("wait about 12345 s", None),
+            ("9999999999999999999999x", None),
+            ("", None),
             ("18446744073709551615", Some(u64::MAX)),
             ("-1", None),
             ("soon", None),
@@ -91,6 +117,8 @@ mod tests {
             assert_eq!(check(429, After(7_000), effect), (Code::Exhausted, Some(7_000)));
             assert_eq!(check(429, Unknown, effect), (Code::Exhausted, Some(1_000)));
             assert_eq!(check(429, After(61_000), effect), (Code::Conflict, None));
+            assert_eq!(check(429, After(u64::MAX), effect), (Code::Conflict, None));
+            assert_eq!(check(503, After(u64::MAX), effect), (Code::Conflict, None));
             assert_eq!(check(503, After(2_000), effect), (Code::Unavailable, Some(2_000)));
             assert_eq!(check(503, Unsent, effect), (Code::Unavailable, None));
             for status in [400, 401, 403, 404, 409, 410, 422, 500, 501] {
