@@ -1,5 +1,7 @@
 //! The models file: providers and names for models.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -41,9 +43,23 @@ struct Provider {
 
 /// Reads the file that `MUSTER_MODELS_FILE` names.
 pub(crate) fn read(path: &str, env: &Env, idle: Duration) -> anyhow::Result<ModelsFile> {
-    let text = std::fs::read_to_string(path)
+    let text = text_of(path)
         .with_context(|| format!("MUSTER_MODELS_FILE is {path:?}, which cannot be read"))?;
     parse(&text, env, idle).with_context(|| format!("MUSTER_MODELS_FILE: {path}"))
+}
+
+/// Pipes and devices may have no end, and a pipe may wait forever to be opened.
+fn text_of(path: &str) -> anyhow::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        bail!("it is a folder, a pipe, a socket or a device, but must be a file");
+    }
+    let largest = u64::try_from(BOUNDS.bytes)?;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(largest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > BOUNDS.bytes {
+        bail!("it has more than {} MiB, which is the largest size", largest >> 20);
+    }
+    String::from_utf8(bytes).context("it is no UTF-8 text")
 }
 
 fn parse(text: &str, env: &Env, idle: Duration) -> anyhow::Result<ModelsFile> {
@@ -195,5 +211,27 @@ aliases:
             let error = format!("{:#}", read(&FILE.replace(from, to)).unwrap_err());
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_large_is_told_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |name: &str, expected: &str| {
+            let path = folder.path().join(name);
+            let idle = Duration::from_secs(60);
+            let error = super::read(path.to_str().unwrap(), &Env::default(), idle).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.contains(name) && error.contains(expected), "{error}");
+        };
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero.yaml")).unwrap();
+        check("zero.yaml", "or a device, but must be a file");
+        let pipe = folder.path().join("pipe.yaml");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        check("pipe.yaml", "or a device, but must be a file");
+        std::fs::write(folder.path().join("large.yaml"), "#".repeat((1 << 20) + 1)).unwrap();
+        check("large.yaml", "more than 1 MiB");
+        std::fs::write(folder.path().join("binary.yaml"), [0xff]).unwrap();
+        check("binary.yaml", "no UTF-8 text");
+        check("none.yaml", "cannot be read");
     }
 }
