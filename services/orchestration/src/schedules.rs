@@ -124,7 +124,8 @@ impl Schedules {
     pub(crate) async fn next_start(&self, entry: &Entry) -> Result<Option<DateTime<Utc>>, Error> {
         let fields = [("workflow", entry.name.as_str()), ("digest", entry.digest.as_str())];
         let waiting = self.bus.timers::<ScheduleFired>(&fields).await?;
-        let due = waiting.into_iter().find_map(|scheduled| scheduled.timer.due);
+        let mut due = waiting.into_iter().map(|it| it.timer);
+        let due = due.find_map(|timer| timer.due.or(timer.due_later));
         Ok(due.map(|due| time(Some(&due))))
     }
 
@@ -138,7 +139,7 @@ impl Schedules {
                 Listeners::new(&self.bus).remove(&who, &trigger.interests()).await?;
             }
             Some(Schedule::Times(_) | Schedule::After(_)) => {
-                self.bus.cancel(&timer(&entry.name, &entry.digest, None)).await?;
+                self.bus.cancel(&timer(&entry.name, &entry.digest)).await?;
             }
         }
         Ok(())
@@ -151,6 +152,10 @@ impl Schedules {
             debug!(workflow = event.workflow, digest = event.digest, "schedule of an old version");
             return Ok(());
         };
+        if event.due_later.is_some() {
+            let due = time(event.due_later.as_ref());
+            return self.set_timer(&entry.name, &entry.digest, Some(due)).await;
+        }
         let definition = self.definitions.load(&entry.digest).await?;
         let due = event.due.is_some().then(|| time(event.due.as_ref()));
         // The end of the execution sets the next timer of `after`.
@@ -242,18 +247,21 @@ impl Schedules {
     ) -> Result<(), Error> {
         let Some(due) = due else { return Ok(()) };
         let step = Utc::now() + STEP;
-        let (due, at) = if due > step { (None, step) } else { (Some(due), due) };
+        let at = due.min(step);
         let id = MessageId::derived(["schedule", workflow, digest, &at.to_rfc3339()]);
-        self.bus.schedule(&timer(workflow, digest, due), at, &id).await?;
+        let mut timer = timer(workflow, digest);
+        let field = if due > step { &mut timer.due_later } else { &mut timer.due };
+        *field = now(due);
+        self.bus.schedule(&timer, at, &id).await?;
         Ok(())
     }
 }
 
-fn timer(workflow: &str, digest: &str, due: Option<DateTime<Utc>>) -> ScheduleFired {
+fn timer(workflow: &str, digest: &str) -> ScheduleFired {
     ScheduleFired {
         workflow: workflow.to_owned(),
         digest: digest.to_owned(),
-        due: due.and_then(now),
+        ..ScheduleFired::default()
     }
 }
 

@@ -60,9 +60,9 @@ impl Names {
             Input::Event { task, position, event } => {
                 Input::Event { task: task.map(|task| self.task(&task)), position, event }
             }
-            Input::RetryWith { children, is_child } => {
-                let children = children.iter().map(|task| self.task(task)).collect();
-                Input::RetryWith { children, is_child }
+            Input::RetryWith { anew, is_child } => {
+                let anew = anew.iter().map(|task| self.task(task)).collect();
+                Input::RetryWith { anew, is_child }
             }
             other => other,
         }

@@ -75,8 +75,9 @@ pub enum Input {
     Retry,
     /// The same, where workflows that tasks ran can go on as well.
     RetryWith {
-        /// Keys of the tasks whose workflows go on; others that failed begin anew.
-        children: Vec<String>,
+        /// Keys of the tasks whose workflows cannot go on and begin anew. All others go on: who looked before another retry
+        /// was done does not name what came of that.
+        anew: Vec<String>,
         /// The task that runs the execution goes on: then one that was cancelled does so, too.
         is_child: bool,
     },
@@ -106,7 +107,11 @@ impl Machine<'_> {
             Input::Suspend { reason } => self.suspend(reason),
             Input::Resume => self.resume(),
             Input::Retry => self.retry_again(input, &[]),
-            Input::RetryWith { children, .. } => self.retry_again(input, children),
+            Input::RetryWith { anew, .. } => {
+                let mut children = self.state.stopped_children();
+                children.retain(|child| !anew.contains(child));
+                self.retry_again(input, &children);
+            }
         }
     }
 

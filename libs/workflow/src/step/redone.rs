@@ -49,11 +49,12 @@ pub(crate) fn cause(own: &Execution, facts: &[Fact]) -> Cause {
 }
 
 fn retried(own: &Execution, facts: &[Fact]) -> Input {
-    let children = facts.iter().filter_map(|fact| match fact {
-        Fact::ChildResumed { task } => Some(task.clone()),
-        _ => None,
-    });
-    Input::RetryWith { children: children.collect(), is_child: own.status() == Status::Cancelled }
+    let goes_on = |child: &String| {
+        facts.iter().any(|fact| matches!(fact, Fact::ChildResumed { task } if task == child))
+    };
+    let mut anew = own.stopped_children();
+    anew.retain(|child| !goes_on(child));
+    Input::RetryWith { anew, is_child: own.status() == Status::Cancelled }
 }
 
 fn event(facts: &[Fact], position: u64) -> Cause {

@@ -320,9 +320,9 @@ const RUNS: &str = "
 const SUB: &str = "/do/1/both/fork/branches/0/sub";
 const OTHER: &str = "/do/1/both/fork/branches/1/other";
 
-fn with(children: &[&str], is_child: bool) -> Input {
-    let children = children.iter().map(|child| (*child).to_owned()).collect();
-    Input::RetryWith { children, is_child }
+fn but(anew: &[&str], is_child: bool) -> Input {
+    let anew = anew.iter().map(|child| (*child).to_owned()).collect();
+    Input::RetryWith { anew, is_child }
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn a_workflow_that_a_task_ran_goes_on_with_it_and_another_begins_anew() {
     assert_eq!(driver.execution.stopped_children(), [SUB, OTHER]);
     driver.told.clear();
     // What is named and is no such task changes nothing.
-    assert!(driver.input(&with(&[SUB, "/do/0/one", "nonsense"], false)));
+    assert!(driver.input(&but(&[OTHER, "/do/0/one", "nonsense"], false)));
     let resumed = Effect::ResumeChild { task: SUB.to_owned() };
     assert!(driver.told.contains(&resumed), "{:?}", driver.told);
     let anew: Vec<_> = driver
@@ -376,17 +376,17 @@ fn a_workflow_that_was_cancelled_with_its_task_goes_on_with_it_only() {
     let (bytes, definition) = (driver.execution.save().unwrap(), driver.execution.definition());
     let restored = Execution::restore(&bytes, definition.clone()).unwrap();
     assert_eq!((restored.hash(), restored.is_revivable()), (driver.execution.hash(), true));
-    for refused in [Input::Retry, with(&[], false)] {
+    for refused in [Input::Retry, but(&[], false)] {
         assert!(!driver.input(&refused), "a person cannot let it go on");
     }
-    assert!(driver.input(&with(&[OTHER], true)));
+    assert!(driver.input(&but(&[SUB], true)));
     assert_eq!((driver.status(), driver.execution.reason()), (Status::Running, ""));
     driver.input(&Input::Completed { task: format!("{SUB}@2"), output: json!(1) });
     driver.input(&Input::Completed { task: OTHER.to_owned(), output: json!(2) });
     assert_eq!(*driver.output(), json!([1, 2]));
 
     let mut alone = cancelled(true);
-    assert!(!alone.execution.is_revivable() && !alone.input(&with(&[], true)));
+    assert!(!alone.execution.is_revivable() && !alone.input(&but(&[], true)));
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn a_fork_behind_a_retry_has_a_workflow_of_its_own() {
     let mut driver = Driver::start(RUNS, Value::Null);
     driver.complete("/do/0/one", json!({"n": 1}));
     driver.input(&Input::Failed { task: SUB.to_owned(), error: broken() });
-    driver.input(&with(&[SUB, OTHER], false));
+    driver.input(&but(&[], false));
     let fork = Fork {
         origin: "execution-1",
         position: 4,

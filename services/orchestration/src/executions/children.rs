@@ -79,13 +79,13 @@ impl Executions {
         let stopped =
             |found: Option<&Execution>| found.map(Execution::stopped_children).unwrap_or_default();
         let stopped = self.look(execution_id, stopped).await?;
-        let may = stopped.into_iter().map(async |task| {
+        let cannot = stopped.into_iter().map(async |task| {
             let child = child::child_id(execution_id, &task);
             let goes_on = |found: Option<&Execution>| found.is_some_and(child::goes_on);
-            Ok::<_, Error>(self.look(&child, goes_on).await?.then_some(task))
+            Ok::<_, Error>((!self.look(&child, goes_on).await?).then_some(task))
         });
-        let children = futures::future::try_join_all(may).await?.into_iter().flatten().collect();
-        Ok(Input::RetryWith { children, is_child })
+        let anew = futures::future::try_join_all(cannot).await?.into_iter().flatten().collect();
+        Ok(Input::RetryWith { anew, is_child })
     }
 
     /// Cancels the child of a task that no longer waits, if it has begun. `why` is what led to it: a child may be cancelled, go on, and be cancelled again.

@@ -274,3 +274,29 @@ async fn a_child_that_fails_again_and_again_fails_its_parent_each_time() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn retries_at_the_same_time_start_no_child_anew() {
+    let world = World::new().await;
+    let sub = "
+- done: {call: agent, with: {agent: a, input: once}}
+- fails: {call: agent, with: {agent: a, input: fail}}
+";
+    register(&world, "sub", sub).await;
+    let tasks = "- sub: {run: {workflow: {namespace: test, name: sub, version: latest}}}";
+    let child = child_of(&world.run(tasks, Value::Null).await);
+    for _ in 0..4 {
+        // All but the first may find that it goes on already.
+        let told = futures::future::join_all((0..16).map(|_| world.retry("e1"))).await;
+        assert!(told.iter().any(Result::is_ok), "{told:?}");
+        let state = eventually(LONG, "the parent has faulted again", || async {
+            match world.state("e1").await.unwrap() {
+                state if state.status == "faulted" => Ok(state),
+                state => Err(state),
+            }
+        })
+        .await;
+        let other = state.tasks.iter().find(|task| task.child_execution_id != child);
+        assert_eq!(other, None, "{state:?}");
+    }
+}

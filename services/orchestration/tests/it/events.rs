@@ -1,11 +1,12 @@
 //! Events that executions tell and hear, signals, and workflows that start by themselves.
 
+use chrono::{TimeDelta, Utc};
 use muster_bus::{Bucket, MessageId};
 use muster_contracts::workflow::v1::{
-    CloudEvent, DeleteWorkflowRequest, ExecutionState, GetWorkflowRequest, SignalExecution,
-    WorkflowDefinition,
+    CloudEvent, DeleteWorkflowRequest, ExecutionState, GetWorkflowRequest, ScheduleFired,
+    SignalExecution, WorkflowDefinition,
 };
-use muster_contracts::{Code, Json, JsonObject};
+use muster_contracts::{Code, Json, JsonObject, now, time};
 use muster_testkit::eventually;
 use serde_json::{Value, json};
 
@@ -303,10 +304,32 @@ async fn a_workflow_starts_at_its_times_once_over_replicas_and_restarts_until_it
     world.put(&scheduled("1.2.0", "")).await.unwrap();
     // One that was set meanwhile fires once more, and starts nothing.
     eventually(LONG, "no timer waits", || async {
-        let timers = world.bus.timers::<muster_contracts::workflow::v1::ScheduleFired>(&[]);
+        let timers = world.bus.timers::<ScheduleFired>(&[]);
         timers.await.unwrap().is_empty()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_time_that_is_farther_away_than_timers_can_wait_is_reached_in_steps() {
+    let world = World::new().await;
+    for (version, schedule) in [("1.0.0", "{every: {days: 30}}"), ("1.1.0", "{after: {days: 30}}")]
+    {
+        let put = world.put(&scheduled(version, &format!("schedule: {schedule}"))).await.unwrap();
+        let request = GetWorkflowRequest { name: "due".into(), ..Default::default() };
+        let next = world.bus.request(&request).await.unwrap().next_start;
+        let days = (time(next.as_ref()) - Utc::now()).num_hours() / 24;
+        assert!((28..=30).contains(&days), "{schedule}: {next:?}");
+        let timers = world.bus.timers::<ScheduleFired>(&[("digest", &put.digest)]).await.unwrap();
+        assert_eq!(timers.len(), 1, "{schedule}");
+        assert!(timers[0].timer.due.is_none() && timers[0].timer.due_later.is_some());
+        // The last step leads to the time itself.
+        let due_later = now(Utc::now() + TimeDelta::seconds(1));
+        let step = ScheduleFired { due_later, ..timers[0].timer.clone() };
+        let before = told(&world).await.len();
+        world.bus.publish(&step, &MessageId::random()).await.unwrap();
+        told_times(&world, before + 1).await;
+    }
 }
 
 #[tokio::test]
@@ -322,7 +345,7 @@ async fn a_removed_workflow_is_not_started_any_more_and_its_name_is_free() {
         assert_eq!(is_timed, schedule.contains("every"), "{schedule}");
         world.bus.request(&delete()).await.unwrap();
         assert_eq!(world.bus.request(&get()).await.unwrap_err().code, Code::NotFound);
-        let timers = world.bus.timers::<muster_contracts::workflow::v1::ScheduleFired>(&[]);
+        let timers = world.bus.timers::<ScheduleFired>(&[]);
         assert!(timers.await.unwrap().is_empty());
     }
     world.publish(&event("a", "e-1", json!({}))).await;
