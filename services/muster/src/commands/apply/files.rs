@@ -9,8 +9,10 @@ use muster_workflow::Definition as Workflow;
 use serde_json::Value;
 
 use super::kind::{Kind, Misfit, pointer_in};
-use crate::commands::validate::read;
+use crate::commands::validate::read_regular;
 
+/// Of a file, in bytes; as much as the gateway takes at most.
+const LARGEST: u64 = 10 << 20;
 const BOUNDS: Bounds = Bounds { bytes: 8 << 20, values: 1_000_000, depth: 100 };
 
 /// One file.
@@ -72,7 +74,10 @@ fn found(folder: &Path) -> Result<Vec<(Kind, PathBuf)>> {
     }
     let single = ["workflow.yaml", "workflow.yml", "workflow.json"].map(|name| folder.join(name));
     found.extend(
-        single.into_iter().filter(|file| file.is_file()).map(|file| (Kind::Workflow, file)),
+        single
+            .into_iter()
+            .filter(|file| file.exists() && !file.is_dir())
+            .map(|file| (Kind::Workflow, file)),
     );
     Ok(found)
 }
@@ -95,7 +100,7 @@ fn definitions(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn one(kind: Kind, path: PathBuf) -> Result<File, Vec<String>> {
-    let text = read(&path).map_err(|error| vec![format!("{error:#}")])?;
+    let text = read_regular(&path, LARGEST).map_err(|error| vec![format!("{error:#}")])?;
     if kind == Kind::Workflow { workflow(path, text) } else { definition(kind, path, text) }
 }
 
@@ -180,4 +185,23 @@ fn in_order(mut files: Vec<File>) -> Vec<File> {
         sorted.push(rest.remove(place));
     }
     sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_and_a_file_too_large_are_told_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let agents = folder.path().join("agents");
+        std::fs::create_dir(&agents).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", agents.join("zero.yaml")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("workflow.yaml")).unwrap();
+        std::fs::write(agents.join("large.yaml"), "#".repeat((10 << 20) + 1)).unwrap();
+        let error = read_all(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("agents/zero.yaml is a pipe, a socket or a device"), "{error}");
+        assert!(error.contains("/workflow.yaml is a pipe"), "{error}");
+        assert!(error.contains("agents/large.yaml has more than 10 MiB"), "{error}");
+    }
 }
