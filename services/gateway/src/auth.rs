@@ -17,6 +17,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::future::BoxFuture;
 use muster_bus::Bus;
 use muster_contracts::{Code, Fault};
 use sha2::{Digest as _, Sha256};
@@ -58,9 +59,14 @@ impl Auth {
         }
     }
 
-    /// A key was taken away: nobody comes in with it any more.
+    /// A key was taken away: nobody comes in with it any more, and its streams end.
     pub(crate) fn forget(&self, key_id: &str) {
         self.keys.forget(key_id);
+    }
+
+    /// Waits until the client's key is nobody's any more; for ever where it has none.
+    pub(crate) fn gone(&self, client: &Client) -> BoxFuture<'static, ()> {
+        self.keys.gone(client)
     }
 
     async fn client(&self, head: &Parts) -> Result<Client, Error> {

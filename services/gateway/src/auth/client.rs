@@ -20,6 +20,8 @@ pub(crate) struct Who {
     pub(crate) tenant: String,
     /// Of a virtual key.
     pub(crate) key_id: String,
+    /// Of a virtual key: what it is looked up by.
+    pub(crate) hash: [u8; 32],
     /// Of a virtual key, or of an admin token; empty where nobody had to say who he is.
     pub(crate) name: String,
     /// The models that the key is for; empty: every one.

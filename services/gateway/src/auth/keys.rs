@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::{self, BoxFuture};
 use muster_bus::Bus;
 use muster_contracts::model::v1::{CheckVirtualKeyRequest, ListVirtualKeysRequest, VirtualKey};
 use muster_contracts::{Code, Fault};
@@ -11,9 +13,12 @@ use tokio::time::Instant;
 
 use super::client::{Client, Who};
 use crate::domain::idempotency::hex;
+use crate::waits::Waits;
 
 /// How long an answer of the model service holds: as long may a key still be used that expires.
 const KEPT: Duration = Duration::from_secs(5);
+/// How often a key is looked up for which a stream is open: its end may not have been heard of.
+const LOOKED_UP: Duration = Duration::from_secs(30);
 /// The most answers that are kept.
 const MOST: usize = 10_000;
 
@@ -24,6 +29,8 @@ pub(super) struct Keys {
     /// Whether a request needs a key even where none is registered.
     required: bool,
     known: Arc<Mutex<Known>>,
+    /// Streams that end with their key, by its id.
+    ends: Waits<()>,
 }
 
 #[derive(Default)]
@@ -35,9 +42,16 @@ struct Known {
     revoked: u64,
 }
 
+impl Known {
+    /// Whose key has this hash, where the answer still holds.
+    fn fresh(&self, hash: &[u8; 32]) -> Option<&Option<Client>> {
+        self.clients.get(hash).filter(|(at, _)| at.elapsed() < KEPT).map(|(_, client)| client)
+    }
+}
+
 impl Keys {
     pub(super) fn new(bus: &Bus, required: bool) -> Self {
-        Self { bus: bus.clone(), required, known: Arc::default() }
+        Self { bus: bus.clone(), required, known: Arc::default(), ends: Waits::default() }
     }
 
     /// Whether OpenAI's paths need a key where nothing else does: keys are registered, or required. Else any key will do, as clients of OpenAI's always send one.
@@ -58,22 +72,12 @@ impl Keys {
     pub(super) async fn check(&self, hash: &[u8; 32]) -> Result<(Option<Client>, bool), Fault> {
         let revoked = {
             let known = self.known();
-            if let Some((at, client)) = known.clients.get(hash)
-                && at.elapsed() < KEPT
-            {
+            if let Some(client) = known.fresh(hash) {
                 return Ok((client.clone(), false));
             }
             known.revoked
         };
-        let client = match self.bus.request(&CheckVirtualKeyRequest { hash: hex(hash) }).await {
-            // Without a tenant it would be an admin's.
-            Ok(VirtualKey { key_id, tenant, name, models, .. }) if !tenant.is_empty() => {
-                Some(Who { tenant, key_id, name, models }.into())
-            }
-            Ok(_of_nobody) => None,
-            Err(fault) if fault.code == Code::Unauthenticated => None,
-            Err(fault) => return Err(fault),
-        };
+        let client = self.ask(hash).await?;
         let mut known = self.known();
         if known.clients.len() >= MOST {
             known.clients.retain(|_, (at, _)| at.elapsed() < KEPT);
@@ -84,12 +88,56 @@ impl Keys {
         Ok((client, true))
     }
 
+    async fn ask(&self, hash: &[u8; 32]) -> Result<Option<Client>, Fault> {
+        match self.bus.request(&CheckVirtualKeyRequest { hash: hex(hash) }).await {
+            // Without a tenant it would be an admin's.
+            Ok(VirtualKey { key_id, tenant, name, models, .. }) if !tenant.is_empty() => {
+                Ok(Some(Who { tenant, key_id, hash: *hash, name, models }.into()))
+            }
+            Ok(_of_nobody) => Ok(None),
+            Err(fault) if fault.code == Code::Unauthenticated => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Waits until the client's key is nobody's any more; for ever where it has none.
+    pub(super) fn gone(&self, client: &Client) -> BoxFuture<'static, ()> {
+        if client.key_id.is_empty() {
+            return future::pending().boxed();
+        }
+        // First to listen, then to look: between the two nothing is missed.
+        let mut end = self.ends.register(&client.key_id);
+        let (keys, client) = (self.clone(), client.clone());
+        async move {
+            tokio::select! {
+                () = end.told() => {}
+                () = keys.missed(&client.hash) => {}
+            }
+        }
+        .boxed()
+    }
+
+    /// Waits until a key is found to be nobody's. What is asked here is not kept: a request with the key is still told to the audit.
+    async fn missed(&self, hash: &[u8; 32]) {
+        loop {
+            let is_known = matches!(self.known().fresh(hash), Some(Some(_)));
+            // Where the model service does not answer, the key stays what it was.
+            if !is_known && matches!(self.ask(hash).await, Ok(None)) {
+                return;
+            }
+            tokio::time::sleep(LOOKED_UP).await;
+        }
+    }
+
     /// A key was taken away.
     pub(super) fn forget(&self, key_id: &str) {
-        let mut known = self.known();
-        known.revoked += 1;
-        let is_other = |client: &Client| client.key_id != key_id;
-        known.clients.retain(|_, (_, client)| client.as_ref().is_none_or(is_other));
+        {
+            let mut known = self.known();
+            known.revoked += 1;
+            let is_other = |client: &Client| client.key_id != key_id;
+            known.clients.retain(|_, (_, client)| client.as_ref().is_none_or(is_other));
+        }
+        self.ends.tell(key_id, &());
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

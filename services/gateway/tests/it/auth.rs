@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use muster_contracts::agent::v1::{Approval, DecideApprovalRequest, GetApprovalRequest};
 use muster_contracts::auth::v1::{KeyCreated, KeyRevoked, LoginFailed, LoginSucceeded};
-use muster_contracts::thread::v1::{GetThreadRequest, Thread};
+use muster_contracts::thread::v1::{GetThreadRequest, SendMessageRequest, SentMessage, Thread};
 use muster_contracts::workflow::v1::ExecutionState;
 use muster_contracts::{Event, Fault};
 use muster_gateway::{Access, access};
@@ -23,9 +24,19 @@ const KEY: &str = "sk-good-good-good";
 /// The same, for the model `fast` only.
 const FAST: &str = "sk-fast-fast-fast";
 
-/// Says whose thread was asked for.
+/// The same, for the agent `talk` only.
+const TALK: &str = "sk-talk-talk-talk";
+
+/// Says whose thread was asked for; every thread is with the agent `talk`.
 pub(crate) async fn thread(_: Peers, request: GetThreadRequest) -> Result<Thread, Fault> {
-    Ok(Thread { thread_id: request.thread_id, tenant: request.tenant, ..Thread::default() })
+    let GetThreadRequest { thread_id, tenant } = request;
+    Ok(Thread { thread_id, tenant, agent: "talk".to_owned(), ..Thread::default() })
+}
+
+pub(crate) async fn message(_: Peers, request: SendMessageRequest) -> Result<SentMessage, Fault> {
+    let SendMessageRequest { thread_id, message_id, .. } = request;
+    let execution_id = format!("thread-{thread_id}");
+    Ok(SentMessage { thread_id, message_id, execution_id, ..SentMessage::default() })
 }
 
 /// The tenant of an approval is the first part of its id.
@@ -40,7 +51,8 @@ pub(crate) async fn decide(_: Peers, request: DecideApprovalRequest) -> Result<A
 
 /// A gateway at which everybody must say who he is.
 async fn guarded() -> Platform {
-    let settings = [("MUSTER_ADMIN_TOKEN", "ann:an-admin-token-of-this-test")];
+    let settings =
+        [("MUSTER_ADMIN_TOKEN", "ann:an-admin-token-of-this-test"), ("MUSTER_MAX_STREAMS", "8")];
     let platform = Platform::start_with(NatsServer::start().await, &settings).await;
     eventually(PATIENCE, "the peers answer", || async {
         as_admin(&platform, Method::GET, "/v1/workflows").send().await.unwrap().status()
@@ -276,4 +288,57 @@ async fn keys_that_come_go_are_used_and_refused_are_told_on_the_bus_without_them
         get(&platform, FAST, "/v1/models").await.status() == 401
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_message_to_a_thread_is_for_keys_that_name_its_agent() {
+    let platform = guarded().await;
+    let send = async |token: &str| {
+        post(&platform, token, "/v1/threads/t1/messages", json!({ "content": "hi" })).await
+    };
+    problem(send(FAST).await, 403, &["k2", "agent:talk"]).await;
+    for token in [TALK, KEY, ADMIN] {
+        let (status, sent) = told(send(token).await).await;
+        assert_eq!(status, 202, "{token}: {sent}");
+    }
+}
+
+/// A live stream of the execution `own`.
+async fn follow(platform: &Platform, token: &str) -> Response {
+    let request = with(platform, token, Method::GET, "/v1/executions/own/events");
+    let response = request.header("accept", "text/event-stream").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    response
+}
+
+async fn end(response: Response) -> String {
+    timeout(PATIENCE, response.text()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn the_streams_of_a_key_end_with_it_and_no_others() {
+    let platform = guarded().await;
+    platform.peers.set(state("own", "acme"));
+    let (first, second) = (follow(&platform, KEY).await, follow(&platform, KEY).await);
+    let (others, admins) = (follow(&platform, FAST).await, follow(&platform, ADMIN).await);
+    let asked = json!({ "model": "halts", "stream": true, "messages": [{ "role": "user", "content": "x" }] });
+    let reply = post(&platform, KEY, "/v1/chat/completions", asked).await;
+    assert_eq!(reply.status(), 200);
+    let removed = as_admin(&platform, Method::DELETE, "/v1/keys/k1").send().await.unwrap();
+    assert_eq!(removed.status(), 204);
+    for stream in [first, second] {
+        assert!(!end(stream).await.contains("done"));
+    }
+    let reply = end(reply).await;
+    assert!(reply.contains("one ") && reply.contains("removed"), "{reply}");
+    // Those of other clients are still open. Another replica hears of a key on the bus.
+    platform.peers.revoke("k2");
+    let event = KeyRevoked { key_id: "k2".to_owned(), ..KeyRevoked::default() };
+    let id = muster_bus::MessageId::random();
+    let mut others = Box::pin(others.text());
+    assert!(futures::poll!(&mut others).is_pending());
+    platform.bus.publish(&event, &id).await.unwrap();
+    timeout(PATIENCE, others).await.unwrap().unwrap();
+    let mut admins = Box::pin(admins.text());
+    assert!(timeout(Duration::from_millis(200), &mut admins).await.is_err());
 }

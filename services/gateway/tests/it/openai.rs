@@ -83,6 +83,10 @@ async fn speak(peers: &Peers, request: &CompleteRequest, text: &str) -> Result<(
             peers.begin_endless();
             std::future::pending::<()>().await;
         }
+        "halts" => {
+            peers.bus().emit(&token(1, "one ")).await.unwrap();
+            std::future::pending::<()>().await;
+        }
         "breaks" => {
             peers.bus().emit(&token(1, "one ")).await.unwrap();
             return Err(Fault::new(Code::Unavailable, "it broke off"));
@@ -132,9 +136,12 @@ pub(crate) async fn models(_: Peers, _: ListModelsRequest) -> Result<ModelList, 
     Ok(ModelList { models: vec![alias], providers: vec![provider] })
 }
 
-/// `sk-good-good-good` is for every model, `sk-fast-fast-fast` for one.
-const KEYS: [(&str, &str, &[&str]); 2] =
-    [("k1", "sk-good-good-good", &[]), ("k2", "sk-fast-fast-fast", &["fast"])];
+/// `sk-good-good-good` is for every model, the others for one.
+const KEYS: [(&str, &str, &[&str]); 3] = [
+    ("k1", "sk-good-good-good", &[]),
+    ("k2", "sk-fast-fast-fast", &["fast"]),
+    ("k3", "sk-talk-talk-talk", &["agent:talk"]),
+];
 
 pub(crate) async fn keys(peers: Peers, _: ListVirtualKeysRequest) -> Result<VirtualKeyList, Fault> {
     let all = KEYS.map(|(key_id, _, models)| key(key_id, models));

@@ -286,6 +286,7 @@ fn routes(peers: Peers) -> Routes<Peers> {
         .rpc(keys::allowance)
         .rpc(keys::provider_keys)
         .rpc(auth::thread)
+        .rpc(auth::message)
         .rpc(auth::approval)
         .rpc(auth::decide)
         .on(started)

@@ -14,6 +14,7 @@ use axum::{
         sse::{KeepAlive, Sse},
     },
 };
+use futures::StreamExt;
 use muster_contracts::{log::v1::GetTimelineRequest, subject};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
@@ -60,7 +61,7 @@ pub(crate) async fn events(
     subject::token("execution id", &id)?;
     super::check_own(&app, &client, &id).await?;
     if accepts_stream(&headers) {
-        return stream(app, id, last_event_id(&headers, &page)?).await;
+        return stream(app, &client, id, last_event_id(&headers, &page)?).await;
     }
     recorded(&app, id, &page).await.map(IntoResponse::into_response)
 }
@@ -102,7 +103,12 @@ async fn recorded(app: &App, id: String, page: &Page) -> Result<Json<Events>, Er
     Ok(Json(timeline.into()))
 }
 
-async fn stream(app: App, id: String, last: Option<Position>) -> Result<Response, Error> {
+async fn stream(
+    app: App,
+    client: &Client,
+    id: String,
+    last: Option<Position>,
+) -> Result<Response, Error> {
     let permit = Arc::clone(&app.streams)
         .try_acquire_owned()
         .map_err(|_full| Error::TooManyStreams(app.max_streams))?;
@@ -110,6 +116,7 @@ async fn stream(app: App, id: String, last: Option<Position>) -> Result<Response
     let Some(events) = live::events(&app, &id, last.unwrap_or_default(), permit).await? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
+    let events = events.take_until(app.auth.gone(client));
     let events =
         Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive"));
     // Proxies that collect a response before they pass it on would hold every event back.

@@ -62,9 +62,10 @@ pub(super) async fn answer<W: Writer>(
     let one_call = asked.parallel_tool_calls == Some(false);
     if asked.model.starts_with(AGENT) {
         client.may_use(&asked.model)?;
-        let run = agent::run(app.clone(), asked, (client, key))?;
+        let run = agent::run(app.clone(), asked, (client.clone(), key))?;
         if streams {
-            return stream::respond(app, stream::Source::of_agent(run), writer, one_call).await;
+            return stream::respond(app, &client, stream::Source::of_agent(run), writer, one_call)
+                .await;
         }
         return Ok(whole(run.await?, &writer, one_call));
     }
@@ -77,7 +78,7 @@ pub(super) async fn answer<W: Writer>(
     };
     if streams {
         let source = stream::Source::of_model(app, request).await?;
-        return stream::respond(app, source, writer, one_call).await;
+        return stream::respond(app, &client, source, writer, one_call).await;
     }
     let mut waiting =
         request.unrecorded.then(|| app.abandoned.unless_answered(&request.idempotency_key));

@@ -20,6 +20,7 @@ use super::LONGEST;
 use super::abandon::Waiting;
 use super::chat::{message, random, refused};
 use crate::app::App;
+use crate::auth::Client;
 use crate::error::Error;
 use crate::problem::Problem;
 use crate::wire::openai::Writer;
@@ -61,11 +62,15 @@ enum Next {
     Token(Token),
     Reply(Result<CompleteResponse, Error>),
     Nothing,
+    /// The client's key is nobody's any more.
+    Gone,
 }
 
 /// One client's stream.
 struct Streamed<W> {
     source: Source,
+    /// The end of the client's key.
+    gone: BoxFuture<'static, ()>,
     writer: W,
     one_call: bool,
     /// What the client has, of the text and of the thoughts before it.
@@ -80,6 +85,7 @@ struct Streamed<W> {
 /// The response, as soon as there is a first piece.
 pub(super) async fn respond<W: Writer>(
     app: &App,
+    client: &Client,
     mut source: Source,
     writer: W,
     one_call: bool,
@@ -95,6 +101,7 @@ pub(super) async fn respond<W: Writer>(
     };
     let streamed = Streamed {
         source,
+        gone: app.auth.gone(client),
         writer,
         one_call,
         sent: String::new(),
@@ -138,7 +145,11 @@ impl<W: Writer> Streamed<W> {
             self.write(first, &mut frame);
             while !self.over {
                 yield Ok(frame.split().freeze());
-                let next = self.source.next(KEEP_ALIVE).await;
+                let next = tokio::select! {
+                    biased;
+                    () = &mut self.gone => Next::Gone,
+                    next = self.source.next(KEEP_ALIVE) => next,
+                };
                 self.write(next, &mut frame);
                 self.write_what_waits(&mut frame);
             }
@@ -160,6 +171,11 @@ impl<W: Writer> Streamed<W> {
         match next {
             Next::Token(token) => self.token(&token, frame),
             Next::Nothing => frame.extend_from_slice(b": still there\n\n"),
+            // Not answered: the provider's work ends with the stream.
+            Next::Gone => {
+                let text = "the key of this request was removed, or has expired";
+                self.fail(Fault::new(Code::Unauthenticated, text).into(), frame);
+            }
             Next::Reply(Ok(response)) => {
                 if let Some(waiting) = &mut self.source.waiting {
                     waiting.answered();

@@ -8,7 +8,7 @@ use axum::{
 };
 use chrono::Utc;
 use muster_bus::Bucket;
-use muster_contracts::thread::v1::SendMessageRequest;
+use muster_contracts::thread::v1::{GetThreadRequest, SendMessageRequest};
 use uuid::Uuid;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     auth::Client,
     body,
     controllers::executions::{record_key, start::key},
-    domain::idempotency::StartRecord,
+    domain::{idempotency::StartRecord, openai::AGENT},
     error::Error,
     problem::Problem,
     wire::{NewMessage, SentMessage},
@@ -38,6 +38,7 @@ pub(crate) async fn send(
 ) -> Result<Response, Error> {
     let (key, client) = (key(request.headers())?, Client::of(&request)?);
     let NewMessage { content, on_busy } = body::json(request).await?;
+    check_agent(&app, &client, &thread_id).await?;
     let message_id = match key {
         Some(key) => key.id(&format!("threads/{thread_id}")),
         None => Uuid::now_v7(),
@@ -60,4 +61,15 @@ pub(crate) async fn send(
     let location = format!("/v1/executions/{}", sent.execution_id);
     let sent = Json(SentMessage::from(sent));
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], sent).into_response())
+}
+
+/// Refuses a thread whose agent the key is not for. A key that is for everything need not ask.
+async fn check_agent(app: &App, client: &Client, thread_id: &str) -> Result<(), Error> {
+    if client.models.is_empty() {
+        return Ok(());
+    }
+    let request =
+        GetThreadRequest { thread_id: thread_id.to_owned(), tenant: client.tenant.clone() };
+    let thread = app.bus.request(&request).await?;
+    client.may_use(&format!("{AGENT}{}", thread.agent))
 }
