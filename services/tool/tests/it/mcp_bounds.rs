@@ -11,7 +11,7 @@ use crate::World;
 use crate::mcp_servers::tools;
 use crate::registered::definition;
 
-/// A server over stdio whose tool eats memory or time, writes without end, or fills standard error; told so, it says nothing at first, or ends a few times before it starts.
+/// A server over stdio whose tool eats memory or time, writes or asks without end, or fills standard error; told so, it says nothing at first, or ends a few times before it starts.
 const SERVER: &str = r#"
 import json, os, sys, time
 how = sys.argv[1]
@@ -30,6 +30,8 @@ def call(what):
     sys.stderr.flush()
   if what == "lines":
     while True: sys.stdout.write("no message\n" * 4096)
+  if what == "pings":
+    for id in range(1 << 40): say({"id": id, "method": "ping"})
   if what == "file":
     with open("large", "wb") as file:
       for _ in range(1024): file.write(b"x" * 1048576)
@@ -93,6 +95,7 @@ async fn a_server_that_uses_too_much_ends_and_comes_back() {
         ("time", "time", json!({ "cpu_seconds": 2 })),
         ("file", "file", json!({})),
         ("lines", "lines", json!({})),
+        ("pings", "pings", json!({})),
     ] {
         let mut server = fixture.definition(name, "ready", bounds);
         server.timeout_ms = 60_000;

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::http::Http;
-use super::lines::Lines;
+use super::lines::{Deaf, Lines, Told};
 use super::{Shared, Way, revision};
 use crate::calls::plain;
 use crate::error::Error;
@@ -171,8 +171,11 @@ impl Connection {
             tokio::spawn(listen(errors, words.clone()));
         }
         let running = Running { _process: process, words };
-        let transport = AsyncRwTransport::new_client(Lines::new(output, MAX_MESSAGE), input)
-            .with_max_line_length(MAX_MESSAGE);
+        let deaf = Deaf::default();
+        let (output, input) =
+            (Lines::new(output, MAX_MESSAGE, deaf.clone()), Told::new(input, deaf));
+        let transport =
+            AsyncRwTransport::new_client(output, input).with_max_line_length(MAX_MESSAGE);
         let lifecycle = revision::lifecycle(wanted);
         match serve_client_with_lifecycle(handler, transport, lifecycle).await {
             Ok(service) => Ok(Self { service, process: Some(running) }),
