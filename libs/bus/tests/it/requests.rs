@@ -257,11 +257,20 @@ async fn model(began: Arc<AtomicU32>, request: CompleteRequest) -> Result<Comple
     Ok(CompleteResponse { model: "m".into(), ..Default::default() })
 }
 
+/// Waits until somebody answers. A stream keeps what is asked, so that nobody is told that there is nobody yet.
+async fn served(bus: &Bus) {
+    eventually(PATIENCE, "somebody answers", || async {
+        bus.request_within(&complete("k"), Duration::from_secs(30)).await
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_long_request_outlives_many_signs_of_life_and_a_plain_client_gets_one_reply() {
     let nats = NatsServer::start().await;
     let bus = connect_freely(&nats, "model").await;
     let _serving = serve(&bus, Routes::new(Arc::default()).rpc(model));
+    served(&bus).await;
     let raw = nats.client("operator").await;
     let body = serde_json::to_vec(&complete("k")).unwrap();
     let request = complete("k");
@@ -280,10 +289,13 @@ async fn the_end_of_a_server_in_the_middle_of_a_long_request_is_noticed() {
     let (server, client) = (connect(&nats, "model").await, connect(&nats, "agent").await);
     let began = Arc::<AtomicU32>::default();
     let (_guard, task) = serve(&server, Routes::new(began.clone()).rpc(model));
+    served(&client).await;
+    let before = began.load(Ordering::SeqCst);
     let asked = tokio::spawn(async move {
         client.request_within(&complete("for ever"), Duration::from_secs(3600)).await
     });
-    eventually(PATIENCE, "the work begins", || async { began.load(Ordering::SeqCst) == 1 }).await;
+    eventually(PATIENCE, "the work begins", || async { began.load(Ordering::SeqCst) > before })
+        .await;
     // Some signs of life come.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     task.abort();
