@@ -1,7 +1,11 @@
 //! What a service needs on the server: it creates what is missing, and says where something is not what the contract says.
 
+use std::time::Duration;
+
 use async_nats::Client;
-use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::context::{
+    CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind,
+};
 use async_nats::jetstream::{self, ErrorCode, stream};
 use muster_contracts::{Code, Fault};
 use tracing::warn;
@@ -80,7 +84,7 @@ pub(crate) async fn ensure(
 ) -> Result<Option<stream::Config>, Fault> {
     match existing(jetstream, &wanted.name).await? {
         Some(found) => Ok(Some(found)),
-        None => match jetstream.create_stream(wanted).await {
+        None => match create(jetstream, wanted).await {
             Ok(_created) => Ok(None),
             // Another service was faster, and has it otherwise.
             Err(error)
@@ -89,10 +93,61 @@ pub(crate) async fn ensure(
             {
                 existing(jetstream, &wanted.name).await
             }
+            Err(error)
+                if matches!(error.kind(), CreateStreamErrorKind::JetStream(error)
+                    if NO_ROOM.contains(&error.error_code())) =>
+            {
+                Err(Fault::new(
+                    Code::Unavailable,
+                    format!(
+                        "stream {} could not be created, as it reserves {} MiB and nats-server has less to give: {MORE_ROOM}",
+                        wanted.name,
+                        wanted.max_bytes.max(0) / MIB
+                    ),
+                ))
+            }
             Err(error) => Err(failed(&wanted.name, "created", &error)),
         },
     }
 }
+
+/// Creates a stream.
+///
+/// A server removes the folder of all streams behind the last of them, a moment after it said that this one is removed. A stream that is
+/// created in that moment fails, and does not fail the next time.
+pub(crate) async fn create(
+    jetstream: &jetstream::Context,
+    wanted: &stream::Config,
+) -> Result<stream::Stream, CreateStreamError> {
+    for _ in 0..RETRIES {
+        match Box::pin(jetstream.create_stream(wanted)).await {
+            Err(error)
+                if matches!(error.kind(), CreateStreamErrorKind::JetStream(error)
+                    if error.error_code() == ErrorCode::STREAM_CREATE) =>
+            {
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+            settled => return settled,
+        }
+    }
+    Box::pin(jetstream.create_stream(wanted)).await
+}
+
+const RETRIES: u32 = 5;
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// The server's answers where a stream does not fit: on disk, in memory, by the account's limit, on any node of a cluster.
+pub(crate) const NO_ROOM: [ErrorCode; 4] = [
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+    ErrorCode::MEMORY_RESOURCES_EXCEEDED,
+    ErrorCode::INSUFFICIENT_RESOURCES,
+    ErrorCode::CLUSTER_NO_PEERS,
+];
+
+/// What helps there.
+const MORE_ROOM: &str = "raise max_file_store (max_memory_store for a stream in memory) in its jetstream block, give it more disk, or lower NATS_STREAM_BYTES_PERCENT";
+
+const MIB: i64 = 1 << 20;
 
 /// The stream with this name.
 pub(crate) async fn existing(

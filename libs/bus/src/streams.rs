@@ -1,6 +1,5 @@
 //! The streams of the whole platform, as an operator sees and sets them up.
 
-use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::CreateStreamErrorKind;
 use async_nats::jetstream::stream::{Config, StorageType};
 use chrono::{DateTime, Utc};
@@ -10,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::desired::{self, CONTRACT, Difference, PROGRAM, differences};
-use crate::ensure::{existing, failed};
+use crate::ensure::{NO_ROOM, create, existing, failed};
 use crate::{Bus, Settings};
 
 /// A stream that exists for a moment only, to learn how much room the server has.
@@ -152,8 +151,7 @@ impl Streams {
             match change {
                 StreamChange::None => {}
                 StreamChange::Create => {
-                    jetstream
-                        .create_stream(wanted)
+                    create(jetstream, wanted)
                         .await
                         .map_err(|error| failed(name, "created", &error))?;
                 }
@@ -258,7 +256,7 @@ impl Streams {
             num_replicas: self.bus.inner.settings.replicas,
             ..Config::default()
         };
-        match jetstream.create_stream(probe).await {
+        match create(jetstream, &probe).await {
             Ok(probe) => {
                 let created = created(probe.cached_info());
                 jetstream
@@ -277,14 +275,6 @@ impl Streams {
         }
     }
 }
-
-/// The server's answers where a stream does not fit: on disk, in memory, by the account's limit, on any node of a cluster.
-const NO_ROOM: [ErrorCode; 4] = [
-    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
-    ErrorCode::MEMORY_RESOURCES_EXCEEDED,
-    ErrorCode::INSUFFICIENT_RESOURCES,
-    ErrorCode::CLUSTER_NO_PEERS,
-];
 
 /// The server reserves `max_bytes` when it creates a stream.
 fn reserved(config: &Config) -> i64 {

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use muster_bus::Settings;
 
+use crate::nats::ROOM;
 use crate::{FaultProxy, dev, eventually, or_fail, signal, users};
 
 const START: Duration = Duration::from_secs(90);
@@ -104,7 +105,7 @@ impl Cluster {
             // would go round a link that is cut.
             let text = format!(
                 "server_name: \"node-{node}\"\nlisten: \"127.0.0.1:{clients}\"\nhttp: \"127.0.0.1:{monitor}\"\n\
-                 max_payload: 10MB\njetstream {{ store_dir: {store:?} }}\n\
+                 max_payload: 10MB\njetstream {{ store_dir: {store:?}\n{ROOM} }}\n\
                  cluster {{ name: muster, listen: \"127.0.0.1:{port}\", advertise: \"127.0.0.1:1\", \
                  no_advertise: true, routes: [{}] }}\n{config}\n",
                 routes.join(", ")

@@ -16,6 +16,10 @@ use crate::{dev, free_port, or_fail, signal, users};
 
 const START: Duration = Duration::from_secs(60);
 
+/// nats-server would offer three quarters of the free disk, and reserves what the contract allows a stream: a test must not depend on
+/// the disk of the machine. Nothing is taken up by it.
+pub(crate) const ROOM: &str = "max_file_store: 64GB";
+
 /// A nats-server with JetStream on a random loopback port, with the users of the contract, 10 MB payloads, its store in a temporary folder.
 ///
 /// Dropping it kills the server and removes the store, and fails the test where somebody tried what the contract does not grant.
@@ -42,7 +46,7 @@ impl NatsServer {
     /// # Panics
     /// As `start`; the message holds the server's own complaint about its configuration.
     pub async fn start_with(config: &str) -> Self {
-        or_fail(Self::try_start(&format!("{}{config}", users::conf()), "").await)
+        or_fail(Self::try_start(&format!("{}{config}", users::conf()), ROOM).await)
     }
 
     /// As [`NatsServer::start`], with further settings of nats-server's `jetstream` block: `max_file_store: 4GB`.
@@ -58,7 +62,7 @@ impl NatsServer {
     /// # Panics
     /// As `start_with`.
     pub async fn start_without_users(config: &str) -> Self {
-        or_fail(Self::try_start(config, "").await)
+        or_fail(Self::try_start(config, ROOM).await)
     }
 
     async fn try_start(config: &str, limits: &str) -> Result<Self> {

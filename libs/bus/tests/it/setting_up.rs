@@ -7,9 +7,6 @@ use muster_testkit::NatsServer;
 use crate::connect;
 use crate::log::Log;
 
-/// Enough for every stream, whatever the disk of this machine has left: the server reserves it, and nothing fills it.
-const ROOM: &str = "max_file_store: 64GB";
-
 async fn operator(nats: &NatsServer) -> Bus {
     open(Settings { creates_streams: false, ..nats.operator("operator") }).await
 }
@@ -31,7 +28,7 @@ async fn leave(nats: &NatsServer, change: impl FnOnce(&mut async_nats::jetstream
 
 #[tokio::test]
 async fn applying_makes_every_stream_of_the_contract_and_a_second_time_changes_nothing() {
-    let nats = NatsServer::start_with_store(ROOM).await;
+    let nats = NatsServer::start().await;
     let streams = operator(&nats).await.streams();
     let plan = streams.plan().await.unwrap();
     assert!(plan.changes.iter().all(|(_, change)| *change == StreamChange::Create));
@@ -52,7 +49,7 @@ async fn applying_makes_every_stream_of_the_contract_and_a_second_time_changes_n
 
 #[tokio::test]
 async fn a_setting_that_differs_is_shown_and_put_right_and_what_is_not_the_contracts_stays() {
-    let nats = NatsServer::start_with_store(ROOM).await;
+    let nats = NatsServer::start().await;
     let streams = operator(&nats).await.streams();
     streams.apply(&streams.plan().await.unwrap()).await.unwrap();
     leave(&nats, |config| {
@@ -117,4 +114,16 @@ async fn a_service_changes_no_stream_and_says_what_differs_and_that_the_contract
         streams.info("DLQ").await.unwrap().unwrap().config["max_age"],
         3_600_000_000_000_u64
     );
+}
+
+#[tokio::test]
+async fn a_stream_that_the_server_has_no_room_for_is_named_with_what_helps() {
+    // Room for those of the start, and not for one of 1 GiB that comes with its first message.
+    let nats = NatsServer::start_with_store("max_file_store: 1000MB").await;
+    let agent = open(nats.settings("agent")).await;
+    let fault = agent.provide(Stream::AgogFeaturesQa).await.unwrap_err();
+    assert_eq!(fault.code, Code::Unavailable);
+    for word in ["agog_features_qa", "1024 MiB", "max_file_store", "NATS_STREAM_BYTES_PERCENT"] {
+        assert!(fault.message.contains(word), "no {word:?} in {fault}");
+    }
 }
