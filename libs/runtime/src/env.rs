@@ -6,10 +6,30 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::files::regular_text;
+
+/// The largest file with secrets, in bytes.
+const MAX_SECRET: u64 = 1 << 20;
+
 /// The settings of a process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Env {
     variables: Arc<BTreeMap<String, String>>,
+}
+
+/// A secret, and where it stands. Its debug form has the place only.
+#[derive(Clone)]
+pub struct SecretSetting {
+    /// The secret, as it stands there.
+    pub text: String,
+    /// For errors: the variable, or `the file of` the variable that names a file.
+    pub place: String,
+}
+
+impl std::fmt::Debug for SecretSetting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretSetting").field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 /// A setting that is absent or cannot be used.
@@ -32,6 +52,14 @@ pub enum SettingError {
         value: String,
         /// Why.
         reason: String,
+    },
+    /// It is set in two ways.
+    #[error("{one} and {other} are both set: unset one")]
+    Twice {
+        /// A variable.
+        one: String,
+        /// The other one that says the same.
+        other: String,
     },
 }
 
@@ -110,6 +138,31 @@ impl Env {
         })
     }
 
+    /// The secret in the variable `name`, or in the file that `{name}_FILE` names: other users of the machine may see variables, but no
+    /// file that they may not read. Nothing where neither is set.
+    ///
+    /// # Errors
+    /// Where both are set, or the file is no text of at most 1 MiB; the error names the file, and nothing of what is in it.
+    pub fn secret(&self, name: &str) -> Result<Option<SecretSetting>, SettingError> {
+        let file = format!("{name}_FILE");
+        let given = |name: &str| self.get(name).filter(|value| !value.trim().is_empty());
+        let (text, place) = match (given(&file), given(name)) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                return Err(SettingError::Twice { one: file, other: name.to_owned() });
+            }
+            (None, Some(text)) => (text.to_owned(), name.to_owned()),
+            (Some(path), None) => {
+                let text = regular_text(path, MAX_SECRET).map_err(|error| {
+                    let (name, value) = (file.clone(), path.to_owned());
+                    SettingError::Malformed { name, value, reason: error.to_string() }
+                })?;
+                (text, format!("the file of {file}"))
+            }
+        };
+        Ok(Some(SecretSetting { text, place }))
+    }
+
     /// The same with one more variable.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
@@ -155,6 +208,35 @@ mod tests {
             "MUSTER_Y is \"x\", which cannot be used: invalid digit found in string; it must be 1 to 9",
         );
         assert_eq!(env.within("MUSTER_Z", 7, 1..=9), Ok(7));
+    }
+
+    #[test]
+    fn a_secret_stands_in_a_variable_or_in_a_file_and_is_never_shown() {
+        let secret = |variables: &[(&str, &str)]| {
+            variables.iter().copied().collect::<Env>().secret("MUSTER_X")
+        };
+        assert!(secret(&[("MUSTER_X", " "), ("MUSTER_X_FILE", "")]).unwrap().is_none());
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x");
+        std::fs::write(&file, "of the file\n").unwrap();
+        let file = file.to_str().unwrap();
+        let found = secret(&[("MUSTER_X_FILE", file)]).unwrap().unwrap();
+        assert_eq!(
+            (found.text.as_str(), found.place.as_str()),
+            ("of the file\n", "the file of MUSTER_X_FILE")
+        );
+        let found = secret(&[("MUSTER_X", "plain")]).unwrap().unwrap();
+        assert_eq!((found.text.as_str(), found.place.as_str()), ("plain", "MUSTER_X"));
+        assert!(!format!("{found:?}").contains("plain"));
+        let twice = secret(&[("MUSTER_X", "plain"), ("MUSTER_X_FILE", file)]).unwrap_err();
+        assert_eq!(twice.to_string(), "MUSTER_X_FILE and MUSTER_X are both set: unset one");
+        let error = secret(&[("MUSTER_X_FILE", "/nowhere/x")]).unwrap_err().to_string();
+        assert!(
+            error.starts_with(
+                "MUSTER_X_FILE is \"/nowhere/x\", which cannot be used: cannot read /nowhere/x"
+            ),
+            "{error}"
+        );
     }
 
     #[test]

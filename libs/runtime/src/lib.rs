@@ -3,6 +3,7 @@
 mod context;
 pub mod database;
 mod env;
+pub mod files;
 mod health;
 mod logs;
 mod metrics;
@@ -12,7 +13,7 @@ pub mod testing;
 
 pub use context::Context;
 pub use database::Database;
-pub use env::{Env, SettingError};
+pub use env::{Env, SecretSetting, SettingError};
 pub use health::Readiness;
 pub use process::{Stop, main, run};
 pub use service::Service;

@@ -13,7 +13,6 @@ const REQUEST: Duration = Duration::from_secs(100);
 const READY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 const TOKEN: &str = "MUSTER_TOKEN";
-const TOKEN_FILE: &str = "MUSTER_TOKEN_FILE";
 
 /// A client of one gateway.
 #[derive(Debug, Clone)]
@@ -175,16 +174,10 @@ impl Client {
 
 /// Who asks, where a token says it. The settings name the token, no argument: a command line is seen by everybody on the machine.
 fn authorization(env: &Env) -> Result<HeaderMap> {
-    let token = match (env.get(TOKEN_FILE), env.get(TOKEN)) {
-        (None, None) => return Ok(HeaderMap::new()),
-        (Some(_), Some(_)) => bail!("{TOKEN_FILE} and {TOKEN} are both set: unset one"),
-        (None, Some(token)) => token.to_owned(),
-        (Some(path), None) => std::fs::read_to_string(path)
-            .with_context(|| format!("{TOKEN_FILE} is {path:?}, which cannot be read"))?,
-    };
-    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+    let Some(token) = env.secret(TOKEN)? else { return Ok(HeaderMap::new()) };
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.text.trim()));
     let mut value = value.map_err(|_invalid| {
-        anyhow!("the token of {TOKEN} cannot be one: it has characters that no header has")
+        anyhow!("the token of {} cannot be one: it has characters that no header has", token.place)
     })?;
     value.set_sensitive(true);
     Ok(HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
@@ -211,7 +204,9 @@ fn told(path: &str, status: StatusCode, problem: &Problem) -> anyhow::Error {
         }
     }
     if status == StatusCode::UNAUTHORIZED {
-        message.push_str(&format!(" This command sends {TOKEN}, or what is in {TOKEN_FILE}."));
+        message.push_str(&format!(
+            " This command sends {TOKEN}, or what is in the file that {TOKEN}_FILE names."
+        ));
     }
     if status.is_server_error() {
         message.push_str(&format!(" (trace {})", problem.trace_id));
@@ -232,6 +227,8 @@ mod tests {
         assert!(authorization(&Env::default()).unwrap().is_empty());
         let error = authorization(&env(TOKEN, "the\nsecret")).unwrap_err().to_string();
         assert!(error.contains(TOKEN) && !error.contains("secret"), "{error}");
-        assert!(authorization(&env(TOKEN_FILE, "/nowhere/token")).is_err());
+        let error =
+            authorization(&env("MUSTER_TOKEN_FILE", "/nowhere/token")).unwrap_err().to_string();
+        assert!(error.contains("MUSTER_TOKEN_FILE") && error.contains("/nowhere/token"), "{error}");
     }
 }

@@ -75,16 +75,9 @@ impl fmt::Debug for Tokens {
 
 impl Tokens {
     fn from_env(env: &Env) -> anyhow::Result<Self> {
-        let given = |name: &str| env.get(name).filter(|value| !value.trim().is_empty());
-        match (given(FILE), given(TOKEN)) {
-            (None, None) => Ok(Self::default()),
-            (Some(_), Some(_)) => bail!("{FILE} and {TOKEN} are both set: unset one"),
-            (Some(path), None) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("{FILE} is {path:?}, which cannot be read"))?;
-                Self::parse(&text).with_context(|| format!("the file of {FILE}"))
-            }
-            (None, Some(text)) => Self::parse(text).context(TOKEN),
+        match env.secret(TOKEN)? {
+            None => Ok(Self::default()),
+            Some(secret) => Self::parse(&secret.text).context(secret.place),
         }
     }
 

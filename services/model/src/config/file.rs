@@ -1,13 +1,11 @@
 //! The models file: providers and names for models.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use muster_contracts::model::v1::ModelDefinition;
 use muster_document::{Bounds, Place, Schema, places, read as read_document};
-use muster_runtime::Env;
+use muster_runtime::{Env, files::regular_text};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -43,23 +41,9 @@ struct Provider {
 
 /// Reads the file that `MUSTER_MODELS_FILE` names.
 pub(crate) fn read(path: &str, env: &Env, idle: Duration) -> anyhow::Result<ModelsFile> {
-    let text = text_of(path)
+    let text = regular_text(path, u64::try_from(BOUNDS.bytes)?)
         .with_context(|| format!("MUSTER_MODELS_FILE is {path:?}, which cannot be read"))?;
     parse(&text, env, idle).with_context(|| format!("MUSTER_MODELS_FILE: {path}"))
-}
-
-/// Pipes and devices may have no end, and a pipe may wait forever to be opened.
-fn text_of(path: &str) -> anyhow::Result<String> {
-    if !std::fs::metadata(path)?.is_file() {
-        bail!("it is a folder, a pipe, a socket or a device, but must be a file");
-    }
-    let largest = u64::try_from(BOUNDS.bytes)?;
-    let mut bytes = Vec::new();
-    File::open(path)?.take(largest + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > BOUNDS.bytes {
-        bail!("it has more than {} MiB, which is the largest size", largest >> 20);
-    }
-    String::from_utf8(bytes).context("it is no UTF-8 text")
 }
 
 fn parse(text: &str, env: &Env, idle: Duration) -> anyhow::Result<ModelsFile> {

@@ -1,6 +1,6 @@
 //! The master keys, under which the keys of providers lie.
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
@@ -8,7 +8,6 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use muster_runtime::Env;
 
 const SETTING: &str = "MUSTER_MASTER_KEY";
-const FILE: &str = "MUSTER_MASTER_KEY_FILE";
 const NONCE: usize = 24;
 
 /// The keys that other keys are encrypted with: the first one encrypts, every one decrypts. Its debug form has the ids only.
@@ -46,16 +45,9 @@ impl Cipher {
 
 impl MasterKeys {
     pub(crate) fn from_env(env: &Env) -> anyhow::Result<Self> {
-        let given = |name: &str| env.get(name).filter(|value| !value.trim().is_empty());
-        match (given(FILE), given(SETTING)) {
-            (None, None) => Ok(Self::default()),
-            (Some(_), Some(_)) => Err(anyhow!("{FILE} and {SETTING} are both set: unset one")),
-            (Some(path), None) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("{FILE} is {path:?}, which cannot be read"))?;
-                Self::parse(&text).with_context(|| format!("the file of {FILE}"))
-            }
-            (None, Some(text)) => Self::parse(text).context(SETTING),
+        match env.secret(SETTING)? {
+            None => Ok(Self::default()),
+            Some(secret) => Self::parse(&secret.text).context(secret.place),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, ensure};
 use muster_contracts::llm::v1::TokenUsage;
 use muster_document::Bounds;
-use muster_runtime::Env;
+use muster_runtime::{Env, files::regular_text};
 use serde::Deserialize;
 use tracing::warn;
 
@@ -83,8 +83,9 @@ impl Prices {
             None => Table::default(),
             Some(path) => {
                 let place = || format!("{SETTING} is {path:?}");
-                Table::read(&std::fs::read_to_string(path).with_context(place)?)
-                    .with_context(place)?
+                let largest = u64::try_from(BOUNDS.bytes)?;
+                let text = regular_text(path, largest).with_context(place)?;
+                Table::read(&text).with_context(place)?
             }
         };
         let built_in = Table::read(BUILT_IN).context("the built-in prices")?;

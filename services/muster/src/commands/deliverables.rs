@@ -1,8 +1,9 @@
 //! Deliverables, by the REST interface of the gateway.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
+use muster_runtime::files::piped_text;
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
@@ -15,6 +16,8 @@ use crate::{
 
 /// A platform that is just starting gets this long.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest content that is read, in bytes; the gateway takes less.
+const LARGEST: u64 = 64 << 20;
 /// The most that the gateway lists at once.
 const PAGE: u64 = 1000;
 
@@ -96,7 +99,7 @@ fn query(listed: &Listed, limit: u64, after: Option<&str>) -> Result<String> {
 }
 
 async fn publish(published: &Published, output: &Output) -> Result<()> {
-    let content = read(&published.file)?;
+    let content = piped_text(&published.file, LARGEST)?;
     let parts: Vec<&str> = published.address.split('/').collect();
     let (team, agent, kind, feature) = match parts.as_slice() {
         ["deliverables", agent, kind, feature] => (None, agent, kind, feature),
@@ -124,14 +127,6 @@ async fn publish(published: &Published, output: &Output) -> Result<()> {
     let what = if known { "was there already" } else { "stored" };
     output.line(&format!("{}: {what}, {} tokens", text(&stored, "address"), grouped(tokens)));
     Ok(())
-}
-
-fn read(file: &Path) -> Result<String> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to();
-        anyhow::anyhow!("{} is no text: byte {place} is not UTF-8", file.display())
-    })
 }
 
 /// The path of an address, with its parts escaped.

@@ -4,7 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use muster_contracts::{Retention, Storage, Stream};
+use muster_runtime::files::regular_text;
 use serde::Deserialize;
+
+/// Of a file, in bytes.
+const LARGEST: u64 = 1 << 20;
 
 /// Streams, and what holds for all of them.
 #[derive(Debug, Deserialize)]
@@ -41,7 +45,7 @@ struct Limits {
 /// The names of the streams in a file. What the file says of them must be what the contract says: there is one place where a stream is described.
 pub(super) fn named(file: &Path) -> Result<Vec<String>> {
     let shown = file.display().to_string();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    let text = regular_text(file, LARGEST)?;
     read(&text).with_context(|| shown)
 }
 

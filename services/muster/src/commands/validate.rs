@@ -1,13 +1,12 @@
 //! Checks workflow documents without a server.
 
 use std::{
-    fs::File,
-    io::Read as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, bail};
+use muster_runtime::files::piped_text;
 use muster_workflow::{Definition, Problem};
 use serde_json::{Value, json};
 
@@ -82,33 +81,11 @@ const LARGEST: u64 = 64 << 20;
 
 /// The text of a file, or of a pipe that is named; the error names the file and says what is wrong with it.
 pub(crate) fn read(file: &Path) -> Result<String> {
-    read_up_to(file, LARGEST)
-}
-
-/// The text of a file that must be none of pipes and devices, which have no end, and not larger than that.
-pub(crate) fn read_regular(file: &Path, largest: u64) -> Result<String> {
-    let name = file.display();
-    let kind = std::fs::metadata(file).with_context(|| format!("cannot read {name}"))?;
-    ensure!(
-        kind.is_file() || kind.is_dir(),
-        "{name} is a pipe, a socket or a device, but must be a file"
-    );
-    read_up_to(file, largest)
-}
-
-fn read_up_to(file: &Path, largest: u64) -> Result<String> {
-    let name = file.display();
-    ensure!(
-        !file.is_dir(),
-        "{name} is a folder, but must be a file: name each, as {name}/*.yaml does"
-    );
-    let mut bytes = Vec::new();
-    File::open(file)
-        .and_then(|opened| opened.take(largest + 1).read_to_end(&mut bytes))
-        .with_context(|| format!("cannot read {name}"))?;
-    let fits = u64::try_from(bytes.len()).is_ok_and(|length| length <= largest);
-    ensure!(fits, "{name} has more than {} MiB, which is the largest size", largest >> 20);
-    String::from_utf8(bytes).with_context(|| format!("{name} is no UTF-8 text; is it binary?"))
+    if file.is_dir() {
+        let name = file.display();
+        bail!("{name} is a folder, but must be a file: name each, as {name}/*.yaml does");
+    }
+    Ok(piped_text(file, LARGEST)?)
 }
 
 #[cfg(test)]
@@ -116,35 +93,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_end_is_refused_by_its_name() {
+    fn what_has_no_end_and_what_is_a_folder_is_refused_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("endless.yaml");
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
-        let error = read_regular(&path, 1 << 20).unwrap_err().to_string();
-        assert!(error.contains("endless.yaml is a pipe, a socket or a device"), "{error}");
         let error = read(&path).unwrap_err().to_string();
-        assert!(error.contains("endless.yaml has more than 64 MiB"), "{error}");
-
-        let pipe = folder.path().join("pipe.yaml");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
-        assert!(made.success());
-        let error = read_regular(&pipe, 1 << 20).unwrap_err().to_string();
-        assert!(error.contains("pipe.yaml is a pipe"), "{error}");
-    }
-
-    #[test]
-    fn a_file_is_read_up_to_its_largest_size_and_through_links() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, link) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        std::fs::write(&path, "x".repeat(1 << 20)).unwrap();
-        assert_eq!(read_regular(&link, 1 << 20).unwrap().len(), 1 << 20);
-        std::fs::write(&path, "x".repeat((1 << 20) + 1)).unwrap();
-        let error = read_regular(&link, 1 << 20).unwrap_err().to_string();
-        assert!(error.contains("b.yaml has more than 1 MiB"), "{error}");
-        let error = read_regular(folder.path(), 1 << 20).unwrap_err().to_string();
-        assert!(error.contains("is a folder"), "{error}");
-        let error = read_regular(&folder.path().join("c.yaml"), 1).unwrap_err().to_string();
-        assert!(error.contains("cannot read ") && error.contains("c.yaml"), "{error}");
+        assert!(error.contains("endless.yaml has more bytes, but may have at most"), "{error}");
+        let error = read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("/*.yaml does"), "{error}");
     }
 }

@@ -1,8 +1,9 @@
 //! The document that the demo works on.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
+use muster_runtime::files::regular_text;
 use sha2::{Digest, Sha256};
 
 /// The largest document that the platform takes, in bytes.
@@ -19,27 +20,13 @@ pub(crate) struct Document {
 impl Document {
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let shown = file.display();
-        let about = fs::metadata(file).with_context(|| format!("cannot read {shown}"))?;
-        if !about.is_file() {
-            bail!("{shown} is no file; give a Markdown or text file");
-        }
-        if about.len() == 0 {
+        let text = match regular_text(file, LIMIT) {
+            Ok(text) => text,
+            Err(error) => bail!("{error}; give a Markdown or text file of at most 8 MiB"),
+        };
+        if text.is_empty() {
             bail!("{shown} is empty (0 bytes); give a Markdown or text file with some text");
         }
-        if about.len() > LIMIT {
-            bail!(
-                "{shown} has {} bytes, but a document has at most {LIMIT} bytes (8 MiB)",
-                about.len()
-            );
-        }
-        let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => bail!(
-                "{shown} is no text: byte {} is not UTF-8; give a Markdown or text file",
-                error.utf8_error().valid_up_to()
-            ),
-        };
         if let Some(place) = text.find('\0') {
             bail!("{shown} is no text: byte {place} is NUL; give a Markdown or text file");
         }
@@ -93,7 +80,7 @@ mod tests {
     fn read(bytes: &[u8]) -> Result<Document, String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("paper.md");
-        fs::write(&file, bytes).unwrap();
+        std::fs::write(&file, bytes).unwrap();
         Document::read(&file).map_err(|error| format!("{error:#}"))
     }
 
@@ -113,6 +100,6 @@ mod tests {
         assert!(read(&vec![b'a'; (8 << 20) + 1]).unwrap_err().contains("8388609 bytes"));
         let missing = Document::read(Path::new("/nowhere/paper.md")).unwrap_err();
         assert!(format!("{missing:#}").contains("/nowhere/paper.md: No such file"), "{missing:#}");
-        assert!(Document::read(Path::new("/")).unwrap_err().to_string().contains("no file"));
+        assert!(Document::read(Path::new("/")).unwrap_err().to_string().contains("/ is a folder"));
     }
 }

@@ -88,7 +88,13 @@ async fn fields(path: &Path, name: &str) -> Result<Value, Error> {
 
 /// The text of a file, without the line end that editors put behind it.
 async fn text(path: &Path, name: &str) -> Result<String, Error> {
-    let size = tokio::fs::metadata(path).await.context("a secret cannot be read")?.len();
+    let found = tokio::fs::metadata(path).await.context("a secret cannot be read")?;
+    // A pipe or a device may have no end.
+    if !found.is_file() {
+        let detail = format!("the secret {name:?} is neither a file nor a folder of files");
+        return Err(raised("configuration", 400, detail));
+    }
+    let size = found.len();
     if size > MAX_SECRET {
         let detail = format!("the secret {name:?} has {size} bytes, {MAX_SECRET} at most");
         return Err(raised("configuration", 400, detail));
@@ -99,4 +105,18 @@ async fn text(path: &Path, name: &str) -> Result<String, Error> {
     })?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_that_has_no_end_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("endless")).unwrap();
+        let secrets = Secrets::new(folder.path().to_str().unwrap());
+        let error = secrets.read("endless").await.unwrap_err().to_string();
+        assert!(error.contains("\"endless\" is neither a file nor a folder"), "{error}");
+    }
 }

@@ -86,10 +86,15 @@ impl Sandbox {
             ))
         })?;
         let path = folder.join(name);
-        let size = tokio::fs::metadata(&path).await.map_err(|error| {
+        let found = tokio::fs::metadata(&path).await.map_err(|error| {
             Error::NotFound(format!("the module {name:?} is not in MUSTER_WASM_DIR: {error}"))
         })?;
-        too_large(usize::try_from(size.len()).unwrap_or(usize::MAX))?;
+        // A pipe or a device may have no end.
+        if !found.is_file() {
+            let what = format!("the module {name:?} in MUSTER_WASM_DIR is no file");
+            return Err(Error::Invalid(what));
+        }
+        too_large(usize::try_from(found.len()).unwrap_or(usize::MAX))?;
         Ok(tokio::fs::read(&path).await.context("a module cannot be read")?)
     }
 }
@@ -227,5 +232,19 @@ impl Tool for Module {
 
     fn call<'a>(&'a self, call: &'a Call) -> Work<'a> {
         self.run(call).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_module_that_has_no_end_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("endless.wasm")).unwrap();
+        let sandbox = Sandbox::new(folder.path().to_str().unwrap());
+        let error = sandbox.file("endless.wasm").await.unwrap_err().to_string();
+        assert!(error.contains("\"endless.wasm\" in MUSTER_WASM_DIR is no file"), "{error}");
     }
 }

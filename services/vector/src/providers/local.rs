@@ -5,7 +5,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use muster_runtime::files::regular_bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
@@ -76,7 +76,7 @@ impl Local {
         let tokenizer = tokenizer(&dir.join("tokenizer.json"), &config)?;
         let pooling = pooling(&dir.join("1_Pooling").join("config.json"))?;
         let path = dir.join("model.safetensors");
-        let weights = read(&path, MAX_WEIGHTS)?;
+        let weights = regular_bytes(&path, MAX_WEIGHTS)?;
         let hash = Sha256::digest(&weights);
         let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let fits = || format!("{} is no model as config.json says", shown(&path));
@@ -209,14 +209,8 @@ fn pooling(path: &Path) -> anyhow::Result<Pooling> {
 }
 
 fn json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
-    let bytes = read(path, MAX_JSON)?;
+    let bytes = regular_bytes(path, MAX_JSON)?;
     serde_json::from_slice(&bytes).with_context(|| shown(path))
-}
-
-fn read(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
-    let size = fs::metadata(path).with_context(|| shown(path))?.len();
-    ensure!(size <= most, "{} has {size} bytes, but may have at most {most}", shown(path));
-    fs::read(path).with_context(|| shown(path))
 }
 
 fn shown(path: &Path) -> String {

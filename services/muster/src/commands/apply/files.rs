@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use muster_document::{Bounds, places};
+use muster_runtime::files::regular_text;
 use muster_workflow::Definition as Workflow;
 use serde_json::Value;
 
 use super::kind::{Kind, Misfit, pointer_in};
-use crate::commands::validate::read_regular;
 
 /// Of a file, in bytes; as much as the gateway takes at most.
 const LARGEST: u64 = 10 << 20;
@@ -100,7 +100,7 @@ fn definitions(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn one(kind: Kind, path: PathBuf) -> Result<File, Vec<String>> {
-    let text = read_regular(&path, LARGEST).map_err(|error| vec![format!("{error:#}")])?;
+    let text = regular_text(&path, LARGEST).map_err(|error| vec![error.to_string()])?;
     if kind == Kind::Workflow { workflow(path, text) } else { definition(kind, path, text) }
 }
 
@@ -200,8 +200,11 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", folder.path().join("workflow.yaml")).unwrap();
         std::fs::write(agents.join("large.yaml"), "#".repeat((10 << 20) + 1)).unwrap();
         let error = read_all(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("agents/zero.yaml is a pipe, a socket or a device"), "{error}");
-        assert!(error.contains("/workflow.yaml is a pipe"), "{error}");
-        assert!(error.contains("agents/large.yaml has more than 10 MiB"), "{error}");
+        assert!(error.contains("agents/zero.yaml is a device"), "{error}");
+        assert!(error.contains("/workflow.yaml is a device"), "{error}");
+        assert!(
+            error.contains("agents/large.yaml has 10485761 bytes, but may have at most 10485760"),
+            "{error}"
+        );
     }
 }

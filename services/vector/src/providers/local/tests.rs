@@ -1,6 +1,7 @@
 //! A tiny BERT with numbers that mean nothing: it shows that files are read and computed with, not that vectors are good.
 
 use std::collections::HashMap;
+use std::fs;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
