@@ -8,6 +8,7 @@ mod keys;
 mod offline;
 mod ollama;
 mod openai;
+mod output;
 mod refusal;
 mod remote;
 
@@ -17,9 +18,9 @@ use futures::future::BoxFuture;
 use muster_contracts::llm::v1::TokenUsage;
 use muster_contracts::model::v1::ProviderInfo;
 use muster_text::hashing;
-use tokio::sync::mpsc;
 
 pub(crate) use self::keys::Keys;
+pub(crate) use self::output::{Output, Piece, Received};
 use crate::config::{Config, Dialect, ProviderSettings};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::Reply;
@@ -28,31 +29,6 @@ use crate::error::Error;
 
 /// The provider that answers without key and network.
 pub(crate) const OFFLINE: &str = "offline";
-
-/// Takes the pieces of a reply as they arrive. A provider waits where it is full.
-pub(crate) type Pieces = mpsc::Sender<Piece>;
-
-/// A piece of a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// Of its text.
-    Text(String),
-    /// Of what the model thinks before.
-    Thought(String),
-}
-
-impl Piece {
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// In bytes.
-    pub(crate) const fn len(&self) -> usize {
-        match self {
-            Self::Text(text) | Self::Thought(text) => text.len(),
-        }
-    }
-}
 
 /// Texts that vectors are made of.
 #[derive(Clone, Debug)]
@@ -74,12 +50,12 @@ pub(crate) struct Vectors {
 
 /// A model that can be asked.
 pub(crate) trait Provider: Send + Sync {
-    /// Asks a model for one reply; an empty name is the provider's default. Its text and thoughts also go to `pieces`, while they are made.
+    /// Asks a model for one reply; an empty name is the provider's default. All that comes of it goes to `output` at once.
     fn complete<'a>(
         &'a self,
         model: &'a str,
         prompt: &'a Prompt,
-        pieces: Pieces,
+        output: Output,
     ) -> BoxFuture<'a, Result<Reply, Error>>;
 
     /// Asks a model for vectors; an empty name is the provider's default.

@@ -11,6 +11,9 @@ pub(crate) const MAX_REPLY: usize = 1 << 20;
 /// The most calls of one reply.
 const MAX_CALLS: usize = 128;
 
+/// Bytes of a thought that nobody can read, for each of its tokens: some four letters, sealed and in base64. Rather fewer than are true.
+const HIDDEN_BYTES_PER_TOKEN: usize = 4;
+
 /// What a model said.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reply {
@@ -30,7 +33,7 @@ impl Reply {
 }
 
 /// A tool call while its pieces arrive.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct PartialCall {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -40,8 +43,11 @@ pub(crate) struct PartialCall {
 }
 
 /// A reply while its pieces arrive.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct PartialReply {
+    has_begun: bool,
+    /// Bytes of what the model thought that nobody can read.
+    hidden: usize,
     text: String,
     reasoning: String,
     calls: Vec<PartialCall>,
@@ -70,6 +76,48 @@ impl PartialReply {
         self.grow(delta.len())?;
         self.reasoning.push_str(delta);
         Ok(())
+    }
+
+    /// Adds to what the model thought that nobody can read.
+    pub(crate) fn push_hidden(&mut self, bytes: usize) -> Result<(), TooLarge> {
+        self.hidden += bytes;
+        self.grow(bytes)
+    }
+
+    /// The provider began to answer: from now on the prompt is paid for.
+    pub(crate) const fn begin(&mut self) {
+        self.has_begun = true;
+    }
+
+    /// The usage of a reply that broke off: what the provider told of it, and of the rest what was received. Nothing where nothing was.
+    /// `input` is the prompt, where the provider did not tell it; the reply was allowed at most `most` tokens.
+    pub(crate) fn cut_off(&self, input: impl FnOnce() -> u32, most: u32) -> TokenUsage {
+        let told = self.usage.unwrap_or_default();
+        let is_final = self.usage.is_some() && self.finish_reason.is_some();
+        if is_final || !(self.has_begun || self.size > 0) {
+            return told;
+        }
+        let (said, thought) = self.count();
+        // Some tell the usage of what they have sent so far, some with the beginning only.
+        let output_tokens = said.saturating_add(thought).min(most).max(told.output_tokens);
+        TokenUsage {
+            input_tokens: if told.input_tokens > 0 { told.input_tokens } else { input() },
+            output_tokens,
+            reasoning_tokens: thought.max(told.reasoning_tokens).min(output_tokens),
+            estimated: true,
+            ..told
+        }
+    }
+
+    /// The tokens of what was said and of what was thought.
+    fn count(&self) -> (u32, u32) {
+        let calls = self.calls.iter().map(|call| {
+            tokens::PER_MESSAGE + tokens::count(&call.name) + tokens::count(&call.arguments)
+        });
+        let said = tokens::count(&self.text) + calls.sum::<usize>();
+        let thought = tokens::count(&self.reasoning) + self.hidden.div_ceil(HIDDEN_BYTES_PER_TOKEN);
+        let small = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+        (small(said), small(thought))
     }
 
     /// What the model thought so far.
@@ -205,6 +253,33 @@ mod tests {
         );
         assert_eq!((calls[2].id.as_str(), calls[2].arguments.is_some()), ("call_3", true));
         assert_eq!(reply.finish_reason, "tool_calls");
+    }
+
+    #[test]
+    fn what_was_told_of_a_reply_that_broke_off_comes_before_what_was_received() {
+        let cut = |reply: &PartialReply, most| {
+            let usage = reply.cut_off(|| 7, most);
+            (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, usage.estimated)
+        };
+        let mut reply = PartialReply::default();
+        assert_eq!(cut(&reply, 100), (0, 0, 0, false));
+        reply.begin();
+        assert_eq!(cut(&reply, 100), (7, 0, 0, true));
+        reply.push_text("hello world").unwrap();
+        reply.push_hidden(9).unwrap();
+        assert_eq!(cut(&reply, 100), (7, 5, 3, true));
+        // The provider counts otherwise, but makes no more than it may.
+        assert_eq!(cut(&reply, 4), (7, 4, 3, true));
+        let told = |input_tokens, output_tokens| {
+            Some(TokenUsage { input_tokens, output_tokens, ..Default::default() })
+        };
+        reply.usage = told(90, 1);
+        assert_eq!(cut(&reply, 100), (90, 5, 3, true));
+        reply.usage = told(90, 30);
+        assert_eq!(cut(&reply, 4), (90, 30, 3, true));
+        reply.finish_reason = Some("stop".into());
+        reply.usage = told(90, 2);
+        assert_eq!(cut(&reply, 100), (90, 2, 0, false));
     }
 
     #[test]

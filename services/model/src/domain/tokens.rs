@@ -8,7 +8,7 @@ use super::content::{Part, parts};
 /// Tokens that an image is taken for: OpenAI counts 85 to 1,445, by its size.
 const PER_IMAGE: usize = 1_000;
 /// Tokens that a message costs beside its text, as OpenAI counts them.
-const PER_MESSAGE: usize = 3;
+pub(crate) const PER_MESSAGE: usize = 3;
 
 /// The usage of a reply whose provider did not say it.
 pub(crate) fn estimate(

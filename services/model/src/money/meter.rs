@@ -1,6 +1,5 @@
 //! One call of a provider: told when it begins and when it ends, however that is, and charged.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -12,9 +11,7 @@ use muster_contracts::{HasCode, now};
 use super::telemetry::{Telemetry, Told};
 use super::{Asked, Prices, dollars};
 use crate::error::Error;
-
-/// Bytes of a token of English text, as a rule: what was streamed of a reply that was cut off is not worth a tokenizer.
-const BYTES_PER_TOKEN: usize = 4;
+use crate::providers::Received;
 
 /// For whom a provider is asked.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +33,10 @@ pub(crate) struct Meter<'a> {
     model: String,
     begun: Instant,
     asked: Asked<'a>,
-    /// Bytes of the reply that have come.
-    streamed: Arc<AtomicUsize>,
+    /// What has come of the reply.
+    received: Received,
+    /// The most tokens that the reply may have.
+    most: u32,
     /// Where the cost goes.
     bills: [Bill; 2],
     ended: bool,
@@ -91,15 +90,17 @@ impl<'a> Meter<'a> {
             model: model.to_owned(),
             begun: Instant::now(),
             asked,
-            streamed: Arc::default(),
+            received: Received::default(),
+            most: u32::MAX,
             bills,
             ended: false,
         }
     }
 
-    /// What counts the bytes of the reply that have come.
-    pub(crate) fn streamed(&self) -> Arc<AtomicUsize> {
-        self.streamed.clone()
+    /// Where what comes of the reply goes. It may have so many tokens; `None`: as many as it likes.
+    pub(crate) fn received(&mut self, most: Option<u32>) -> Received {
+        self.most = most.unwrap_or(u32::MAX);
+        self.received.clone()
     }
 
     /// The provider answered with this model.
@@ -131,17 +132,7 @@ impl<'a> Meter<'a> {
 
     /// What is known of a reply that did not come to its end: nothing, where nothing of it came.
     fn cut_off(&self) -> TokenUsage {
-        let bytes = self.streamed.load(Ordering::Relaxed);
-        if bytes == 0 {
-            return TokenUsage::default();
-        }
-        let output = u32::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
-        TokenUsage {
-            input_tokens: self.asked.tokens(),
-            output_tokens: output,
-            estimated: true,
-            ..TokenUsage::default()
-        }
+        self.received.with(|reply| reply.cut_off(|| self.asked.tokens(), self.most))
     }
 
     fn end(&mut self, status: &str, usage: &TokenUsage) {

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use muster_text::hashing;
 use tokio::time::sleep;
 
-use super::{OFFLINE, Piece, Pieces, Provider, Texts, Vectors};
+use super::{OFFLINE, Output, Piece, Provider, Texts, Vectors};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::Reply;
 use crate::domain::{script, tokens};
@@ -23,7 +23,7 @@ impl Offline {
         Self { delay }
     }
 
-    async fn answer(&self, prompt: &Prompt, pieces: Pieces) -> Result<Reply, Error> {
+    async fn answer(&self, prompt: &Prompt, output: Output) -> Result<Reply, Error> {
         let prompt = prompt.clone();
         // Templates and summaries of long texts take milliseconds, too long for a thread that serves others.
         let reply = tokio::task::spawn_blocking(move || answer(&prompt))
@@ -33,10 +33,9 @@ impl Offline {
             if !self.delay.is_zero() {
                 sleep(self.delay).await;
             }
-            // Nobody reads them any more: the reply is still made, recorded and answered.
-            if pieces.send(Piece::Text(word.to_owned())).await.is_err() {
-                break;
-            }
+            // It is not larger than a reply may be, as its template is not.
+            drop(output.received.with(|reply| reply.push_text(word)));
+            output.send(Piece::Text(word.to_owned())).await;
         }
         Ok(reply)
     }
@@ -60,9 +59,9 @@ impl Provider for Offline {
         &'a self,
         _model: &'a str,
         prompt: &'a Prompt,
-        pieces: Pieces,
+        output: Output,
     ) -> BoxFuture<'a, Result<Reply, Error>> {
-        self.answer(prompt, pieces).boxed()
+        self.answer(prompt, output).boxed()
     }
 
     fn embed<'a>(

@@ -15,10 +15,10 @@ use tracing::warn;
 use super::dialect::{Broken, Call, Dialect};
 use super::events::Flaw;
 use super::refusal::{self, Refusal, told};
-use super::{Keys, Piece, Pieces, Provider, Texts, Vectors, events};
+use super::{Keys, Output, Piece, Provider, Texts, Vectors, events};
 use crate::config::{Dialect as Spoken, ProviderSettings, Secret};
 use crate::domain::prompt::Prompt;
-use crate::domain::reply::{PartialReply, Reply};
+use crate::domain::reply::Reply;
 use crate::error::Error;
 
 /// How often a connection is tried that cannot be opened.
@@ -74,7 +74,7 @@ impl Remote {
         Ok(model)
     }
 
-    async fn answer(&self, model: &str, prompt: &Prompt, pieces: Pieces) -> Result<Reply, Error> {
+    async fn answer(&self, model: &str, prompt: &Prompt, output: Output) -> Result<Reply, Error> {
         let model = self.model(model, &self.settings.default_model)?;
         let call = self
             .dialect
@@ -85,10 +85,11 @@ impl Remote {
         let response = one.expect(one.send(&call, media_type).await?, media_type)?;
         self.keys.answered(&self.settings.name, model, response.headers());
         let mut events = events::events(self.dialect.framing(), response.bytes_stream());
-        let reply = one.read(&mut events, pieces).await?;
+        one.read(&mut events, &output).await?;
         // What follows is the end of the body: with it the connection serves the next request.
         drop(timeout(LINGER, events.next()).await);
-        Ok(reply.finish(model))
+        // A copy: until it is charged, what was received must not be forgotten.
+        Ok(output.received.with(|reply| reply.clone()).finish(model))
     }
 
     async fn vectors(&self, model: &str, texts: &Texts) -> Result<Vectors, Error> {
@@ -202,16 +203,17 @@ impl One<'_> {
     async fn read(
         &self,
         events: &mut BoxStream<'static, Result<String, Flaw>>,
-        pieces: Pieces,
-    ) -> Result<PartialReply, Error> {
-        let mut reply = PartialReply::default();
+        output: &Output,
+    ) -> Result<(), Error> {
         let mut reader = self.remote.dialect.reader();
         loop {
             let data = match timeout(self.settings().idle, events.next()).await {
                 Err(_elapsed) => return Err(self.silent()),
                 Ok(Some(Ok(data))) => data,
                 // Some servers close the stream without the mark of its end.
-                Ok(None) if reply.finish_reason.is_some() => return Ok(reply),
+                Ok(None) if output.received.with(|reply| reply.finish_reason.is_some()) => {
+                    return Ok(());
+                }
                 Ok(None) => {
                     return Err(self.unavailable("the stream ended in the middle of the reply"));
                 }
@@ -220,17 +222,21 @@ impl One<'_> {
                     return Err(self.unavailable(format!("the stream broke off: {why}")));
                 }
             };
-            let thought = reply.reasoning().len();
-            let step = reader.read(&data, &mut reply).map_err(|broken| self.broken(broken))?;
-            let thought = reply.reasoning().get(thought..).unwrap_or_default().to_owned();
+            let (step, thought, is_whole) = output
+                .received
+                .with(|reply| {
+                    let thought = reply.reasoning().len();
+                    let step = reader.read(&data, reply)?;
+                    reply.begin();
+                    let thought = reply.reasoning().get(thought..).unwrap_or_default().to_owned();
+                    Ok((step, thought, reply.finish_reason.is_some()))
+                })
+                .map_err(|broken| self.broken(broken))?;
             for piece in [Piece::Thought(thought), Piece::Text(step.text)] {
-                if !piece.is_empty() {
-                    // Nobody reads them any more: the reply is still taken, recorded and answered.
-                    drop(pieces.send(piece).await);
-                }
+                output.send(piece).await;
             }
-            if step.ended && reply.finish_reason.is_some() {
-                return Ok(reply);
+            if step.ended && is_whole {
+                return Ok(());
             }
             if step.ended {
                 return Err(self.unavailable("the stream ended without a finish reason"));
@@ -297,9 +303,9 @@ impl Provider for Remote {
         &'a self,
         model: &'a str,
         prompt: &'a Prompt,
-        pieces: Pieces,
+        output: Output,
     ) -> BoxFuture<'a, Result<Reply, Error>> {
-        self.answer(model, prompt, pieces).boxed()
+        self.answer(model, prompt, output).boxed()
     }
 
     fn embed<'a>(

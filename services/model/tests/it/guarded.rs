@@ -56,6 +56,11 @@ impl Guarded {
         running
     }
 
+    /// Other prices for the services that begin after this.
+    pub(crate) fn price(&self, prices: &str) {
+        fs::write(self.dir.path().join("prices.yaml"), prices).unwrap();
+    }
+
     /// Waits until somebody serves.
     pub(crate) async fn ready(&self) {
         eventually(DEADLINE, "the service serves", || async {

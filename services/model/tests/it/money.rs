@@ -1,10 +1,18 @@
 //! What replies cost, and what is told of every call.
 
+use std::future::ready;
+
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
+use futures::StreamExt;
+use muster_bus::After;
+use muster_contracts::Stream;
 use muster_contracts::gateway::v1::{LlmRequest, LlmResponse, RateLimitExceeded, RateLimitWarning};
-use muster_testkit::Answer;
+use muster_contracts::llm::v1::CompleteRequest;
+use muster_testkit::{Answer, Breakage};
+use muster_text::tokens::count;
+use serde_json::json;
 
 use crate::guarded::{COST, DEADLINE, Guarded, small};
 
@@ -42,6 +50,88 @@ async fn a_reply_has_its_cost_and_every_call_of_a_provider_is_told() {
     let cut = of("k3");
     assert_eq!((cut.status.as_str(), cut.estimated), ("UNAVAILABLE", true));
     assert!(cut.output_tokens > 0 && cut.cost_nanos > 0, "{cut:?}");
+}
+
+/// What a token of the prompt costs, and one of the reply, in the tests of what is cut.
+const PRICES: &str = "prices: [{model: scripted, input: 1, output: 2}]";
+
+#[tokio::test]
+async fn whatever_came_of_a_reply_that_broke_off_is_charged() {
+    let world = Guarded::start().await;
+    world.price(PRICES);
+    let _service = world.serve(&[]).await;
+    let arguments = json!({ "where": "the northern harbour of Lisbon", "when": "tonight" });
+    let text = arguments.to_string();
+    let first: String = text.chars().take(3 * 8).collect();
+    let call = || Answer::tool_call("look_around", arguments.clone()).usage(9, 70);
+    let thinks = "the boats lie in the harbour at night ";
+    // The role, and the name of the call, are chunks of their own.
+    for (key, answer, output, thought) in [
+        ("call", call().break_after(5, Breakage::End), 3 + count("look_around") + count(&first), 0),
+        ("name", call().break_after(2, Breakage::End), 3 + count("look_around"), 0),
+        (
+            "thought",
+            Answer::text("x").reasoning(thinks).break_after(5, Breakage::End),
+            count("the boats lie in "),
+            count("the boats lie in "),
+        ),
+        ("begun", Answer::text("x").break_after(1, Breakage::End), 0, 0),
+    ] {
+        world.model.push(answer);
+        let request = CompleteRequest { params: None, ..small("", key) };
+        world.agent.request_within(&request, DEADLINE).await.unwrap_err();
+        let cut = world.response(key).await;
+        assert_eq!((cut.status.as_str(), cut.estimated), ("UNAVAILABLE", true), "{cut:?}");
+        assert_eq!((cut.output_tokens as usize, cut.reasoning_tokens as usize), (output, thought));
+        let input = u64::from(cut.input_tokens);
+        assert!(input > 5, "the prompt is charged: {cut:?}");
+        assert_eq!(cut.cost_nanos, input * 1_000 + output as u64 * 2_000, "{cut:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_usage_that_a_provider_told_before_its_stream_broke_off_is_charged() {
+    let world = Guarded::start().await;
+    world.price(PRICES);
+    let root = world.model.root_url();
+    let settings = [
+        ("ANTHROPIC_BASE_URL", root),
+        ("ANTHROPIC_API_KEY", "x"),
+        ("MUSTER_ANTHROPIC_MODEL", "scripted"),
+    ];
+    let _service = world.serve(&settings).await;
+    // All but the end: the usage comes right before it.
+    world
+        .model
+        .push(Answer::text("a b").usage(9, 70).break_after(5, Breakage::Garbage("{".into())));
+    let request = CompleteRequest { params: None, ..small("", "whole") };
+    world.agent.request_within(&request, DEADLINE).await.unwrap_err();
+    let cut = world.response("whole").await;
+    assert_eq!((cut.input_tokens, cut.output_tokens, cut.estimated), (9, 70, false), "{cut:?}");
+    // Anthropic tells at the beginning what came in.
+    world
+        .model
+        .push(Answer::text("one two three four").usage(900, 70).break_after(5, Breakage::End));
+    let request = CompleteRequest {
+        provider: "anthropic".into(),
+        ..CompleteRequest { params: None, ..small("", "begun") }
+    };
+    world.agent.request_within(&request, DEADLINE).await.unwrap_err();
+    let cut = world.response("begun").await;
+    assert_eq!((cut.input_tokens, cut.estimated), (900, true), "{cut:?}");
+    assert_eq!(cut.output_tokens as usize, count("one two "), "{cut:?}");
+}
+
+impl Guarded {
+    /// What was told of the only call for the request with this key.
+    async fn response(&self, key: &str) -> LlmResponse {
+        let operator = self.operator().await;
+        let pattern = vec!["gateway.llm.response".to_owned()];
+        let told = operator.follow(Stream::Telemetry, pattern, After(0));
+        let told = told.map(|one| one.decode::<LlmResponse>().unwrap());
+        let mut found = std::pin::pin!(told.filter(|told| ready(told.request_id == key)));
+        tokio::time::timeout(DEADLINE, found.next()).await.unwrap().unwrap()
+    }
 }
 
 /// An answer whose headers say that one request is left of fifty.

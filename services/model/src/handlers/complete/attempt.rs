@@ -15,7 +15,7 @@ use crate::domain::prompt::Prompt;
 use crate::error::Error;
 use crate::limits::Caller;
 use crate::money::{Asked, Bill, Meter, Whose};
-use crate::providers::Configured;
+use crate::providers::{Configured, Output};
 use crate::routing::{Failure, Route};
 
 /// Pieces that wait for the bus before the provider has to wait.
@@ -53,11 +53,13 @@ impl Try<'_> {
         let prompt = &*self.within(granted, (name, model));
         let bills = [self.bill.clone(), admitted.bill.clone()];
         let (told, prices) = (&app.telemetry, &app.quotes.prices);
-        let meter = Meter::begin(told, prices, whose(self.request), (name, model, asked), bills);
-        let streamed = meter.streamed();
+        let mut meter =
+            Meter::begin(told, prices, whose(self.request), (name, model, asked), bills);
+        let received = meter.received(prompt.is_bounded.then_some(prompt.max_tokens));
         let (sender, receiver) = mpsc::channel(PIECES);
-        let asking = found.provider().complete(&route.model, prompt, sender);
-        let (reply, ()) = join(asking, tokens.forward(receiver, &streamed)).await;
+        let output = Output::new(sender, received);
+        let asking = found.provider().complete(&route.model, prompt, output);
+        let (reply, ()) = join(asking, tokens.forward(receiver)).await;
         let reply = match reply {
             Ok(reply) => reply,
             Err(error) => {

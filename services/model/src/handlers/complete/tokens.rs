@@ -1,7 +1,5 @@
 //! The live stream of one reply.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use chrono::Utc;
 use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse, Token, TokenUsage};
 use tokio::sync::mpsc;
@@ -28,14 +26,9 @@ impl<'a> Tokens<'a> {
         self.sequence > 0
     }
 
-    /// Sends the pieces on as they come, and counts their bytes.
-    pub(super) async fn forward(
-        &mut self,
-        mut pieces: mpsc::Receiver<Piece>,
-        streamed: &AtomicUsize,
-    ) {
+    /// Sends the pieces on as they come.
+    pub(super) async fn forward(&mut self, mut pieces: mpsc::Receiver<Piece>) {
         while let Some(piece) = pieces.recv().await {
-            streamed.fetch_add(piece.len(), Ordering::Relaxed);
             self.piece(piece).await;
         }
     }

@@ -167,7 +167,7 @@ impl Blocks {
                 self.thoughts.push((index, block));
             }
             Block::RedactedThinking { data } => {
-                reply.grow(data.len())?;
+                reply.push_hidden(data.len())?;
                 let block = json!({ "type": "redacted_thinking", "data": data });
                 self.thoughts.push((index, block));
             }
@@ -199,7 +199,11 @@ impl Blocks {
                 self.add(index, "thinking", &thinking);
             }
             Delta::Signature { signature } => {
-                reply.grow(signature.len())?;
+                // Where the thought itself is not told, it is sealed in its signature.
+                match reply.reasoning().is_empty() {
+                    true => reply.push_hidden(signature.len())?,
+                    false => reply.grow(signature.len())?,
+                }
                 self.add(index, "signature", &signature);
             }
             Delta::Other => {}
