@@ -5,6 +5,7 @@
 //! comes meanwhile does not run the handler beside or after the first.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::Bus;
+use crate::origin::Place;
 
 /// How long one try waits for the broker's answer at most; a third of what a message may go without a sign of life, where that is less.
 const LONGEST_TRY: Duration = Duration::from_secs(1);
@@ -23,10 +25,10 @@ const TRIED_FOR: Duration = Duration::from_secs(30);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The messages of one consumer that this process has in hand, by their sequence.
+/// The messages of one consumer that this process has in hand.
 #[derive(Default)]
 pub(crate) struct InHand {
-    messages: Mutex<HashMap<u64, Stage>>,
+    messages: Mutex<HashMap<Place, Stage>>,
 }
 
 /// How far a message in hand is.
@@ -41,7 +43,7 @@ pub(crate) enum Stage {
 /// A message in hand, for as long as this lives.
 pub(crate) struct Held<'a> {
     all: &'a InHand,
-    sequence: u64,
+    place: Place,
 }
 
 impl InHand {
@@ -49,41 +51,55 @@ impl InHand {
     ///
     /// # Errors
     /// How far the other is.
-    pub(crate) fn take(&self, sequence: u64) -> Result<Held<'_>, Stage> {
+    pub(crate) fn take(&self, place: Place) -> Result<Held<'_>, Stage> {
         let mut messages = self.messages();
-        if let Some(stage) = messages.get(&sequence) {
+        if let Some(stage) = messages.get(&place) {
             return Err(*stage);
         }
-        messages.insert(sequence, Stage::Running);
-        Ok(Held { all: self, sequence })
+        messages.insert(place, Stage::Running);
+        Ok(Held { all: self, place })
     }
 
     /// A message in hand has ended.
-    pub(crate) fn ended(&self, sequence: u64) {
-        if let Some(stage) = self.messages().get_mut(&sequence) {
+    pub(crate) fn ended(&self, place: Place) {
+        if let Some(stage) = self.messages().get_mut(&place) {
             *stage = Stage::Ended;
         }
     }
 
-    fn messages(&self) -> MutexGuard<'_, HashMap<u64, Stage>> {
+    fn messages(&self) -> MutexGuard<'_, HashMap<Place, Stage>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.all.messages().remove(&self.sequence);
+        self.all.messages().remove(&self.place);
     }
 }
 
-/// Tells the broker how a message ended until it says that it has it. False where it does not: until `cut` is cancelled, or for [`TRIED_FOR`] with a connection.
-pub(crate) async fn confirm(
+/// Whether the broker knows how a message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmed {
+    Yes,
+    /// There is nobody to tell: the message's stream is gone.
+    Gone,
+    /// Nobody knows.
+    No,
+}
+
+/// Tells the broker how a message ended until it says that it has it: until `cut` is cancelled, or for [`TRIED_FOR`] with a connection. Before each try `is_gone` is asked whether the message's
+/// stream is.
+pub(crate) async fn confirm<G>(
     bus: &Bus,
     reply: &Subject,
     how: &Bytes,
     cut: &CancellationToken,
-) -> bool {
-    let one = (bus.inner.settings.ack_wait / 3).min(LONGEST_TRY);
+    is_gone: impl Fn() -> G,
+) -> Confirmed
+where
+    G: Future<Output = Result<bool, async_nats::Error>>,
+{
     let mut link = bus.link();
     let mut tried = Duration::ZERO;
     while tried < TRIED_FOR {
@@ -92,25 +108,41 @@ pub(crate) async fn confirm(
             biased;
             Ok(generation) = up => generation,
             // Where the connection is closed for good as well.
-            () = cut.cancelled() => return false,
+            () = cut.cancelled() => return Confirmed::No,
         };
-        let (began, question) = (Instant::now(), Request::new().payload(how.clone()).timeout(None));
+        let began = Instant::now();
+        let told = async {
+            if is_gone().await? {
+                return Ok(Confirmed::Gone);
+            }
+            tell(bus, reply, how).await
+        };
         tokio::select! {
             biased;
-            answer = bus.client().send_request(reply.clone(), question) => match answer {
-                Ok(_confirmed) => return true,
+            told = told => match told {
+                Ok(Confirmed::No) => {}
+                Ok(confirmed) => return confirmed,
                 // While a new leader is elected nobody takes it.
                 Err(error) => debug!(%reply, %error, "acknowledgement is not confirmed yet"),
             },
             // What was told on a connection that is gone is answered by nobody.
             _ = link.wait_for(|link| link.generation != generation) => continue,
-            () = tokio::time::sleep(one) => {}
-            () = cut.cancelled() => return false,
+            () = cut.cancelled() => return Confirmed::No,
         }
         tried += began.elapsed() + PAUSE;
         tokio::time::sleep(PAUSE).await;
     }
-    false
+    Confirmed::No
+}
+
+/// One try.
+async fn tell(bus: &Bus, reply: &Subject, how: &Bytes) -> Result<Confirmed, async_nats::Error> {
+    let longest = (bus.inner.settings.ack_wait / 3).min(LONGEST_TRY);
+    let question = Request::new().payload(how.clone()).timeout(None);
+    match tokio::time::timeout(longest, bus.client().send_request(reply.clone(), question)).await {
+        Ok(answer) => answer.map(|_confirmed| Confirmed::Yes).map_err(Into::into),
+        Err(_elapsed) => Ok(Confirmed::No),
+    }
 }
 
 #[cfg(test)]
@@ -120,13 +152,14 @@ mod tests {
     #[test]
     fn a_message_is_in_hand_until_its_end_is_known_or_given_up() {
         let messages = InHand::default();
-        let held = messages.take(1).ok().unwrap();
-        assert_eq!(messages.take(1).err(), Some(Stage::Running));
-        assert!(messages.take(2).is_ok(), "another message is another matter");
-        messages.ended(1);
-        messages.ended(2);
-        assert_eq!(messages.take(1).err(), Some(Stage::Ended));
+        let held = messages.take((1, 10)).ok().unwrap();
+        assert_eq!(messages.take((1, 10)).err(), Some(Stage::Running));
+        assert!(messages.take((2, 11)).is_ok(), "another message is another matter");
+        messages.ended((1, 10));
+        messages.ended((2, 11));
+        assert_eq!(messages.take((1, 10)).err(), Some(Stage::Ended));
+        assert!(messages.take((1, 12)).is_ok(), "of a stream that began anew");
         drop(held);
-        assert!(messages.take(1).is_ok(), "its end is known, or it was given up");
+        assert!(messages.take((1, 10)).is_ok(), "its end is known, or it was given up");
     }
 }

@@ -71,13 +71,17 @@ impl Incoming {
         payload::unseal(&self.body, self.seals.as_ref())
     }
 
-    /// Its id. A message of a worker in another language may have none; then its place in the stream is its id.
+    /// Its id. A message of a worker in another language may have none; then its place in the stream and the time when it was stored are its id.
     pub(crate) fn id(&self) -> String {
         match self.header(headers::CE_ID).or_else(|| self.header("Nats-Msg-Id")) {
             // A timer that fires again and again has one id for all its events.
             Some(id) if self.is_one_of_many() => format!("{id}-{}", self.sequence),
             Some(id) => id.to_owned(),
-            None => format!("seq-{}", self.sequence),
+            // A stream in memory begins with the same sequences again.
+            None => {
+                let stored = self.time.timestamp_nanos_opt().unwrap_or_default();
+                format!("seq-{}-{stored}", self.sequence)
+            }
         }
     }
 

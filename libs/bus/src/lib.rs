@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod artifacts;
+mod batches;
 mod bulk;
 mod by_hand;
 mod calls;
@@ -27,6 +28,8 @@ mod long_inbox;
 mod long_request;
 mod metrics;
 mod ordered;
+mod origin;
+mod panics;
 mod payload;
 mod postponed;
 mod publish;

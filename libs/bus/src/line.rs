@@ -1,30 +1,31 @@
 //! What happens to one message of a consumer: claimed, handled, recorded, acknowledged; or tried again; or kept as a dead letter.
 
+mod ending;
+
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, AckKind, stream};
-use bytes::Bytes;
-use muster_contracts::{Code, Fault, OnEvent, Stream};
+use muster_contracts::{Code, Fault, Stream};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
-use crate::confirming::{self, Held, InHand, Stage};
+use crate::confirming::InHand;
 use crate::consume::{Consumer, Idempotency};
 use crate::idempotency::{Claim, Handled, Verdict};
 use crate::incoming::Incoming;
 use crate::metrics::{ConsumerMetrics, Lag};
+use crate::origin::{LastOrigin, Origin, Spot};
 use crate::postponed::Postponed;
 use crate::routes::durable_name;
 use crate::trace::Trace;
-use crate::{Bus, damage, headers};
+use crate::{Bus, headers, panics};
 
-const SHORTEST_DELAY: Duration = Duration::from_millis(250);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// How many messages at once may have a body that was compressed or lay in the object store, however many are handled at the same time: each may be 10 MiB large.
 const MOST_OPENED: usize = 128;
 /// How often a message on its last try looks whether whoever handles its id has finished.
@@ -48,6 +49,7 @@ pub(crate) struct Line {
     postponed: Postponed,
     /// Where acknowledgements are confirmed.
     in_hand: InHand,
+    origin: LastOrigin,
     /// For messages whose bodies are larger than they travel.
     opened: Semaphore,
 }
@@ -82,6 +84,7 @@ impl Line {
             cut: CancellationToken::new(),
             postponed: Postponed::default(),
             in_hand: InHand::default(),
+            origin: LastOrigin::default(),
             opened: Semaphore::new(MOST_OPENED),
         }
     }
@@ -125,7 +128,10 @@ impl Line {
 
     /// Creates the consumer, or gives it the settings of this version.
     pub(crate) async fn ensure(&self) -> Result<(), async_nats::Error> {
-        let stream = self.bus.jetstream().get_stream_no_info(self.stream()).await?;
+        let generation = self.bus.link().borrow().generation;
+        let stream = self.bus.jetstream().get_stream(self.stream()).await?;
+        let created = stream.cached_info().created.unix_timestamp_nanos();
+        self.origin.set(Origin { created, generation });
         let deliver_policy = self.deliver_policy(&stream).await?;
         let mut config = pull::Config {
             durable_name: Some(self.durable.clone()),
@@ -139,6 +145,7 @@ impl Line {
         };
         // A single pattern is a part of the request's subject, where a permission can say it.
         match self.consumer.patterns.as_slice() {
+            _ if self.takes_batches() => {}
             [pattern] => config.filter_subject.clone_from(pattern),
             patterns => config.filter_subjects = patterns.to_vec(),
         }
@@ -195,52 +202,108 @@ impl Line {
         }
     }
 
+    /// Whether messages are handled together.
+    pub(crate) const fn takes_batches(&self) -> bool {
+        self.consumer.handle_all.is_some()
+    }
+
+    /// Handles plain messages together.
+    pub(crate) async fn handle_all(&self, incoming: Vec<Incoming>) -> Result<(), Fault> {
+        let Some(handle) = &self.consumer.handle_all else {
+            return Err(Fault::new(Code::Internal, "each message is handled by itself here"));
+        };
+        let started = Instant::now();
+        let handled = tokio::select! {
+            biased;
+            handled = panics::caught(self.bus.service(), &self.consumer.name, async { handle(incoming).await }) => handled,
+            () = self.cut.cancelled() => Err(Fault::new(Code::Unavailable, "the service stops")),
+        };
+        self.metrics.duration.record(started.elapsed());
+        handled
+    }
+
+    /// Tells the stream that the message is done with.
+    pub(crate) async fn acknowledge(
+        &self,
+        message: &jetstream::Message,
+    ) -> Result<(), async_nats::Error> {
+        let spot = Spot::of(message, self.origin.get())?;
+        self.settle(message, spot, 1, Fate::Done).await
+    }
+
+    /// How often a message in work needs a sign of life.
+    pub(crate) fn sign_every(&self) -> Duration {
+        self.bus.inner.settings.ack_wait / 3
+    }
+
     /// Handles one message and tells the stream what became of it. The slot is free again when the handler has ended; where acknowledgements are confirmed, when that is known to the stream.
-    pub(crate) async fn take(
+    pub(crate) fn take(
         self: Arc<Self>,
+        message: jetstream::Message,
+        slot: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send {
+        // Now, and not when the task runs: the stream may be another one by then.
+        let origin = self.origin.get();
+        self.take_from(origin, message, slot)
+    }
+
+    async fn take_from(
+        self: Arc<Self>,
+        origin: Origin,
         mut message: jetstream::Message,
         slot: OwnedSemaphorePermit,
     ) {
-        let incoming = match Incoming::take(&mut message) {
-            Ok(incoming) => incoming,
+        let taken =
+            Spot::of(&message, origin).map_err(|error| error.to_string()).and_then(|spot| {
+                let incoming = Incoming::take(&mut message).map_err(|fault| fault.to_string())?;
+                Ok((spot, incoming))
+            });
+        let (spot, incoming) = match taken {
+            Ok(taken) => taken,
             Err(error) => {
                 warn!(consumer = self.durable, subject = %message.subject, %error, "not a message of a stream");
                 return;
             }
         };
-        let (attempt, sequence) = (incoming.attempt, incoming.sequence);
+        let attempt = incoming.attempt;
         let headers = incoming.headers.clone();
         let trace = Trace::continued(incoming.header(headers::TRACEPARENT));
-        let (place, slot, _slot_until_confirmed) = match self.place(sequence) {
-            None => (Ok(None), Some(slot), None),
-            Some(place) => (place.map(Some), None, Some(slot)),
+        let (slot, _slot_until_confirmed) =
+            if self.confirms() { (None, Some(slot)) } else { (Some(slot), None) };
+        let mut held = None;
+        let work = async {
+            match self.hold(spot.place, attempt).await {
+                Ok(place) => {
+                    held = place;
+                    self.handle(incoming, slot).await
+                }
+                Err(fate) => Ok(fate),
+            }
         };
-        let fate = match &place {
-            Ok(_held) => tokio::select! {
-                biased;
-                fate = trace.run(self.handle(incoming, slot)) => fate,
-                never = self.give_signs(&message) => match never {},
-            },
-            Err(Stage::Running) => Ok(Fate::Elsewhere),
-            Err(Stage::Ended) => Ok(Fate::Done),
+        let fate = tokio::select! {
+            biased;
+            fate = trace.run(work) => fate,
+            never = self.give_signs(&message) => match never {},
         };
         if attempt > 1 {
             self.metrics.redeliveries.increment(1);
         }
         if self.consumer.settings.postpone > 0 && attempt > 1 && matches!(fate, Ok(Fate::Done)) {
-            self.postponed.forget(sequence);
+            self.postponed.forget(spot.place);
         }
         let settled = match fate {
-            Ok(fate) => self.settle(&message, attempt, fate).await,
+            Ok(fate) => self.settle(&message, spot, attempt, fate).await,
             Err(fault) => {
                 message.message.headers = headers.map(Arc::unwrap_or_clone);
                 // On the heap, as all that is rare: every task would have room for it.
-                Box::pin(trace.run(self.failed(&message, attempt, &fault))).await
+                Box::pin(trace.run(self.failed(&message, spot, attempt, &fault))).await
             }
         };
         if let Err(error) = settled {
-            debug!(consumer = self.durable, sequence, %error, "could not be acknowledged, will be delivered again");
+            debug!(consumer = self.durable, sequence = spot.place.0, %error, "could not be acknowledged, will be delivered again");
         }
+        // Until its end is known.
+        drop(held);
     }
 
     /// Handles the message of this dead letter once, however many replicas are asked at the same time.
@@ -266,25 +329,6 @@ impl Line {
             (None, _) => {}
         }
         fate.map(|fate| if matches!(fate, Fate::Done) { Again::Handled } else { Again::Stopped })
-    }
-
-    async fn settle(
-        &self,
-        message: &jetstream::Message,
-        attempt: u32,
-        fate: Fate,
-    ) -> Result<(), async_nats::Error> {
-        let count = match fate {
-            Fate::Done => &self.metrics.done,
-            Fate::Elsewhere => &self.metrics.elsewhere,
-            Fate::GivenBack => &self.metrics.given_back,
-        };
-        count.increment(1);
-        match fate {
-            Fate::Done => self.end(message, Bytes::from_static(b"+ACK")).await,
-            Fate::Elsewhere => message.ack_with(AckKind::Nak(Some(backoff(attempt)))).await,
-            Fate::GivenBack => message.ack_with(AckKind::Nak(None)).await,
-        }
     }
 
     fn records(&self) -> bool {
@@ -360,7 +404,9 @@ impl Line {
             (Box::pin(incoming.open(&self.bus)).await?, opened)
         };
         let started = Instant::now();
-        let result = (self.consumer.handle)(incoming).await;
+        // Whatever panics in it, the message is tried again at once.
+        let work = async { (self.consumer.handle)(incoming).await };
+        let result = panics::caught(self.bus.service(), &self.consumer.name, work).await;
         self.metrics.duration.record(started.elapsed());
         result
     }
@@ -376,118 +422,12 @@ impl Line {
 
     /// Tells the stream for ever that somebody works on the message.
     async fn give_signs(&self, message: &jetstream::Message) -> Infallible {
-        let every = self.bus.inner.settings.ack_wait / 3;
+        let every = self.sign_every();
         loop {
             tokio::time::sleep(every).await;
             if let Err(error) = message.ack_with(AckKind::Progress).await {
                 debug!(consumer = self.durable, %error, "sign of life could not be sent");
             }
         }
-    }
-
-    async fn failed(
-        &self,
-        message: &jetstream::Message,
-        attempt: u32,
-        fault: &Fault,
-    ) -> Result<(), async_nats::Error> {
-        let hopeless = fault.code.on_event() == OnEvent::DeadLetter
-            || damage::is(fault)
-            || self.was_last(message, attempt, fault);
-        if !hopeless {
-            let delay = delay(attempt, fault);
-            self.metrics.again.increment(1);
-            warn!(consumer = self.durable, subject = %message.subject, trace_id = Trace::current_id(), attempt, code = %fault.code, error = %fault, delay_ms = delay.as_millis() as u64, "handler failed, will try again");
-            return message.ack_with(AckKind::Nak(Some(delay))).await;
-        }
-        error!(consumer = self.durable, subject = %message.subject, trace_id = Trace::current_id(), attempt, code = %fault.code, error = %fault, "handler failed, message becomes a dead letter");
-        match self.bus.bury(self, message, fault).await {
-            Ok(letter) => {
-                self.metrics.dead_letters.increment(1);
-                self.give_up(message, letter, fault).await
-            }
-            Err(error) => {
-                warn!(consumer = self.durable, %error, "dead letter could not be recorded, will try again");
-                message.ack_with(AckKind::Nak(Some(SHORTEST_DELAY))).await
-            }
-        }
-    }
-
-    /// Whether this try was the message's last.
-    fn was_last(&self, message: &jetstream::Message, attempt: u32, fault: &Fault) -> bool {
-        let settings = &self.consumer.settings;
-        let sequence = message.info().map_or(0, |info| info.stream_sequence);
-        if settings.postpone > 0 && fault.code == Code::Exhausted {
-            self.postponed.note(sequence);
-            return attempt >= self.most_deliveries();
-        }
-        let tries = attempt.saturating_sub(self.postponed.times_of(sequence));
-        let last = tries >= settings.max_deliver;
-        if last {
-            self.postponed.forget(sequence);
-        }
-        last
-    }
-
-    /// Ends the deliveries; the broker's advisory then has the reason.
-    async fn give_up(
-        &self,
-        message: &jetstream::Message,
-        letter: u64,
-        fault: &Fault,
-    ) -> Result<(), async_nats::Error> {
-        let reason: String =
-            fault.message.chars().filter(|letter| !letter.is_control()).take(256).collect();
-        let term = format!("+TERM dead letter {letter}: {} {reason}", fault.code);
-        self.end(message, term.into()).await
-    }
-
-    /// The message's place among those in hand, where acknowledgements are confirmed.
-    fn place(&self, sequence: u64) -> Option<Result<Held<'_>, Stage>> {
-        self.consumer.settings.confirm_acks.then(|| self.in_hand.take(sequence))
-    }
-
-    /// Tells the stream that the message has ended, and how.
-    async fn end(&self, message: &jetstream::Message, how: Bytes) -> Result<(), async_nats::Error> {
-        let Some(reply) = &message.reply else { return Ok(()) };
-        if !self.consumer.settings.confirm_acks {
-            return Ok(self.bus.client().publish(reply.clone(), how).await?);
-        }
-        let sequence = message.info()?.stream_sequence;
-        self.in_hand.ended(sequence);
-        // On the heap: most consumers do not do this, and every task would have room for it.
-        if !Box::pin(confirming::confirm(&self.bus, reply, &how, &self.cut)).await {
-            self.metrics.unconfirmed.increment(1);
-            warn!(
-                consumer = self.durable,
-                sequence, "acknowledgement is not confirmed, the message may be delivered again"
-            );
-        }
-        Ok(())
-    }
-}
-
-fn backoff(attempt: u32) -> Duration {
-    SHORTEST_DELAY.saturating_mul(1 << attempt.saturating_sub(1).min(7)).min(LONGEST_DELAY)
-}
-
-fn delay(attempt: u32, fault: &Fault) -> Duration {
-    // The fault's own wait is the least: whoever stays away is asked less and less often.
-    fault
-        .retry_after_ms
-        .map_or_else(|| backoff(attempt), |wait| Duration::from_millis(wait).max(backoff(attempt)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_double_up_to_the_longest_and_heed_the_fault() {
-        let fault = Fault::new(Code::Unavailable, "x");
-        assert_eq!(delay(1, &fault), Duration::from_millis(250));
-        assert_eq!(delay(3, &fault), Duration::from_secs(1));
-        assert_eq!(delay(60, &fault), LONGEST_DELAY);
-        assert_eq!(delay(1, &fault.with_retry_after_ms(5000)), Duration::from_secs(5));
     }
 }

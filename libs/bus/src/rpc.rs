@@ -1,6 +1,7 @@
 //! Answering requests by the NATS Services API: discoverable, shared by replicas, never silent.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use muster_contracts::permissions::queue_group;
 use muster_contracts::{Code, Fault, Message as _, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::discovery::{Announcement, Tally};
 use crate::long_request::SIGN_EVERY;
@@ -22,7 +23,7 @@ use crate::payload::{self, Seals};
 use crate::routes::Answer;
 use crate::tasks::Tasks;
 use crate::trace::Trace;
-use crate::{Bus, headers, metrics};
+use crate::{Bus, headers, metrics, panics};
 
 /// Requests that one endpoint answers at the same time; more wait in the subscription.
 const CONCURRENCY: usize = 1024;
@@ -89,6 +90,7 @@ pub(crate) async fn serve(
             tallies.push(tally.clone());
             let answering = Answering {
                 bus: bus.clone(),
+                name: endpoint.name.clone(),
                 signs: endpoint.signs,
                 large: endpoint.large,
                 answer: endpoint.answer.clone(),
@@ -107,6 +109,7 @@ pub(crate) async fn serve(
 /// How one endpoint answers.
 struct Answering {
     bus: Bus,
+    name: String,
     signs: Option<Duration>,
     large: bool,
     answer: Handler,
@@ -122,20 +125,13 @@ async fn answer_all(
     shutdown: CancellationToken,
 ) {
     let (how, slots) = (Arc::new(how), Arc::new(Semaphore::new(CONCURRENCY)));
-    let mut stop = std::pin::pin!(shutdown.cancelled());
-    let mut last = std::pin::pin!(how.bus.round_trip());
-    let (mut stage, mut pace) = (Stage::Serving, Pace::default());
+    let mut ending = Ending::new(&how.bus, shutdown);
+    let mut pace = Pace::default();
     loop {
         let mut next = tokio::select! {
             biased;
-            () = &mut stop, if stage == Stage::Serving => {
-                stage = Stage::Stopping;
-                note(requests.unsubscribe_after(NEVER).await);
-                continue;
-            }
-            () = &mut last, if stage == Stage::Stopping => {
-                stage = Stage::Draining;
-                note(requests.drain().await);
+            () = ending.is_due() => {
+                ending.go_on(&mut requests).await;
                 continue;
             }
             request = requests.next() => request,
@@ -145,8 +141,18 @@ async fn answer_all(
         }
         let mut taken = 0;
         while let Some(request) = next {
-            // The semaphore is never closed.
-            let Ok(slot) = slots.clone().acquire_owned().await else { return };
+            let slot = loop {
+                tokio::select! {
+                    biased;
+                    // The semaphore is never closed.
+                    slot = slots.clone().acquire_owned() => match slot {
+                        Ok(slot) => break slot,
+                        Err(_closed) => return,
+                    },
+                    // With all places taken, nothing may be routed here any more all the same.
+                    () = ending.is_due() => ending.go_on(&mut requests).await,
+                }
+            };
             how.take(request, slot, &mut pace, &replies).await;
             taken += 1;
             // What came with it needs no look at the other branch.
@@ -157,8 +163,14 @@ async fn answer_all(
     replies.finish().await;
 }
 
-/// How far the end of an endpoint is. async-nats forgets a drained subscription at its next look at the socket and not with the server's PONG, so that a request that is routed here within
-/// that moment would be answered by nobody. So the server ends the subscription first; the client, when all that was sent before is here.
+/// The end of an endpoint. async-nats forgets a drained subscription at its next look at the socket and not with the server's PONG, so that a request that is routed here within that moment would be
+/// answered by nobody. So the server ends the subscription first; the client, when all that was sent before is here.
+struct Ending {
+    stage: Stage,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    last: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Serving,
@@ -166,6 +178,36 @@ enum Stage {
     Stopping,
     /// Everything that it had routed here has arrived.
     Draining,
+}
+
+impl Ending {
+    fn new(bus: &Bus, shutdown: CancellationToken) -> Self {
+        let bus = bus.clone();
+        Self {
+            stage: Stage::Serving,
+            stop: Box::pin(shutdown.cancelled_owned()),
+            last: Box::pin(async move { bus.round_trip().await }),
+        }
+    }
+
+    /// Returns when the next step can be made; never behind the last one. Safe to drop.
+    async fn is_due(&mut self) {
+        match self.stage {
+            Stage::Serving => self.stop.as_mut().await,
+            Stage::Stopping => self.last.as_mut().await,
+            Stage::Draining => std::future::pending().await,
+        }
+    }
+
+    async fn go_on(&mut self, requests: &mut Subscriber) {
+        if self.stage == Stage::Serving {
+            self.stage = Stage::Stopping;
+            note(requests.unsubscribe_after(NEVER).await);
+        } else {
+            self.stage = Stage::Draining;
+            note(requests.drain().await);
+        }
+    }
 }
 
 /// After how many messages a subscription ends. The client keeps it until then, for ever; the server reads no number of more than nine digits, and ends it at once, as without one. Where a server
@@ -233,7 +275,9 @@ impl Answering {
         let how = self.clone();
         if !pace.is_quick() {
             replies.spawn(trace.run(async move {
-                let work = start(&how.bus, &open.request, how.answer.clone());
+                let begin = || start(&how.bus, &open.request, how.answer.clone());
+                let begun = panics::caught_now(how.bus.service(), &how.name, begin);
+                let work = begun.unwrap_or_else(|fault| std::future::ready(Err(fault)).boxed());
                 how.answer(open, work).await;
                 drop(slot);
             }));
@@ -243,10 +287,10 @@ impl Answering {
         pace.note(open.started.elapsed());
         match begun {
             Begun::Ended(result) if !is_to_pack(&result) => self.end(&open, result).await,
-            Begun::Ended(result) => replies.spawn(async move {
+            Begun::Ended(result) => replies.spawn(trace.run(async move {
                 how.end(&open, result).await;
                 drop(slot);
-            }),
+            })),
             Begun::Waits(work) => replies.spawn(trace.run(async move {
                 how.answer(open, work).await;
                 drop(slot);
@@ -256,25 +300,23 @@ impl Answering {
 
     /// Lets the handler work until it waits for the first time.
     fn begin(&self, open: &Open, cx: &mut Context<'_>) -> Begun {
-        let begun = catch_unwind(AssertUnwindSafe(|| {
-            open.trace.run_now(|| {
-                let mut work = start(&self.bus, &open.request, self.answer.clone());
-                match work.poll_unpin(cx) {
-                    Poll::Ready(result) => Begun::Ended(result),
-                    Poll::Pending => Begun::Waits(work),
-                }
-            })
-        }));
-        begun.unwrap_or_else(|_panic| {
-            error!(subject = %open.request.subject, trace_id = open.trace.trace_id(), "request could not be read: panicked");
-            Begun::Ended(Err(Fault::new(Code::Internal, "internal error")))
-        })
+        let begin = || {
+            let mut work = start(&self.bus, &open.request, self.answer.clone());
+            match work.poll_unpin(cx) {
+                Poll::Ready(result) => Begun::Ended(result),
+                Poll::Pending => Begun::Waits(work),
+            }
+        };
+        let begun =
+            open.trace.run_now(|| panics::caught_now(self.bus.service(), &self.name, begin));
+        begun.unwrap_or_else(|fault| Begun::Ended(Err(fault)))
     }
 
     async fn answer(&self, open: Open, work: Answer) {
         let request = &open.request;
         let asked = headers::get(request.headers.as_ref(), headers::SIGNS).is_some();
         let signs = self.signs.filter(|_| asked);
+        let work = panics::caught(self.bus.service(), &self.name, work);
         let result = match (request.reply.clone(), signs) {
             (Some(inbox), Some(first)) => {
                 Box::pin(with_signs(self.bus.client(), inbox, first, work)).await
@@ -299,7 +341,8 @@ impl Answering {
     async fn reply(&self, request: &Message, inbox: Subject, result: Answered) {
         let result = match result {
             Ok((headers, body)) if body.len() > payload::SMALL => {
-                Box::pin(self.pack(request, headers, body)).await
+                let packed = self.pack(request, headers, body);
+                Box::pin(panics::caught(self.bus.service(), &self.name, packed)).await
             }
             result => result,
         };
@@ -369,8 +412,9 @@ async fn with_signs(
     client: &Client,
     inbox: Subject,
     first: Duration,
-    mut work: Answer,
+    work: impl Future<Output = Answered>,
 ) -> Answered {
+    let mut work = std::pin::pin!(work);
     let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + first, SIGN_EVERY);
     loop {
         tokio::select! {

@@ -79,6 +79,7 @@ impl Desk {
                 ..Consume::default()
             },
             handle: Arc::new(handle),
+            handle_all: None,
         }
     }
 

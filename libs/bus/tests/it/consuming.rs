@@ -181,7 +181,7 @@ pub(crate) async fn pending(nats: &NatsServer) -> u64 {
     info.num_pending + info.num_ack_pending as u64
 }
 
-async fn consumer(nats: &NatsServer) -> async_nats::jetstream::consumer::Info {
+pub(crate) async fn consumer(nats: &NatsServer) -> async_nats::jetstream::consumer::Info {
     let jetstream = async_nats::jetstream::new(operator(nats).await);
     let consumer: async_nats::jetstream::consumer::PullConsumer = jetstream
         .get_consumer_from_stream("tool-tool-execution-requested", "EXECUTIONS")

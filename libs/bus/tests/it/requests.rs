@@ -167,6 +167,36 @@ async fn a_stop_sends_every_reply_that_is_in_flight() {
     assert_eq!(ask(&client, "e1").await.unwrap_err().code, Code::Unavailable);
 }
 
+#[tokio::test]
+async fn a_stop_is_noticed_with_as_many_requests_in_hand_as_there_may_be() {
+    const MOST: u32 = 1024;
+    let nats = NatsServer::start().await;
+    let (server, client) = (connect(&nats, "orchestration").await, connect(&nats, "gateway").await);
+    let gate = Gate::default();
+    let (guard, task) = serve(&server, Routes::new(gate.clone()).rpc(Gate::pass));
+    until_served(&client).await;
+    let asked: Vec<_> = (0..MOST + 100)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { ask(&client, "slow").await })
+        })
+        .collect();
+    gate.until_began(MOST).await;
+    drop(guard);
+    // Whoever asks now is not routed to what waits here.
+    eventually(PATIENCE, "nobody serves any more", || async {
+        let e1 = GetExecutionRequest { execution_id: "e1".into() };
+        let fault = client.request_within(&e1, Duration::from_millis(200)).await.unwrap_err();
+        if fault.code == Code::Unavailable { Ok(()) } else { Err(fault) }
+    })
+    .await;
+    gate.open.cancel();
+    for reply in asked {
+        assert_eq!(reply.await.unwrap().unwrap().status, "slow");
+    }
+    task.await.unwrap().unwrap();
+}
+
 async fn count(
     asked: Arc<AtomicU32>,
     request: GetExecutionRequest,

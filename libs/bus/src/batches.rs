@@ -1,0 +1,159 @@
+//! Consumers whose messages are handled many at a time, as a database likes them.
+
+use std::sync::Arc;
+
+use async_nats::jetstream;
+use muster_contracts::subject;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::incoming::Incoming;
+use crate::line::Line;
+use crate::pull::{Pulled, Puller};
+use crate::tasks::Tasks;
+
+/// Batches that are handled at the same time: while one tells what it did, the next one does it.
+const TURNS: usize = 2;
+/// The most bytes that wait for their turn.
+const MOST_BYTES: usize = 8 << 20;
+
+/// A message of a batch.
+struct Item {
+    /// Without its headers, which `incoming` has.
+    message: jetstream::Message,
+    incoming: Incoming,
+    slot: OwnedSemaphorePermit,
+}
+
+/// What was pulled and waits for its turn.
+#[derive(Default)]
+struct Waiting {
+    items: Vec<Item>,
+    bytes: usize,
+    /// The most items.
+    most: usize,
+}
+
+/// Pulls until the connection breaks or the service stops. What waits then is still handled.
+pub(crate) async fn pull_until_broken(
+    line: &Arc<Line>,
+    slots: &Arc<Semaphore>,
+    tasks: &Tasks,
+    shutdown: &CancellationToken,
+) -> Result<(), async_nats::Error> {
+    let mut link = line.bus().link();
+    let generation = link.borrow_and_update().generation;
+    line.ensure().await?;
+    let mut puller = Puller::open(line, slots.clone()).await?;
+    let turns = Arc::new(Semaphore::new(TURNS));
+    let mut waiting = Waiting { most: (line.concurrency() / TURNS).max(1), ..Waiting::default() };
+    let ended = loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break puller.stop().await,
+            // A new connection: the server has forgotten the pulls.
+            () = async { drop(link.wait_for(|link| link.generation != generation).await) } => break Ok(()),
+            turn = turns.clone().acquire_owned(), if !waiting.items.is_empty() => {
+                // What is here already goes with it.
+                while waiting.has_room() && let Some(pulled) = puller.ready()? {
+                    waiting.add(line, tasks, pulled).await?;
+                }
+                tasks.spawn(line.clone().take_all(waiting.take(), tasks.clone(), turn?));
+            }
+            pulled = puller.next(), if waiting.has_room() => match pulled {
+                Ok(pulled) => waiting.add(line, tasks, pulled).await?,
+                Err(error) => break Err(error),
+            },
+        }
+    };
+    if !waiting.items.is_empty() {
+        let turn = turns.acquire_owned().await?;
+        tasks.spawn(line.clone().take_all(waiting.take(), tasks.clone(), turn));
+    }
+    ended
+}
+
+impl Waiting {
+    /// Takes in a message, unless it is not for the handler, or must be opened first and goes alone.
+    async fn add(
+        &mut self,
+        line: &Arc<Line>,
+        tasks: &Tasks,
+        (mut message, slot): Pulled,
+    ) -> Result<(), async_nats::Error> {
+        let wanted =
+            line.patterns().iter().any(|pattern| subject::covers(pattern, &message.subject));
+        if !wanted {
+            return line.acknowledge(&message).await;
+        }
+        match Incoming::take(&mut message) {
+            Ok(incoming) if incoming.is_plain() => {
+                self.bytes += incoming.body.len().max(1);
+                self.items.push(Item { message, incoming, slot });
+            }
+            Ok(incoming) => tasks.spawn(line.clone().take(with_headers(message, &incoming), slot)),
+            Err(error) => {
+                warn!(consumer = line.durable(), subject = %message.subject, %error, "not a message of a stream");
+            }
+        }
+        Ok(())
+    }
+
+    const fn has_room(&self) -> bool {
+        self.items.len() < self.most && self.bytes < MOST_BYTES
+    }
+
+    fn take(&mut self) -> Vec<Item> {
+        self.bytes = 0;
+        std::mem::take(&mut self.items)
+    }
+}
+
+impl Line {
+    /// Handles the messages together and acknowledges them; where that fails, each goes its own way, so that one cannot hold up the others.
+    async fn take_all(self: Arc<Self>, items: Vec<Item>, tasks: Tasks, turn: OwnedSemaphorePermit) {
+        let incoming = items.iter().map(|item| item.incoming.clone()).collect();
+        let handled = tokio::select! {
+            biased;
+            handled = self.handle_all(incoming) => handled,
+            never = self.give_signs_all(&items) => match never {},
+        };
+        drop(turn);
+        match handled {
+            Ok(()) => self.acknowledge_all(items).await,
+            Err(fault) => {
+                debug!(consumer = self.durable(), messages = items.len(), %fault, "a batch failed, will handle each by itself");
+                for Item { message, incoming, slot } in items {
+                    tasks.spawn(self.clone().take(with_headers(message, &incoming), slot));
+                }
+            }
+        }
+    }
+
+    async fn acknowledge_all(&self, items: Vec<Item>) {
+        for Item { message, incoming, slot } in items {
+            if let Err(error) = self.acknowledge(&message).await {
+                debug!(consumer = self.durable(), sequence = incoming.sequence, %error, "could not be acknowledged, will be delivered again");
+            }
+            drop(slot);
+        }
+    }
+
+    /// Tells the stream for ever that somebody works on the messages.
+    async fn give_signs_all(&self, items: &[Item]) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(self.sign_every()).await;
+            for Item { message, incoming, .. } in items {
+                if let Err(error) = message.ack_with(jetstream::AckKind::Progress).await {
+                    debug!(consumer = self.durable(), sequence = incoming.sequence, %error, "sign of life could not be sent");
+                }
+            }
+        }
+    }
+}
+
+fn with_headers(mut message: jetstream::Message, incoming: &Incoming) -> jetstream::Message {
+    message.message.headers = incoming.headers.as_deref().cloned();
+    message
+}
