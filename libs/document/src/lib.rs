@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod front_matter;
 mod json;
 pub mod marks;
 mod places;
@@ -11,6 +12,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+pub use self::front_matter::front_matter;
 pub use self::json::read_json;
 pub use self::places::{Place, places};
 pub use self::schema::Schema;

@@ -1,0 +1,5 @@
+//! What the requests do.
+
+pub(crate) mod definition;
+pub(crate) mod render;
+pub(crate) mod stage;
