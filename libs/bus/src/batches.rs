@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 
 use crate::incoming::Incoming;
 use crate::line::Line;
+use crate::origin::Origin;
 use crate::pull::{Pulled, Puller};
 use crate::tasks::Tasks;
 
@@ -24,6 +25,8 @@ struct Item {
     message: jetstream::Message,
     incoming: Incoming,
     slot: OwnedSemaphorePermit,
+    /// The stream that it came from.
+    origin: Origin,
 }
 
 /// What was pulled and waits for its turn.
@@ -85,12 +88,12 @@ impl Waiting {
         let wanted =
             line.patterns().iter().any(|pattern| subject::covers(pattern, &message.subject));
         if !wanted {
-            return line.acknowledge(&message).await;
+            return line.acknowledge(&message, line.origin()).await;
         }
         match Incoming::take(&mut message) {
             Ok(incoming) if incoming.is_plain() => {
                 self.bytes += incoming.body.len().max(1);
-                self.items.push(Item { message, incoming, slot });
+                self.items.push(Item { message, incoming, slot, origin: line.origin() });
             }
             Ok(incoming) => tasks.spawn(line.clone().take(with_headers(message, &incoming), slot)),
             Err(error) => {
@@ -124,7 +127,7 @@ impl Line {
             Ok(()) => self.acknowledge_all(items).await,
             Err(fault) => {
                 debug!(consumer = self.durable(), messages = items.len(), %fault, "a batch failed, will handle each by itself");
-                for Item { message, incoming, slot } in items {
+                for Item { message, incoming, slot, .. } in items {
                     tasks.spawn(self.clone().take(with_headers(message, &incoming), slot));
                 }
             }
@@ -132,8 +135,8 @@ impl Line {
     }
 
     async fn acknowledge_all(&self, items: Vec<Item>) {
-        for Item { message, incoming, slot } in items {
-            if let Err(error) = self.acknowledge(&message).await {
+        for Item { message, incoming, slot, origin } in items {
+            if let Err(error) = self.acknowledge(&message, origin).await {
                 debug!(consumer = self.durable(), sequence = incoming.sequence, %error, "could not be acknowledged, will be delivered again");
             }
             drop(slot);

@@ -66,13 +66,23 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
     /// # Errors
     /// INVALID where the key has other characters than it may, UNAVAILABLE where the bucket cannot be read, INTERNAL where the value is of another type.
     pub async fn get(&self, key: &str) -> Result<Option<Versioned<T>>, Fault> {
-        match self.entry(key).await? {
-            Some(entry) if !is_gone(&entry) => Ok(Some(Versioned {
-                value: self.decode(key, &entry.payload)?,
-                revision: entry.sequence,
-            })),
-            _ => Ok(None),
-        }
+        self.get_or_reason(key).await?.transpose()
+    }
+
+    /// As [`Kv::get`], for readers of many values that one of them must not hold up: where the bucket can be read and the value cannot, the inner fault says why. It is UNAVAILABLE where the value is
+    /// sealed with a key that this process does not have, INVALID where it was changed or moved, INTERNAL where it is of another type.
+    ///
+    /// # Errors
+    /// INVALID where the key has other characters than it may, UNAVAILABLE where the bucket cannot be read.
+    pub async fn get_or_reason(
+        &self,
+        key: &str,
+    ) -> Result<Option<Result<Versioned<T>, Fault>>, Fault> {
+        let entry = self.entry(key).await?.filter(|entry| !is_gone(entry));
+        Ok(entry.map(|entry| {
+            let value = self.decode(key, &entry.payload)?;
+            Ok(Versioned { value, revision: entry.sequence })
+        }))
     }
 
     /// Sets a key, whatever it was. Returns its revision.

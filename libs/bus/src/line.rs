@@ -222,12 +222,18 @@ impl Line {
         handled
     }
 
+    /// The stream that is pulled from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin.get()
+    }
+
     /// Tells the stream that the message is done with.
     pub(crate) async fn acknowledge(
         &self,
         message: &jetstream::Message,
+        origin: Origin,
     ) -> Result<(), async_nats::Error> {
-        let spot = Spot::of(message, self.origin.get())?;
+        let spot = Spot::of(message, origin)?;
         self.settle(message, spot, 1, Fate::Done).await
     }
 

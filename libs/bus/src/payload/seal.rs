@@ -92,6 +92,15 @@ impl SealKeys {
         Ok(sealed)
     }
 
+    /// The first field of `M` whose value begins as a sealed one does.
+    pub(crate) fn looks_sealed<M: Message>(fields: &Map<String, Value>) -> Option<&'static str> {
+        let looks = |field: &&&'static str| {
+            let text = fields.get(**field).and_then(Value::as_str);
+            text.is_some_and(|text| text.starts_with(PREFIX))
+        };
+        M::SEALED.iter().find(looks).copied()
+    }
+
     /// Opens the fields of `M` that are sealed.
     pub(crate) fn open<M: Message>(
         &self,

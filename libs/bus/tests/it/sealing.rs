@@ -196,6 +196,42 @@ async fn a_bucket_keeps_sealed_fields_sealed_where_there_are_keys() {
 }
 
 #[tokio::test]
+async fn a_value_that_cannot_be_opened_is_told_from_a_bucket_that_cannot_be_read() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "editor", OLD).await;
+    let letter = message(CANARY.into());
+    bus.kv_sealed::<AgentMessage>(Bucket::Work).put("inbox/critic/1", &letter).await.unwrap();
+    // The key that sealed it is gone.
+    let bus = connect(&nats, "editor", NEW).await;
+    let inbox = bus.kv_sealed::<AgentMessage>(Bucket::Work);
+    let reason = inbox.get_or_reason("inbox/critic/1").await.unwrap().unwrap().unwrap_err();
+    assert_eq!(reason.code, Code::Unavailable);
+    assert!(reason.message.contains("\"old\"") && !reason.message.contains(CANARY), "{reason}");
+    assert_eq!(inbox.get_or_reason("inbox/critic/9").await.unwrap(), None);
+    // What only looks sealed is content like any other; without keys nobody could tell.
+    let odd = message("sealed:v1:gone:AAAA".into());
+    inbox.put("inbox/critic/2", &odd).await.unwrap();
+    assert_eq!(inbox.get("inbox/critic/2").await.unwrap().unwrap().value, odd);
+    let open = connect(&nats, "editor", "").await.kv_sealed::<AgentMessage>(Bucket::Work);
+    let fault = open.put("inbox/critic/3", &odd).await.unwrap_err();
+    assert_eq!(fault.code, Code::Invalid);
+    assert!(fault.message.contains("`content` begins as a sealed field"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_sealed_value_opens_in_its_own_bucket_only() {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats, "editor", NEW).await;
+    let letter = message(CANARY.into());
+    bus.kv_sealed::<AgentMessage>(Bucket::Work).put("k", &letter).await.unwrap();
+    let sealed = bus.kv::<serde_json::Value>(Bucket::Work).get("k").await.unwrap().unwrap().value;
+    assert!(sealed["content"].as_str().unwrap().starts_with("sealed:v1:new:"));
+    bus.kv(Bucket::Registry).put("k", &sealed).await.unwrap();
+    let moved = bus.kv_sealed::<AgentMessage>(Bucket::Registry).get("k").await.unwrap_err();
+    assert_eq!(moved.code, Code::Invalid);
+}
+
+#[tokio::test]
 async fn a_sealed_field_cannot_be_moved_to_another_message() {
     let nats = NatsServer::start().await;
     let bus = connect(&nats, "editor", NEW).await;
