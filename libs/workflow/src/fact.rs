@@ -399,6 +399,8 @@ pub enum Function {
     Model,
     /// Searches a collection: `with: {collection, query}`.
     Search,
+    /// Fills a prompt template: `with: {template | stage, version, vars}`.
+    Template,
     /// Sends an HTTP request: `with: {method, endpoint}`.
     Http,
     /// Calls an operation that an OpenAPI document describes: `with: {document, operationId}`.
@@ -415,7 +417,11 @@ impl Function {
     /// Whether it goes to a server or a program outside, where secrets may be used.
     pub fn is_outward(self) -> bool {
         match self {
-            Function::Agent | Function::Tool | Function::Model | Function::Search => false,
+            Function::Agent
+            | Function::Tool
+            | Function::Model
+            | Function::Search
+            | Function::Template => false,
             Function::Http | Function::Openapi | Function::Mcp | Function::A2a | Function::Run => {
                 true
             }
@@ -429,6 +435,7 @@ impl Function {
             Function::Tool => "tool",
             Function::Model => "model",
             Function::Search => "search",
+            Function::Template => "template",
             Function::Http => "http",
             Function::Openapi => "openapi",
             Function::Mcp => "mcp",

@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use muster_contracts::workflow::v1::WorkflowCheck;
 use muster_contracts::{Code, Fault, HasCode};
 use muster_workflow::Problems;
 use serde_json::{Value, json};
@@ -53,6 +54,14 @@ pub enum Error {
         /// The version.
         version: String,
     },
+    /// Executions that run would have gone another way on a new version, or nobody knows.
+    #[error("{}", differs_text(*.differ, .check))]
+    Differs {
+        /// How many of them would have gone another way.
+        differ: usize,
+        /// What would have been different; of some, where they are many.
+        check: Box<WorkflowCheck>,
+    },
     /// The name belongs to another namespace.
     #[error(
         "workflow {name:?} belongs to the namespace {registered:?}, not to {given:?}: choose another name"
@@ -66,12 +75,14 @@ pub enum Error {
         given: String,
     },
     /// No such workflow.
-    #[error("workflow {name:?}{} is not registered: PUT /v1/workflows first", version_text(.version))]
+    #[error("workflow {name:?}{} is not registered: {hint}", version_text(.version))]
     UnknownWorkflow {
         /// The workflow.
         name: String,
         /// The version; empty where any would do.
         version: String,
+        /// What may have been meant, and what would be right.
+        hint: String,
     },
     /// No definition with this digest.
     #[error("no workflow definition has the digest {0:?}")]
@@ -142,6 +153,27 @@ fn version_text(version: &str) -> String {
     if version.is_empty() { String::new() } else { format!(" version {version:?}") }
 }
 
+fn differs_text(differ: usize, check: &WorkflowCheck) -> String {
+    let WorkflowCheck { name, version, checked, unchecked, .. } = check;
+    let first =
+        check.executions.first().and_then(|found| Some((found, found.differences.first()?)));
+    let first = first.map_or_else(String::new, |(found, difference)| {
+        let (id, pointer, message) =
+            (&found.execution_id, &difference.pointer, &difference.message);
+        format!(", the first of them {id} at {pointer} ({message:.200})")
+    });
+    format!(
+        "version {version:?} of the workflow {name:?} is not registered: of {checked} executions that run, {differ} would have gone another way on it{first}, and {unchecked} more were not checked. They stay on their version in any case: without `check=strict` it is registered"
+    )
+}
+
+impl Error {
+    /// What others are told of it; of what is internal, that it is.
+    pub(crate) fn public_text(&self) -> String {
+        if self.code() == Code::Internal { "internal error".to_owned() } else { self.to_string() }
+    }
+}
+
 impl HasCode for Error {
     fn code(&self) -> Code {
         match self {
@@ -149,9 +181,10 @@ impl HasCode for Error {
             | Self::UnknownAgent { .. }
             | Self::UnknownSecret { .. }
             | Self::UnknownChild { .. } => Code::Invalid,
-            Self::VersionTaken { .. } | Self::NameTaken { .. } | Self::WrongState(_) => {
-                Code::Conflict
-            }
+            Self::VersionTaken { .. }
+            | Self::NameTaken { .. }
+            | Self::Differs { .. }
+            | Self::WrongState(_) => Code::Conflict,
             Self::UnknownAction(_)
             | Self::Position { .. }
             | Self::Fork(_)
@@ -186,6 +219,7 @@ impl HasCode for Error {
             Self::UnknownChild { workflow, pointer } => {
                 json!({ "workflow": workflow, "pointer": pointer })
             }
+            Self::Differs { check, .. } => json!({ "check": check }),
             Self::Fault(fault) => fault.details.clone(),
             _ => Value::Null,
         }

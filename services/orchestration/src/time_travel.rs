@@ -18,6 +18,7 @@ use muster_contracts::workflow::v1::{
 use muster_contracts::{Json, JsonObject, now};
 use muster_workflow::{Changes, Execution, Fork, weight};
 
+pub(crate) use self::check::Patience;
 pub(crate) use self::history::{History, Transition};
 use crate::Error;
 use crate::domain::state::state;

@@ -10,6 +10,12 @@ pub(super) fn check_call(function: Function, arguments: &Value) -> Result<(), Er
         Function::Agent | Function::Tool | Function::Model | Function::Search => {
             inward(function, arguments)
         }
+        Function::Template => {
+            let which = if arguments.get("stage").is_some() { "/stage" } else { "/template" };
+            text(function, arguments, which)?;
+            map(function, arguments, "/vars")?;
+            no_secrets(arguments, "the arguments of call: template")
+        }
         Function::Http => {
             text(function, arguments, "/method")?;
             address(function, arguments, "/endpoint/uri")?;

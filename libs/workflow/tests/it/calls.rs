@@ -39,12 +39,15 @@ fn every_function_can_be_called() {
                 - b: {call: tool, with: {tool: x, arguments: '${ {n: .n} }'}}
                 - c: {call: model, with: {model: x, messages: [{role: user, content: hi}], temperature: 0.5}}
                 - d: {call: search, with: {collection: x, query: '${ \"q\" }', top_k: 3}}
+                - e: {call: template, with: {stage: spec, vars: {task: '${ .n }'}}}
         ",
         json!({"n": 1}),
     );
     let functions: Vec<_> = driver.calls.iter().map(|(_, function, _)| *function).collect();
-    assert_eq!(functions, [Function::Agent, Function::Tool, Function::Model, Function::Search]);
+    let own = [Function::Agent, Function::Tool, Function::Model, Function::Search];
+    assert_eq!((&functions[..4], functions[4]), (&own[..], Function::Template));
     assert_eq!(driver.calls[1].2, json!({"tool": "x", "arguments": {"n": 1}}));
+    assert_eq!(driver.calls[4].2, json!({"stage": "spec", "vars": {"task": 1}}));
 }
 
 #[test]
@@ -54,6 +57,14 @@ fn a_name_that_an_expression_computes_must_be_a_text() {
     assert_eq!(driver.calls[0].2, json!({"tool": "hammer"}));
     let driver = Driver::start(tasks, json!({"tool": 5}));
     assert!(driver.error().detail.contains("`tool` of call: tool must be a name, not 5"));
+    let tasks = "- a: {call: template, with: {template: '${ .name }', vars: '${ .vars }'}}";
+    let driver = Driver::start(tasks, json!({"name": "t", "vars": {"a": 1}}));
+    assert_eq!(driver.calls[0].2, json!({"template": "t", "vars": {"a": 1}}));
+    let driver = Driver::start(tasks, json!({"vars": {}}));
+    let detail = "`template` of call: template must be a name, not null";
+    assert!(driver.error().detail.contains(detail), "{:?}", driver.error());
+    let driver = Driver::start(tasks, json!({"name": "t", "vars": [1]}));
+    assert!(driver.error().detail.contains("`vars` of call: template must be a map, not [1]"));
 }
 
 #[test]

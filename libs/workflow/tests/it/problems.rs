@@ -141,6 +141,8 @@ fn calls_are_checked() {
         - d: {call: tool, with: {tool: 5, arguments: [1]}}
         - e: {call: search, with: {collection: ''}}
         - f: {call: 7}
+        - g: {call: template, with: {vars: [1], version: 2, text: x}}
+        - h: {call: template, with: {template: '', stage: deploy}}
         ",
         &[
             "/do/0/a/with/endpoint: `call: http` needs `endpoint`",
@@ -154,6 +156,13 @@ fn calls_are_checked() {
             "/do/4/e/with: `call: search` needs `query`",
             "/do/4/e/with/collection: `collection` is empty",
             "/do/5/f/call: `call` must be a string, not the number 7",
+            "/do/6/g/with/text: `text` is not supported in `with` of `call: template`; supported are template, stage, version, vars",
+            "/do/6/g/with: `call: template` needs `template` or `stage`",
+            "/do/6/g/with/version: `version` must be a string, not the number 2",
+            "/do/6/g/with/vars: `vars` must be a map or an expression, not a list of 1",
+            "/do/7/h/with: `call: template` takes only one of `template` or `stage`",
+            "/do/7/h/with/template: `template` is empty",
+            "/do/7/h/with/stage: `stage` is \"deploy\", but must be one of spec, specification, pseudocode, architecture, refinement, completion",
         ],
     );
 }

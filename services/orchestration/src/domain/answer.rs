@@ -3,6 +3,7 @@
 
 use muster_contracts::JsonObject;
 use muster_contracts::llm::v1::CompleteResponse;
+use muster_contracts::template::v1::RenderedTemplate;
 use muster_contracts::vector::v1::{Hit, SearchResponse};
 use serde_json::{Value, json};
 
@@ -24,6 +25,16 @@ fn hit(hit: Hit) -> Value {
         "score": hit.score,
         "similarity": hit.similarity,
         "metadata": hit.metadata.map_or_else(|| json!({}), JsonObject::into_value),
+    })
+}
+
+/// The output of `call: template`.
+pub(crate) fn filled(template: RenderedTemplate) -> Value {
+    json!({
+        "text": template.text,
+        "template": template.template,
+        "version": template.version,
+        "tokens": template.tokens,
     })
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn command(
                 secrets: secrets.keys().cloned().collect(),
             })
         }
-        Function::Model | Function::Search => Command::Call(CallRequested {
+        Function::Model | Function::Search | Function::Template => Command::Call(CallRequested {
             function: function.name().to_owned(),
             arguments: Some(JsonObject(arguments.as_object().cloned().unwrap_or_else(Map::new))),
             execution_id,

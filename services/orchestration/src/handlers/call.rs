@@ -1,10 +1,11 @@
-//! `call: model` and `call: search`: asks the service and tells the answer as an event.
+//! `call: model`, `call: search` and `call: template`: asks the service and tells the answer as an event.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use muster_bus::{Delivery, MessageId};
 use muster_contracts::llm::v1::{ChatMessage, CompleteRequest, Parameters};
+use muster_contracts::template::v1::RenderTemplateRequest;
 use muster_contracts::vector::v1::SearchRequest;
 use muster_contracts::workflow::v1::{CallCompleted, CallRequested};
 use muster_contracts::{Code, Fault, Json, JsonObject, OnEvent};
@@ -37,6 +38,8 @@ async fn answer(app: &App, command: &Delivery<CallRequested>) -> Result<(), Erro
     let arguments = command.arguments.clone().unwrap_or_default();
     let answer = if command.function == Function::Search.name() {
         search(app, command, &arguments).await
+    } else if command.function == Function::Template.name() {
+        template(app, &arguments).await
     } else {
         model(app, command, &arguments).await
     };
@@ -70,6 +73,16 @@ async fn search(
         execution_id: command.execution_id.clone(),
     };
     Ok(output::found(app.bus.request(&request).await?))
+}
+
+async fn template(app: &App, arguments: &JsonObject) -> Result<Value, Fault> {
+    let request = RenderTemplateRequest {
+        template: text(arguments, "template")?,
+        stage: text(arguments, "stage")?,
+        version: text(arguments, "version")?,
+        vars: object(arguments, "vars")?,
+    };
+    Ok(output::filled(app.bus.request(&request).await?))
 }
 
 async fn model(app: &App, command: &CallRequested, arguments: &JsonObject) -> Result<Value, Fault> {

@@ -17,16 +17,38 @@ use crate::externals;
 
 /// Executions that are checked, at most; those that began first come first.
 const MOST: u64 = 1_000;
-/// How long is checked.
-const TIME: Duration = Duration::from_secs(15);
-/// How long those are counted that are not checked any more.
-const COUNTING: Duration = Duration::from_secs(20);
+
+/// How long a check may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// How long is checked.
+    checking: Duration,
+    /// How long, from the beginning, those are counted that are not checked any more.
+    counting: Duration,
+}
+
+impl Patience {
+    /// Of somebody who asks for the check.
+    pub(crate) const ASKED: Self =
+        Self { checking: Duration::from_secs(15), counting: Duration::from_secs(20) };
+    /// Of somebody who registers a version, which is to be done soon.
+    pub(crate) const BRIEF: Self =
+        Self { checking: Duration::from_secs(5), counting: Duration::from_secs(6) };
+}
 
 /// How far a check has come.
 struct Checked {
     executions: Vec<ExecutionCheck>,
     unchecked: u64,
     began: Instant,
+    patience: Patience,
+}
+
+impl Checked {
+    /// When nothing is checked any more.
+    fn until(&self) -> Instant {
+        self.began + self.patience.checking
+    }
 }
 
 impl Executions {
@@ -34,16 +56,26 @@ impl Executions {
     pub(crate) async fn check_version(&self, source: &str) -> Result<WorkflowCheck, Error> {
         let new = Definition::parse(source).map_err(Error::Problems)?;
         let new = Arc::new(externals::pinned(self.bus(), new).await?);
+        self.check_definition(&new, Patience::ASKED).await
+    }
+
+    /// The same of a definition that stands as it would be registered.
+    pub(crate) async fn check_definition(
+        &self,
+        new: &Arc<Definition>,
+        patience: Patience,
+    ) -> Result<WorkflowCheck, Error> {
         let default = self.definitions().find(new.name(), "").await?;
-        let mut done = Checked { executions: Vec::new(), unchecked: 0, began: Instant::now() };
+        let (executions, began) = (Vec::new(), Instant::now());
+        let mut done = Checked { executions, unchecked: 0, began, patience };
         let mut request =
             ListRunningRequest { workflow: new.name().to_owned(), ..Default::default() };
         loop {
             let page = self.bus().request(&request).await?;
             for id in &page.execution_ids {
-                self.check_one(id, &new, &mut done).await?;
+                self.check_one(id, new, &mut done).await?;
             }
-            if page.next_after == 0 || done.began.elapsed() > COUNTING {
+            if page.next_after == 0 || done.began.elapsed() > patience.counting {
                 break;
             }
             request.after = page.next_after;
@@ -56,6 +88,7 @@ impl Executions {
             checked: done.executions.len() as u64,
             unchecked: done.unchecked,
             executions: done.executions,
+            failure: String::new(),
         })
     }
 
@@ -65,7 +98,7 @@ impl Executions {
         new: &Arc<Definition>,
         done: &mut Checked,
     ) -> Result<(), Error> {
-        if done.executions.len() as u64 >= MOST || done.began.elapsed() > TIME {
+        if done.executions.len() as u64 >= MOST || Instant::now() > done.until() {
             done.unchecked += 1;
             return Ok(());
         }
@@ -75,7 +108,7 @@ impl Executions {
             Err(Error::UnknownExecution(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let (new, until) = (Arc::clone(new), done.began + TIME);
+        let (new, until) = (Arc::clone(new), done.until());
         // A long history takes some time of a processor, which is not this thread's.
         let checked = tokio::task::spawn_blocking(move || checked(&history, &new, until));
         match checked.await {

@@ -166,7 +166,7 @@ impl World {
     }
 
     async fn put(&self, source: &str) -> Result<WorkflowDefinition, Fault> {
-        self.bus.request(&PutWorkflowRequest { source: source.into() }).await
+        self.bus.request(&PutWorkflowRequest { source: source.into(), ..Default::default() }).await
     }
 
     async fn start(&self, id: &str, definition: &WorkflowDefinition, input: Value) {

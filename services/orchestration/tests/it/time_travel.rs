@@ -4,13 +4,14 @@ use muster_bus::{MessageId, Routes};
 use muster_contracts::log::v1::{ListRunningRequest, RunningExecutions};
 use muster_contracts::workflow::v1::{
     CheckWorkflowRequest, DiffExecutionsRequest, ExecutionForked, ExecutionReplay, ExecutionState,
-    ExportExecutionRequest, ForkExecutionRequest, ForkOrigin, ImportExecutionRequest,
-    ImportedExecution, ReplayExecutionRequest, StartExecution, WorkflowDefinition,
+    ExportExecutionRequest, ForkExecutionRequest, ForkOrigin, GetWorkflowRequest,
+    ImportExecutionRequest, ImportedExecution, PutWorkflowRequest, ReplayExecutionRequest,
+    StartExecution, WorkflowDefinition,
 };
 use muster_contracts::{Code, Fault, Json, JsonObject};
 use muster_testkit::eventually;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{LONG, THREE_STEPS, World, workflow};
 
@@ -278,11 +279,11 @@ async fn running(
     Ok(RunningExecutions { execution_ids, next_after: 0 })
 }
 
-#[tokio::test]
-async fn a_new_version_is_checked_against_what_runs() {
+/// A world with an execution that runs on version 1.0.0 of `asks`, the tasks of that, and a log that knows of it.
+async fn running_on_one() -> (World, String, DropGuard) {
     let world = World::new().await;
     let stop = CancellationToken::new();
-    let _stop = stop.clone().drop_guard();
+    let guard = stop.clone().drop_guard();
     let ids = vec!["e1".to_owned(), "ended".to_owned(), "gone".to_owned()];
     tokio::spawn({
         let bus = world.bus.clone();
@@ -292,6 +293,12 @@ async fn a_new_version_is_checked_against_what_runs() {
     let definition = world.put(&workflow("asks", &tasks)).await.unwrap();
     world.start("e1", &definition, json!({"said": "one"})).await;
     world.until_asked("e1", "/do/1/two").await;
+    (world, tasks, guard)
+}
+
+#[tokio::test]
+async fn a_new_version_is_checked_against_what_runs() {
+    let (world, tasks, _stop) = running_on_one().await;
     let quick = world.put(&workflow("quick", "- one: {set: {a: 1}}")).await.unwrap();
     world.start("ended", &quick, Value::Null).await;
     world.ended("ended").await;
@@ -328,4 +335,62 @@ async fn a_new_version_is_checked_against_what_runs() {
     // Nothing was registered by it.
     assert_eq!(world.put(&workflow("asks", &tasks)).await.unwrap().version, "1.0.0");
     assert_eq!(check(&tasks).await.default_version, "1.0.0");
+}
+
+#[tokio::test]
+async fn a_new_version_is_registered_with_what_it_would_change_and_refused_where_nothing_may() {
+    let (world, tasks, _stop) = running_on_one().await;
+    let default = async || {
+        let request = GetWorkflowRequest { name: "asks".into(), ..Default::default() };
+        world.bus.request(&request).await.unwrap().version
+    };
+    let put = async |tasks: &str, version: &str, strict| {
+        let source = workflow("asks", tasks).replace("'1.0.0'", &format!("'{version}'"));
+        world.bus.request(&PutWorkflowRequest { source, strict }).await
+    };
+    let other = tasks.replace("input: silent", "input: loud");
+    let refused = eventually(LONG, "the peer answers", || async {
+        match put(&other, "1.1.0", true).await {
+            Err(fault) if fault.code == Code::Unavailable => Err(fault),
+            answer => Ok(answer),
+        }
+    });
+    let refused = refused.await.unwrap_err();
+    assert_eq!(refused.code, Code::Conflict);
+    assert!(refused.message.contains("of 1 executions that run, 1 would have"), "{refused}");
+    assert_eq!(refused.details["check"]["executions"][0]["execution_id"], "e1");
+    assert_eq!(default().await, "1.0.0");
+    // Without it, it is registered, and what differs is told.
+    let told = put(&other, "1.1.0", false).await.unwrap();
+    let found = told.check.unwrap();
+    assert_eq!((told.version.as_str(), found.checked), ("1.1.0", 1));
+    assert_eq!(found.executions[0].differences[0].difference, "decision");
+    assert_eq!(put(&other, "1.1.0", true).await.unwrap().check, None, "it is there already");
+    // What makes no difference passes, and lists nothing.
+    let alike = tasks.replace("three: {set: {", "three: {set: {new: 1, ");
+    let passed = put(&alike, "1.2.0", true).await.unwrap().check.unwrap();
+    assert_eq!((passed.default_version.as_str(), passed.checked), ("1.1.0", 1));
+    assert_eq!(passed.executions, []);
+}
+
+#[tokio::test]
+async fn a_version_is_registered_where_nobody_knows_what_runs_unless_that_is_to_be_known() {
+    let world = World::new().await;
+    let put = async |version: &str, strict| {
+        let source = workflow("quick", "- one: {set: {a: 1}}");
+        let source = source.replace("'1.0.0'", &format!("'{version}'"));
+        world.bus.request(&PutWorkflowRequest { source, strict }).await
+    };
+    assert_eq!(put("1.0.0", true).await.unwrap().check, None, "it replaces nothing");
+    let refused = put("1.1.0", true).await.unwrap_err();
+    assert_eq!(refused.code, Code::Unavailable, "{refused}");
+    let told = put("1.1.0", false).await.unwrap().check.unwrap();
+    assert!(!told.failure.is_empty(), "{told:?}");
+    let unknown = async |name: &str, version: &str| {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        let request = GetWorkflowRequest { name, version, brief: true };
+        world.bus.request(&request).await.unwrap_err().message
+    };
+    assert!(unknown("qick", "").await.contains("is \"quick\" meant?"));
+    assert!(unknown("quick", "9.9.9").await.contains("its newest version is \"1.1.0\""));
 }

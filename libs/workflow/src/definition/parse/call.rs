@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Object, Parser, at, is};
+use super::{Object, Parser, at};
 use crate::Function;
 use crate::expression::{Template, strip};
 use crate::model::Kind;
@@ -10,14 +10,14 @@ use crate::model::Kind;
 /// What a function takes.
 struct Signature {
     function: Function,
-    /// The argument that names what is called.
+    /// The argument that names what is called; empty where it is one of several.
     name: &'static str,
     /// Groups of arguments of which exactly one must be there.
     one_of: &'static [&'static [&'static str]],
     optional: &'static [&'static str],
 }
 
-const SIGNATURES: [Signature; 4] = [
+const SIGNATURES: [Signature; 5] = [
     Signature {
         function: Function::Agent,
         name: "agent",
@@ -37,12 +37,23 @@ const SIGNATURES: [Signature; 4] = [
         one_of: &[&["query"]],
         optional: &["top_k", "filter"],
     },
+    Signature {
+        function: Function::Template,
+        name: "",
+        one_of: &[&["template", "stage"]],
+        optional: &["version", "vars"],
+    },
 ];
+
+/// The stages whose templates are built in; `spec` is short for the first.
+const STAGES: [&str; 6] =
+    ["spec", "specification", "pseudocode", "architecture", "refinement", "completion"];
 
 impl Signature {
     fn known(&self) -> Vec<&'static str> {
-        let required = self.one_of.iter().copied().flatten();
-        [self.name].iter().chain(required).chain(self.optional).copied().collect()
+        let required = self.one_of.iter().copied().flatten().copied();
+        let all = [self.name].into_iter().chain(required).chain(self.optional.iter().copied());
+        all.filter(|name| !name.is_empty()).collect()
     }
 }
 
@@ -95,15 +106,33 @@ impl Parser<'_> {
                 self.problem(pointer, message);
             }
         }
-        self.named(signature, with, pointer);
-        let at_arguments = at(pointer, "arguments");
-        match with.get("arguments") {
-            None | Some(Value::Object(_)) => {}
-            Some(Value::String(text)) if strip(text).is_some() => {}
-            Some(other) => {
-                let message =
-                    format!("`arguments` must be a map or an expression, not {}", is(other));
-                self.problem(at_arguments, message);
+        if signature.function == Function::Template {
+            self.template_named(with, pointer);
+        } else {
+            self.named(signature, with, pointer);
+        }
+        for argument in ["arguments", "vars"] {
+            if let Some(value) = with.get(argument) {
+                self.map_or_expression(value, &at(pointer, argument), argument);
+            }
+        }
+    }
+
+    /// Checks what says which template is filled.
+    fn template_named(&mut self, with: &Object, pointer: &str) {
+        for argument in ["template", "stage", "version"] {
+            let Some(value) = with.get(argument) else { continue };
+            let at_name = at(pointer, argument);
+            let Some(name) = self.text(value, &at_name, &format!("`{argument}`")) else { continue };
+            if strip(name).is_some() {
+                continue;
+            }
+            if name.trim().is_empty() {
+                self.problem(at_name, format!("`{argument}` is empty"));
+            } else if argument == "stage" && !STAGES.contains(&name) {
+                let known = STAGES.join(", ");
+                let message = format!("`stage` is {name:.80?}, but must be one of {known}");
+                self.problem(at_name, message);
             }
         }
     }
@@ -133,10 +162,13 @@ impl Parser<'_> {
             Function::Tool => &mut self.references.tools,
             Function::Model => &mut self.references.models,
             Function::Search => &mut self.references.collections,
-            // Named by an address or a program, not by a name.
-            Function::Http | Function::Openapi | Function::Mcp | Function::A2a | Function::Run => {
-                return;
-            }
+            // Named by an address or a program, or checked by itself.
+            Function::Template
+            | Function::Http
+            | Function::Openapi
+            | Function::Mcp
+            | Function::A2a
+            | Function::Run => return,
         };
         references.entry(name.to_owned()).or_insert(task);
     }
