@@ -179,7 +179,7 @@ fn raised(kind: &'static str, status: u16, detail: impl Into<String>) -> Error {
 /// Errors on the way to a server, as the language knows them: what a workflow may do about them, its own `retry` says.
 fn outward(error: Error) -> Error {
     match error {
-        Error::Unavailable(detail) => {
+        Error::Unavailable { text: detail, .. } => {
             Error::Raised { kind: "communication", status: 503, detail, again: Again::Unsent }
         }
         Error::Invalid(text) => raised("communication", 500, text),

@@ -1,5 +1,6 @@
 //! What tools compute and decide; no I/O.
 
+pub(crate) mod address;
 pub(crate) mod call;
 pub(crate) mod deliverable;
 pub(crate) mod egress;

@@ -26,8 +26,9 @@ pub(crate) enum Error {
     NotFound(String),
     #[error("{0}")]
     Denied(String),
-    #[error("{0}")]
-    Unavailable(String),
+    /// What is asked cannot do it now; it may have said when it can.
+    #[error("{text}")]
+    Unavailable { text: String, retry_after_ms: Option<u64> },
     #[error("no worker answers tools.{0}: start it")]
     Unserved(String),
     #[error("{0}")]
@@ -47,9 +48,6 @@ pub(crate) enum Error {
     /// Nothing has happened: the call may come again.
     #[error("{text}")]
     Exhausted { text: String, retry_after_ms: u64 },
-    /// A server that cannot do it now said when it can.
-    #[error("{text}")]
-    Busy { text: String, retry_after_ms: u64 },
     #[error(transparent)]
     Bus(#[from] Fault),
     #[error("internal error: {0}")]
@@ -57,6 +55,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Nobody can say when it is there again.
+    pub(crate) fn unavailable(text: impl Into<String>) -> Self {
+        Self::Unavailable { text: text.into(), retry_after_ms: None }
+    }
+
     /// The same as it crosses the bus.
     pub(crate) fn fault(&self) -> Fault {
         let fault = Fault::new(self.code(), self.to_string()).with_details(self.details());
@@ -73,7 +76,7 @@ impl HasCode for Error {
             Self::Invalid(_) => Code::Invalid,
             Self::NotFound(_) => Code::NotFound,
             Self::Denied(_) => Code::Denied,
-            Self::Unavailable(_) | Self::Unserved(_) | Self::Busy { .. } => Code::Unavailable,
+            Self::Unavailable { .. } | Self::Unserved(_) => Code::Unavailable,
             Self::Conflict(_) | Self::Interrupted(_) | Self::Cancelled(_) => Code::Conflict,
             Self::Raised { kind: "authentication", .. } => Code::Unauthenticated,
             Self::Raised { kind: "configuration", .. } => Code::NotFound,
@@ -90,9 +93,8 @@ impl HasCode for Error {
     fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::Bus(fault) => fault.retry_after_ms,
-            Self::Exhausted { retry_after_ms, .. } | Self::Busy { retry_after_ms, .. } => {
-                Some(*retry_after_ms)
-            }
+            Self::Exhausted { retry_after_ms, .. } => Some(*retry_after_ms),
+            Self::Unavailable { retry_after_ms, .. } => *retry_after_ms,
             _ => None,
         }
     }

@@ -2,15 +2,17 @@
 
 mod guard;
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
-use self::guard::PublicOnly;
+use self::guard::{Guard, Lookup};
 use crate::config::Config;
-use crate::domain::egress::{Egress, Reach, is_public};
+use crate::domain::egress::{Egress, Reach};
 use crate::error::Error;
 
 /// The most redirects of one request.
@@ -34,10 +36,8 @@ const RESERVED: &[&str] = &[
 #[derive(Clone)]
 pub(crate) struct Outbound {
     egress: Egress,
-    /// Reaches whatever it is asked for: host and port are in the settings.
-    trusted: Client,
-    /// Reaches public addresses only, whatever a name resolves to.
-    public: Client,
+    /// One for each reach: whatever a name resolves to, each connects to nothing else. Connections that are kept open are of one reach.
+    clients: Arc<HashMap<Reach, Client>>,
 }
 
 /// A request that may be sent again to where a redirect points.
@@ -60,24 +60,25 @@ pub(crate) struct Answer {
 
 impl Outbound {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        Self::resolving(config, &guard::system())
+    }
+
+    fn resolving(config: &Config, lookup: &Lookup) -> anyhow::Result<Self> {
         // Installed already where another service of this process did so; then this changes nothing.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let builder = || {
-            Client::builder()
+        let client = |reach| {
+            let client = Client::builder()
                 .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(Duration::from_secs(10).min(config.timeout))
                 // A proxy would resolve names itself, past the checks.
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
+                .dns_resolver(Guard { reach, lookup: Arc::clone(lookup) })
+                .build();
+            Ok((reach, client.context("the HTTP client cannot be built")?))
         };
-        Ok(Self {
-            egress: config.egress.clone(),
-            trusted: builder().build().context("the HTTP client cannot be built")?,
-            public: builder()
-                .dns_resolver(PublicOnly)
-                .build()
-                .context("the HTTP client cannot be built")?,
-        })
+        let clients: anyhow::Result<_> = config.egress.reaches().into_iter().map(client).collect();
+        Ok(Self { egress: config.egress.clone(), clients: Arc::new(clients?) })
     }
 
     /// Sends the request, to here and no further.
@@ -113,14 +114,13 @@ impl Outbound {
             return Err(Error::Invalid(format!("url is {url}, but must have a host")));
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        match self.egress.check(host, port).map_err(Error::Denied)? {
-            Reach::Any => Ok(&self.trusted),
-            // A literal address is not resolved, so the resolver cannot refuse it.
-            Reach::Public if host.parse().is_ok_and(|address| !is_public(address)) => {
-                Err(Error::Denied(guard::refusal(host, &format!("{host}:{port}"))))
-            }
-            Reach::Public => Ok(&self.public),
+        let reach = self.egress.check(host, port).map_err(Error::Denied)?;
+        // A literal address is not resolved, so the resolver cannot refuse it.
+        if host.parse().is_ok_and(|address| !reach.has(address)) {
+            return Err(Error::Denied(guard::refusal(reach, host, host, Some(port))));
         }
+        let client = self.clients.get(&reach);
+        client.ok_or_else(|| anyhow::anyhow!("no client reaches {url}").into())
     }
 }
 
@@ -216,7 +216,7 @@ impl Question {
         if self.once && !error.is_connect() && !error.is_builder() {
             return Error::Interrupted(format!("the connection broke before the answer: {text}"));
         }
-        Error::Unavailable(text)
+        Error::unavailable(text)
     }
 }
 
@@ -241,6 +241,12 @@ pub(crate) fn header_text(value: &HeaderValue) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     /// What happens to a request where the operator allows each of these hosts, but no port of theirs.
@@ -279,12 +285,113 @@ mod tests {
         assert!(refusal("http://user@localhost:81/", "localhost").contains("localhost:81"));
     }
 
+    /// Answers that a name gets, one after the other; how often it was asked for.
+    fn scripted(answers: &'static [&'static [&'static str]]) -> (Lookup, Arc<AtomicUsize>) {
+        let times = Arc::new(AtomicUsize::new(0));
+        let asked = Arc::clone(&times);
+        let lookup: Lookup = Arc::new(move |_host| {
+            let answer = answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+            let addresses = answer.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 0));
+            Box::pin(std::future::ready(Ok(addresses.collect())))
+        });
+        (lookup, times)
+    }
+
+    fn outbound(allow: &str, lookup: &Lookup) -> Outbound {
+        let env = [("MUSTER_HTTP_ALLOW", allow)].into_iter().collect();
+        Outbound::resolving(&Config::from_env(&env).unwrap(), lookup).unwrap()
+    }
+
+    /// Answers every request with these lines, each on a connection of its own.
+    async fn server(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // The head is in one packet: nothing else is sent.
+                let mut head = [0; 4096];
+                assert_ne!(stream.read(&mut head).await.unwrap(), 0);
+                let answer = format!("HTTP/1.1 {answer}\r\nconnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        address
+    }
+
+    async fn ask(outbound: &Outbound, url: &str) -> Result<StatusCode, Error> {
+        let question = Question::get(Url::parse(url).unwrap());
+        outbound.follow(question).await.map(|(_, answer)| answer.status)
+    }
+
+    /// Only the scripted resolver knows the names: what answers was connected by the address that was checked.
     #[tokio::test]
-    async fn a_name_is_resolved_once_and_only_to_what_is_public() {
-        use reqwest::dns::Resolve;
-        // What is returned here is what is connected: the client resolves nothing itself.
-        let refused =
-            PublicOnly.resolve("localhost".parse().unwrap()).await.map(|_| ()).unwrap_err();
-        assert!(refused.to_string().contains("the address is not public"), "{refused}");
+    async fn a_name_that_leads_elsewhere_the_second_time_is_refused() {
+        let port = server("204 No Content").await.port();
+        let rebound: &[&[&str]] =
+            &[&["127.0.0.1"], &["169.254.169.254"], &["127.0.0.1", "0.0.0.0"]];
+        let (lookup, times) = scripted(rebound);
+        let outbound = outbound(&format!("orders.internal:{port}"), &lookup);
+        let url = format!("http://orders.internal:{port}/");
+        assert_eq!(ask(&outbound, &url).await.unwrap(), 204);
+        assert_eq!(times.load(Ordering::SeqCst), 1);
+        for address in ["169.254.169.254", "0.0.0.0"] {
+            let error = ask(&outbound, &url).await.unwrap_err();
+            assert!(matches!(&error, Error::Denied(text) if text.contains(address)), "{error}");
+        }
+        assert_eq!(times.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_public_name_leads_into_no_network_whatever_its_port() {
+        let port = server("204 No Content").await.port();
+        for address in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "169.254.169.254",
+            "168.63.129.16",
+            "0.0.0.0",
+            "::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "fe80::1",
+            "fd00:ec2::254",
+        ] {
+            let found: &'static [&'static [&'static str]] =
+                Vec::leak(vec![&*Vec::leak(vec![address])]);
+            let (lookup, _) = scripted(found);
+            let allow = format!("api.example.com,api.example.com:{port}");
+            let outbound = outbound(&allow, &lookup);
+            for place in [String::new(), format!(":{port}")] {
+                let url = format!("http://api.example.com{place}/");
+                let error = ask(&outbound, &url).await.unwrap_err();
+                assert!(
+                    matches!(&error, Error::Denied(text) if text.contains("api.example.com:443=")),
+                    "{address}: {error}"
+                );
+            }
+        }
+        // Unless the settings say where it is.
+        let (lookup, _) = scripted(&[&["127.0.0.1"]]);
+        let outbound = outbound(&format!("api.example.com:{port}=127.0.0.0/8"), &lookup);
+        let url = format!("http://api.example.com:{port}/");
+        assert_eq!(ask(&outbound, &url).await.unwrap(), 204);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_a_private_address_is_refused() {
+        let to_metadata = server("302 Found\r\nlocation: http://169.254.169.254/latest").await;
+        let to_name = server("302 Found\r\nlocation: http://hooks.example.com/").await;
+        let (lookup, times) = scripted(&[&["10.0.0.1"]]);
+        let allow = format!("{to_metadata},{to_name},hooks.example.com,169.254.169.254");
+        let outbound = outbound(&allow, &lookup);
+        for (from, asked) in [(to_metadata, 0), (to_name, 1)] {
+            let error = ask(&outbound, &format!("http://{from}/")).await.unwrap_err();
+            assert!(
+                matches!(&error, Error::Denied(text) if text.contains("not public")),
+                "{error}"
+            );
+            assert_eq!(times.load(Ordering::SeqCst), asked);
+        }
     }
 }

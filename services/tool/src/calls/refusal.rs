@@ -63,9 +63,9 @@ pub(crate) fn for_caller(error: Error, effect: Effect) -> Error {
         // A server that counts has done nothing.
         (429, Again::After(retry_after_ms)) => Error::Exhausted { text, retry_after_ms },
         (429, _) => Error::Exhausted { text, retry_after_ms: WAIT_MS },
-        (503, Again::After(retry_after_ms)) => Error::Busy { text, retry_after_ms },
-        (503, Again::Unsent) => Error::Unavailable(text),
-        (408 | 425 | 502 | 503 | 504, _) if !once => Error::Unavailable(text),
+        (503, Again::After(wait)) => Error::Unavailable { text, retry_after_ms: Some(wait) },
+        (503, Again::Unsent) => Error::unavailable(text),
+        (408 | 425 | 502 | 503 | 504, _) if !once => Error::unavailable(text),
         // Whoever stands between has lost the answer.
         (502 | 504, _) => Error::Interrupted(text),
         _ => Error::Raised { kind: "communication", status, detail: text, again },

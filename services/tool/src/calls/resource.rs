@@ -37,7 +37,7 @@ impl Resources {
             Ok(fetched) => fetched,
             Err(_elapsed) => {
                 let limit = self.timeout.as_millis();
-                Err(Error::Unavailable(format!("{uri} did not answer within {limit} ms")))
+                Err(Error::unavailable(format!("{uri} did not answer within {limit} ms")))
             }
         }
     }
@@ -61,7 +61,7 @@ impl Resources {
                 return Err(Error::NotFound(format!("{url} answered {}", answer.status.as_u16())));
             }
             status => {
-                return Err(Error::Unavailable(format!("{url} answered {}", status.as_u16())));
+                return Err(Error::unavailable(format!("{url} answered {}", status.as_u16())));
             }
         }
         String::from_utf8(vault.mask_bytes(&answer.body))

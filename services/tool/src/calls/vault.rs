@@ -193,7 +193,9 @@ impl Vault {
             Error::Invalid(text) => Error::Invalid(self.mask(&text)),
             Error::NotFound(text) => Error::NotFound(self.mask(&text)),
             Error::Denied(text) => Error::Denied(self.mask(&text)),
-            Error::Unavailable(text) => Error::Unavailable(self.mask(&text)),
+            Error::Unavailable { text, retry_after_ms } => {
+                Error::Unavailable { text: self.mask(&text), retry_after_ms }
+            }
             Error::Conflict(text) => Error::Conflict(self.mask(&text)),
             Error::Interrupted(text) => Error::Interrupted(self.mask(&text)),
             Error::Raised { kind, status, detail, again } => {
@@ -201,9 +203,6 @@ impl Vault {
             }
             Error::Exhausted { text, retry_after_ms } => {
                 Error::Exhausted { text: self.mask(&text), retry_after_ms }
-            }
-            Error::Busy { text, retry_after_ms } => {
-                Error::Busy { text: self.mask(&text), retry_after_ms }
             }
             // They say nothing of what was asked or answered.
             other @ (Error::Unserved(_)

@@ -1,13 +1,21 @@
 //! Where requests may go: the hosts that the settings name, and no private address by accident.
 
 // From `core`, which knows addresses and no network.
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
+
+use super::address::{Network, is_own, is_public};
+
+/// Ends of names that no public name has: whoever resolves them is the operator's own.
+const OWN_ENDS: &[&str] =
+    &[".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".svc", ".test"];
 
 /// A host, or a host with its port, that requests may go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Allowed {
     host: String,
     port: Option<u16>,
+    /// Where the host is, if the settings say it.
+    network: Option<Network>,
 }
 
 /// The hosts that requests may go to.
@@ -17,16 +25,32 @@ pub(crate) struct Egress {
 }
 
 /// What the address behind an allowed host may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reach {
-    /// Any: the settings name host and port.
-    Any,
-    /// Public addresses only: the settings name the host and may not know where it points.
+    /// The settings name this very address, and its port.
+    Named,
+    /// Public addresses only: whoever has the name decides where it points.
     Public,
+    /// Also private ones: the settings name the port, and the name can only be the operator's own. Never link-local ones or a cloud's metadata.
+    Own,
+    /// Those that the settings name.
+    Within(Network),
+}
+
+impl Reach {
+    /// Whether a connection may be made to this address.
+    pub(crate) fn has(self, address: IpAddr) -> bool {
+        match self {
+            Self::Named => true,
+            Self::Public => is_public(address),
+            Self::Own => is_public(address) || is_own(address),
+            Self::Within(network) => network.has(address),
+        }
+    }
 }
 
 impl Egress {
-    /// Reads `api.example.com,localhost:9000`.
+    /// Reads `api.example.com,localhost:9000,orders.example.com:8080=10.2.0.0/16`.
     pub(crate) fn parse(list: &str) -> Result<Self, String> {
         let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         Ok(Self { allowed: entries.map(entry).collect::<Result<_, _>>()? })
@@ -36,10 +60,15 @@ impl Egress {
     ///
     /// A host without port in the settings stands for the ports 80 and 443.
     pub(crate) fn check(&self, host: &str, port: u16) -> Result<Reach, String> {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let host = plain(host);
         let of_host = || self.allowed.iter().filter(|allowed| allowed.host == host);
-        if of_host().any(|allowed| allowed.port == Some(port)) {
-            return Ok(Reach::Any);
+        if let Some(named) = of_host().find(|allowed| allowed.port == Some(port)) {
+            return Ok(match named.network {
+                Some(network) => Reach::Within(network),
+                None if host.parse::<IpAddr>().is_ok() => Reach::Named,
+                None if is_own_name(&host) => Reach::Own,
+                None => Reach::Public,
+            });
         }
         if matches!(port, 80 | 443) && of_host().any(|allowed| allowed.port.is_none()) {
             return Ok(Reach::Public);
@@ -54,6 +83,17 @@ impl Egress {
         ))
     }
 
+    /// Every reach that an entry can give, each once.
+    pub(crate) fn reaches(&self) -> Vec<Reach> {
+        let mut reaches = vec![Reach::Named, Reach::Public, Reach::Own];
+        for network in self.allowed.iter().filter_map(|allowed| allowed.network) {
+            if !reaches.contains(&Reach::Within(network)) {
+                reaches.push(Reach::Within(network));
+            }
+        }
+        reaches
+    }
+
     fn shown(&self) -> String {
         let shown = |allowed: &Allowed| match allowed.port {
             Some(port) => format!("{}:{port}", allowed.host),
@@ -65,72 +105,39 @@ impl Egress {
 
 fn entry(text: &str) -> Result<Allowed, String> {
     let expected = format!(
-        "MUSTER_HTTP_ALLOW has {text:?}, but an entry is a host or host:port, such as api.example.com or localhost:9000"
+        "MUSTER_HTTP_ALLOW has {text:?}, but an entry is a host or host:port, such as api.example.com or localhost:9000, or host:port=network, such as orders.example.com:8080=10.2.0.0/16"
     );
-    let (host, port) = match text.rsplit_once(':') {
+    let (place, network) = match text.split_once('=') {
+        Some((place, network)) => {
+            (place, Some(Network::parse(network).ok_or_else(|| expected.clone())?))
+        }
+        None => (text, None),
+    };
+    let (host, port) = match place.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
             (host, Some(port.parse::<u16>().map_err(|error| format!("{expected}: {error}"))?))
         }
-        _ => (text, None),
+        _ => (place, None),
     };
     let known =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
-    if host.is_empty() || !host.chars().all(known) {
+    let is_whole = network.is_none() || port.is_some();
+    if host.is_empty() || !host.chars().all(known) || !is_whole {
         return Err(expected);
     }
     let host = host.trim_start_matches('[').trim_end_matches([']', '.']);
-    Ok(Allowed { host: host.to_ascii_lowercase(), port })
+    Ok(Allowed { host: plain(host), port, network })
 }
 
-/// Whether the address belongs to the public internet: not to this machine, its network, its cloud's metadata or a reserved range.
-pub(crate) fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => match embedded_v4(address) {
-            Some(inner) => is_public_v4(inner),
-            None => is_public_v6(address),
-        },
-    }
+/// A host as it is compared: in small letters, an address in its shortest form.
+fn plain(host: &str) -> String {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host.parse::<IpAddr>().map_or(host, |address| address.to_string())
 }
 
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let reserved = matches!(
-        (a, b, c),
-        (0 | 10 | 127 | 224..=255, _, _)
-            | (100, 64..=127, _)
-            | (169, 254, _)
-            | (172, 16..=31, _)
-            | (192, 168, _)
-            | (192, 0, 0 | 2)
-            | (192, 88, 99)
-            | (198, 18 | 19, _)
-            | (198, 51, 100)
-            | (203, 0, 113)
-    );
-    !reserved
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    // Global unicast is 2000::/3; within it 2001::/23 is for protocols, 2001:db8::/32 and 3fff::/20 for documentation.
-    (0x2000..=0x3fff).contains(&first)
-        && !(first == 0x2001 && (second < 0x0200 || second == 0x0db8))
-        && !(first == 0x3fff && second < 0x1000)
-}
-
-/// The IPv4 address in a mapped, translated (NAT64) or 6to4 address.
-fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, high, low] = address.segments();
-    let joined = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        Ipv4Addr::new(a, b, c, d)
-    };
-    match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(joined(high, low)),
-        (0x2002, ..) => Some(joined(b, c)),
-        _ => None,
-    }
+/// Whether the name cannot be one of the public internet.
+pub(crate) fn is_own_name(host: &str) -> bool {
+    !host.contains('.') || OWN_ENDS.iter().any(|end| host.ends_with(end))
 }
 
 #[cfg(test)]
@@ -141,47 +148,58 @@ mod tests {
     fn only_what_the_settings_name_is_allowed() {
         let egress = Egress::parse("api.example.com, localhost:9000,[::1]:80").unwrap();
         assert_eq!(egress.check("API.example.com.", 443), Ok(Reach::Public));
-        assert_eq!(egress.check("localhost", 9000), Ok(Reach::Any));
-        assert_eq!(egress.check("::1", 80), Ok(Reach::Any));
+        assert_eq!(egress.check("localhost", 9000), Ok(Reach::Own));
+        assert_eq!(egress.check("::1", 80), Ok(Reach::Named));
         for (host, port) in [("localhost", 9001), ("api.example.com", 8080), ("example.com", 443)] {
             let problem = egress.check(host, port).unwrap_err();
             assert!(problem.contains(&format!("MUSTER_HTTP_ALLOW=\"{host}:{port}\"")), "{problem}");
         }
         assert!(Egress::default().check("a", 80).unwrap_err().contains("now empty"));
-        for wrong in ["http://a", "a:b", "a b", "a:99999"] {
-            assert!(Egress::parse(wrong).is_err(), "{wrong}");
+        for wrong in [
+            "http://a",
+            "a:b",
+            "a b",
+            "a:99999",
+            "a:1=",
+            "a:1=10.0.0.0/33",
+            "a:1=b",
+            "a=10.0.0.0/8",
+        ] {
+            assert!(Egress::parse(wrong).unwrap_err().contains("MUSTER_HTTP_ALLOW"), "{wrong}");
         }
     }
 
+    /// Each entry with one of its addresses that is reached and one that is not.
     #[test]
-    fn private_addresses_are_known_in_every_dress() {
-        for address in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.20.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.100.100.200",
-            "0.0.0.0",
-            "255.255.255.255",
-            "224.0.0.1",
-            "198.18.0.1",
-            "::1",
-            "::",
-            "fe80::1",
-            "fd00:ec2::254",
-            "::ffff:169.254.169.254",
-            "64:ff9b::a9fe:a9fe",
-            "2002:7f00:1::",
-            "2001:db8::1",
-            "ff02::1",
+    fn an_entry_means_what_it_is_a_name_of() {
+        for (entry, host, port, reached, refused) in [
+            ("api.example.com", "api.example.com", 443, "1.1.1.1", "10.0.0.1"),
+            // A port alone makes a public name no private one.
+            ("api.example.com:8443", "api.example.com", 8443, "1.1.1.1", "10.0.0.1"),
+            ("api.example.com:8443", "api.example.com", 8443, "1.1.1.1", "127.0.0.1"),
+            ("localhost", "localhost", 80, "1.1.1.1", "127.0.0.1"),
+            ("localhost:9000", "localhost", 9000, "127.0.0.1", "169.254.169.254"),
+            ("orders:8080", "orders", 8080, "172.18.0.4", "0.0.0.0"),
+            ("a.b.svc:80", "a.b.svc", 80, "10.96.0.4", "fe80::1"),
+            ("a.svc.cluster.local:80", "a.svc.cluster.local", 80, "fd12::4", "fd00:ec2::254"),
+            (
+                "metadata.google.internal:80",
+                "metadata.google.internal",
+                80,
+                "10.0.0.1",
+                "169.254.169.254",
+            ),
+            ("a.example.com:80=10.2.0.0/16", "a.example.com", 80, "10.2.3.4", "10.3.0.1"),
+            ("a.example.com:80=10.2.0.0/16", "a.example.com", 80, "10.2.3.4", "1.1.1.1"),
+            ("m:80=169.254.169.254", "m", 80, "169.254.169.254", "169.254.169.253"),
         ] {
-            assert!(!is_public(address.parse().unwrap()), "{address}");
+            let reach = Egress::parse(entry).unwrap().check(host, port).unwrap();
+            assert!(reach.has(reached.parse().unwrap()), "{entry} {reached}");
+            assert!(!reach.has(refused.parse().unwrap()), "{entry} {refused}");
         }
-        for address in
-            ["1.1.1.1", "93.184.216.34", "172.32.0.1", "2606:4700:4700::1111", "64:ff9b::101:101"]
-        {
-            assert!(is_public(address.parse().unwrap()), "{address}");
-        }
+        // An address in other words is the same address.
+        let egress = Egress::parse("[0:0:0:0:0:0:0:1]:9000").unwrap();
+        assert_eq!(egress.check("::1", 9000), Ok(Reach::Named));
+        assert!(egress.check("::ffff:127.0.0.1", 9000).is_err());
     }
 }

@@ -213,7 +213,7 @@ impl Source for Server {
             let known = state.wait_for(|state| state.tools.is_some() || state.problem.is_some());
             let Ok(Ok(state)) = timeout(FIRST_LIST, known).await else {
                 let limit = FIRST_LIST.as_secs();
-                return Err(Error::Unavailable(format!(
+                return Err(Error::unavailable(format!(
                     "{} has not listed its tools within {limit} s; it is still waited for",
                     self.who()
                 )));
@@ -222,7 +222,7 @@ impl Source for Server {
                 (Some(tools), _) => Ok(tools.clone()),
                 (None, problem) => {
                     let problem = problem.clone().unwrap_or_default();
-                    Err(Error::Unavailable(format!("{}: {problem}", self.who())))
+                    Err(Error::unavailable(format!("{}: {problem}", self.who())))
                 }
             }
         }
@@ -270,7 +270,7 @@ impl ServerTool {
         }
         drop(found);
         let problem = state.borrow().problem.clone();
-        Err(Error::Unavailable(format!(
+        Err(Error::unavailable(format!(
             "{} is not connected: {}",
             self.shared.who(),
             problem.unwrap_or_else(|| "it does not answer".to_owned())
@@ -316,7 +316,7 @@ impl ServerTool {
                 if self.definition.effect == Effect::Once && !never_arrived(&error) {
                     return Error::Interrupted(text);
                 }
-                Error::Unavailable(text)
+                Error::unavailable(text)
             }
         }
     }
@@ -336,8 +336,8 @@ fn busy(who: &str, error: &ServiceError) -> Option<Error> {
         Error::Exhausted { text, retry_after_ms } => {
             Some(Error::Exhausted { text: told(text), retry_after_ms: *retry_after_ms })
         }
-        Error::Busy { text, retry_after_ms } => {
-            Some(Error::Busy { text: told(text), retry_after_ms: *retry_after_ms })
+        Error::Unavailable { text, retry_after_ms: Some(wait) } => {
+            Some(Error::Unavailable { text: told(text), retry_after_ms: Some(*wait) })
         }
         _ => None,
     }
@@ -349,7 +349,9 @@ fn never_arrived(error: &ServiceError) -> bool {
         on_the_way(error),
         Some(
             StreamableHttpError::SessionExpired
-                | StreamableHttpError::Client(Error::Unavailable(_) | Error::Denied(_))
+                | StreamableHttpError::Client(
+                    Error::Unavailable { retry_after_ms: None, .. } | Error::Denied(_)
+                )
         )
     )
 }

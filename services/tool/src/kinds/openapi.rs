@@ -154,7 +154,7 @@ impl Shared {
         let asked = timeout(limit, self.kinds.openapi.operations(&call)).await;
         asked.unwrap_or_else(|_elapsed| {
             let limit = limit.as_millis();
-            Err(Error::Unavailable(format!("the document was not there within {limit} ms")))
+            Err(Error::unavailable(format!("the document was not there within {limit} ms")))
         })
     }
 
@@ -223,7 +223,7 @@ impl Document {
                 return Ok(tools);
             }
             (Err(error), None) => {
-                return Err(Error::Unavailable(format!("{}: {error}", self.who())));
+                return Err(Error::unavailable(format!("{}: {error}", self.who())));
             }
         };
         let tools = Arc::new(self.make(&operations)?);

@@ -71,7 +71,7 @@ impl Definitions {
                 "{} is no tool itself: call one of its tools, {name}{BETWEEN}…, which GET /v1/tools lists",
                 source.who()
             ))),
-            Some((_, Entry::Broken(broken))) => Err(Error::Unavailable(format!(
+            Some((_, Entry::Broken(broken))) => Err(Error::unavailable(format!(
                 "the tool {name:?} cannot be called: {}",
                 broken.problem
             ))),

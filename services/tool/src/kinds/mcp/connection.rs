@@ -79,7 +79,7 @@ impl Connection {
         let agreed = timeout(shared.startup, Box::pin(Self::agree(shared, changed, wanted))).await;
         agreed.unwrap_or_else(|_elapsed| {
             let limit = shared.startup.as_secs();
-            Err(Error::Unavailable(format!(
+            Err(Error::unavailable(format!(
                 "it did not say hello within {limit} s (`with.startup_seconds`)"
             )))
         })
@@ -143,7 +143,7 @@ impl Connection {
         let service = serve_client_with_lifecycle(handler, transport, lifecycle).await;
         let service = service.map_err(|error| match revision::older(&error) {
             Some(version) => Failed::Older(version),
-            None => Failed::Error(Error::Unavailable(revision::refusal(&error))),
+            None => Failed::Error(Error::unavailable(revision::refusal(&error))),
         })?;
         Ok(Self { service, process: None })
     }
@@ -184,7 +184,7 @@ impl Connection {
                 None => {
                     let told = running.told();
                     let why = revision::refusal(&error);
-                    Failed::Error(Error::Unavailable(vault.mask(&format!("{why}{told}"))))
+                    Failed::Error(Error::unavailable(vault.mask(&format!("{why}{told}"))))
                 }
             }),
         }

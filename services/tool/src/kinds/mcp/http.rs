@@ -185,7 +185,8 @@ fn refused(
     let said = format!("it answered {}: {excerpt}", status.as_u16());
     let detail = said.clone();
     let raised = Error::Raised { kind: "communication", status: status.as_u16(), detail, again };
-    if let busy @ (Error::Exhausted { .. } | Error::Busy { .. }) = for_caller(raised, Effect::Once)
+    if let busy @ (Error::Exhausted { .. } | Error::Unavailable { retry_after_ms: Some(_), .. }) =
+        for_caller(raised, Effect::Once)
     {
         return Err(Failure::Client(busy));
     }

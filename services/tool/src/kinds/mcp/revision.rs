@@ -30,7 +30,7 @@ pub(super) fn is_spoken(name: &str) -> bool {
 
 /// The error of a server that speaks no revision of ours.
 pub(super) fn unknown(spoken: &str) -> Error {
-    Error::Unavailable(foreign(spoken))
+    Error::unavailable(foreign(spoken))
 }
 
 fn foreign(spoken: &str) -> String {

@@ -144,10 +144,10 @@ impl Work {
     async fn list(&self, peer: &Peer<RoleClient>) -> Result<Tools, Error> {
         let listed = timeout(LIST, Box::pin(peer.list_all_tools())).await;
         let listed = listed.map_err(|_elapsed| {
-            Error::Unavailable(format!("it did not list its tools within {} s", LIST.as_secs()))
+            Error::unavailable(format!("it did not list its tools within {} s", LIST.as_secs()))
         })?;
         let listed = listed
-            .map_err(|error| Error::Unavailable(format!("it did not list its tools: {error}")))?;
+            .map_err(|error| Error::unavailable(format!("it did not list its tools: {error}")))?;
         Ok(Arc::new(self.make(&listed)?))
     }
 

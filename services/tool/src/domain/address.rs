@@ -1,0 +1,190 @@
+//! What addresses are: of the public internet, of somebody's own network, or nobody's to ask.
+
+// From `core`, which knows addresses and no network.
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A range of addresses, such as `10.2.0.0/16`, or one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Network {
+    base: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// Reads `10.2.0.0/16`, `fd00::/8` or a single address; nothing else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let base: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+        let most = if base.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Self { base, bits })
+    }
+
+    /// Whether the address is in it. One that stands for an IPv4 address is that.
+    pub(crate) fn has(self, address: IpAddr) -> bool {
+        match (self.base, address.to_canonical()) {
+            (IpAddr::V4(base), IpAddr::V4(address)) => {
+                let rest = 32 - u32::from(self.bits.min(32));
+                base.to_bits().checked_shr(rest) == address.to_bits().checked_shr(rest)
+            }
+            (IpAddr::V6(base), IpAddr::V6(address)) => {
+                let rest = 128 - u32::from(self.bits.min(128));
+                base.to_bits().checked_shr(rest) == address.to_bits().checked_shr(rest)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether the address belongs to the public internet: not to this machine, its network, its cloud's metadata or a reserved range.
+pub(crate) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => match embedded_v4(address) {
+            Some(inner) => is_public_v4(inner),
+            None => is_public_v6(address),
+        },
+    }
+}
+
+/// Whether the address is a private one of this machine or its network: not link-local, nobody's metadata, no broadcast.
+pub(crate) fn is_own(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            (address.is_loopback() || address.is_private() || is_shared(address))
+                && !METADATA_V4.contains(&address)
+        }
+        IpAddr::V6(address) => {
+            (address.is_loopback() || address.is_unique_local()) && !METADATA_V6.contains(&address)
+        }
+    }
+}
+
+/// What clouds tell their machines, at addresses that are neither link-local nor reserved: Azure, Alibaba.
+const METADATA_V4: [Ipv4Addr; 2] =
+    [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200)];
+/// The same: Amazon, Google.
+const METADATA_V6: [Ipv6Addr; 2] = [
+    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254),
+    Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254),
+];
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let reserved = matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, _, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 168, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    );
+    !reserved && !is_shared(address) && !METADATA_V4.contains(&address)
+}
+
+/// 100.64.0.0/10: behind a provider's, or an overlay's, translation.
+fn is_shared(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [100, 64..=127, ..])
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    // Global unicast is 2000::/3; within it 2001::/23 is for protocols, 2001:db8::/32 and 3fff::/20 for documentation.
+    (0x2000..=0x3fff).contains(&first)
+        && !(first == 0x2001 && (second < 0x0200 || second == 0x0db8))
+        && !(first == 0x3fff && second < 0x1000)
+}
+
+/// The IPv4 address in a mapped, translated (NAT64) or 6to4 address.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, high, low] = address.segments();
+    let joined = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    match (a, b, c, d, e, f) {
+        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(joined(high, low)),
+        (0x2002, ..) => Some(joined(b, c)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Each with whether it is public, or private of the own network.
+    #[test]
+    fn addresses_are_known_in_every_dress() {
+        for (address, expected) in [
+            ("1.1.1.1", (true, false)),
+            ("93.184.216.34", (true, false)),
+            ("172.32.0.1", (true, false)),
+            ("2606:4700:4700::1111", (true, false)),
+            ("64:ff9b::101:101", (true, false)),
+            ("::ffff:1.1.1.1", (true, false)),
+            ("127.0.0.1", (false, true)),
+            ("10.1.2.3", (false, true)),
+            ("172.20.0.1", (false, true)),
+            ("192.168.1.1", (false, true)),
+            ("100.64.0.1", (false, true)),
+            ("::1", (false, true)),
+            ("fd12::1", (false, true)),
+            ("::ffff:10.0.0.1", (false, true)),
+            // Metadata of clouds.
+            ("169.254.169.254", (false, false)),
+            ("168.63.129.16", (false, false)),
+            ("100.100.100.200", (false, false)),
+            ("192.0.0.192", (false, false)),
+            ("fd00:ec2::254", (false, false)),
+            ("fd20:ce::254", (false, false)),
+            ("::ffff:169.254.169.254", (false, false)),
+            // Nobody's, or everybody's.
+            ("0.0.0.0", (false, false)),
+            ("0.1.2.3", (false, false)),
+            ("255.255.255.255", (false, false)),
+            ("224.0.0.1", (false, false)),
+            ("198.18.0.1", (false, false)),
+            ("203.0.113.7", (false, false)),
+            ("::", (false, false)),
+            ("::127.0.0.1", (false, false)),
+            ("fe80::1", (false, false)),
+            ("fec0::1", (false, false)),
+            ("ff02::1", (false, false)),
+            ("2001:db8::1", (false, false)),
+            // Translated: nobody names their own network so.
+            ("64:ff9b::a9fe:a9fe", (false, false)),
+            ("64:ff9b::a00:1", (false, false)),
+            ("64:ff9b:1::a00:1", (false, false)),
+            ("2002:7f00:1::", (false, false)),
+            ("2001::7f00:1", (false, false)),
+        ] {
+            assert_eq!((is_public(at(address)), is_own(at(address))), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_network_has_the_addresses_of_its_first_bits() {
+        let has = |network: &str, address: &str| Network::parse(network).unwrap().has(at(address));
+        assert!(has("10.2.0.0/16", "10.2.9.9") && !has("10.2.0.0/16", "10.3.0.0"));
+        assert!(has("10.2.0.0/16", "::ffff:10.2.9.9"));
+        assert!(has("10.0.0.7", "10.0.0.7") && !has("10.0.0.7", "10.0.0.6"));
+        assert!(has("fd00::/8", "fdff::1") && !has("fd00::/8", "fe00::1"));
+        assert!(has("0.0.0.0/0", "8.8.8.8") && !has("0.0.0.0/0", "2606:4700::1"));
+        assert!(has("::/0", "fe80::1") && has("[::1]", "::1"));
+        for wrong in ["", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0", "::/129", "a/8", "10.0.0.0/"] {
+            assert!(Network::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+}
