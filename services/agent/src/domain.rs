@@ -7,6 +7,7 @@ pub(crate) mod definition;
 pub(crate) mod fact;
 pub(crate) mod memory;
 pub(crate) mod notice;
+pub(crate) mod presence;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod team;

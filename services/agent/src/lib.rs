@@ -17,7 +17,12 @@ mod work;
 
 pub use domain::thread::Refusal;
 pub use error::Error;
+use std::time::Duration;
+
 use muster_runtime::{Context, Service};
+
+/// How long a service that stops may take to say that its agents rest.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// The service for [`muster_runtime::main`].
 #[must_use]
@@ -28,5 +33,10 @@ pub fn service() -> Service {
 async fn run(cx: Context, config: config::Config) -> anyhow::Result<()> {
     let app = app::App::new(cx.bus.clone(), cx.shutdown.clone());
     cx.spawn(app.calls.clone().listen());
-    cx.serve(routes::routes(app, &config)).await
+    cx.spawn(app.presence.clone().keep());
+    let presence = app.presence.clone();
+    let served = cx.serve(routes::routes(app, &config)).await;
+    // Where the broker is away, its runs are nobody's a little later by themselves.
+    drop(tokio::time::timeout(LEAVE, presence.leave()).await);
+    served
 }

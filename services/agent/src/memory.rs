@@ -83,11 +83,19 @@ impl Memories {
         }
     }
 
-    /// What is remembered at a place, oldest first.
+    /// What is remembered at a place, oldest first. What is over is removed from there: it is to be in no bucket any more.
     pub(crate) async fn read(&self, place: &Place) -> Result<Memory, Fault> {
-        let mut memory =
-            self.memories.get(&place.key).await?.map(|found| found.value).unwrap_or_default();
-        memory.expire(Utc::now());
+        let Some(Versioned { value: mut memory, revision }) = self.memories.get(&place.key).await?
+        else {
+            return Ok(Memory::default());
+        };
+        if memory.expire(Utc::now()) {
+            match self.memories.update(&place.key, &memory, revision).await {
+                // Whoever was faster has removed it, too.
+                Ok(_) | Err(KvError::Conflict) => {}
+                Err(KvError::Fault(fault)) => return Err(fault),
+            }
+        }
         Ok(memory)
     }
 
@@ -117,6 +125,7 @@ impl Memories {
                 None => (Memory::default(), None),
             };
             let mut memory = before.clone();
+            memory.expire(Utc::now());
             let told = change(&mut memory);
             if memory == before {
                 return Ok(told);

@@ -22,7 +22,7 @@ use muster_contracts::{Json, OnEvent, now, subject, time};
 use crate::Error;
 use crate::app::App;
 use crate::domain::fact::Fact;
-use crate::domain::run::{Call, Next, Run};
+use crate::domain::run::{Call, End, Next, Run};
 use crate::domain::team;
 use crate::presence::Visit;
 
@@ -93,7 +93,12 @@ impl Runner {
                 Next::Fail(code, error) => {
                     self.record(Fact::RunFailed { code, error, usage: self.run.usage() }).await?;
                 }
-                Next::Done => return self.tell_end().await,
+                Next::Done => {
+                    if matches!(self.run.end(), Some((End::Failed(..), _))) {
+                        visit.failed();
+                    }
+                    return self.tell_end().await;
+                }
             }
         }
     }

@@ -174,7 +174,7 @@ pub(crate) fn root_task(task: &str, origin: Option<&RunOrigin>) -> String {
 }
 
 /// A part of a key, whatever the text is.
-fn key(text: &str) -> String {
+pub(crate) fn key(text: &str) -> String {
     let plain = !text.is_empty()
         && text.len() <= 63
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));

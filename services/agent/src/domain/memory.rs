@@ -137,7 +137,7 @@ fn limit(arguments: &JsonObject) -> Result<usize, String> {
 }
 
 impl Memory {
-    /// Keeps something. The same id a second time changes nothing.
+    /// Keeps something; what was remembered before in the same words is renewed. The same id a second time changes nothing.
     pub(crate) fn remember(&mut self, item: Item, bounds: Bounds) {
         let now = item.at;
         self.expire(now);
@@ -147,14 +147,17 @@ impl Memory {
         let ttl = i64::try_from(bounds.ttl).ok().and_then(TimeDelta::try_seconds);
         let expires_at =
             ttl.filter(|ttl| !ttl.is_zero()).and_then(|ttl| now.checked_add_signed(ttl));
+        self.items.retain(|kept| kept.content != item.content);
         self.items.push(Item { expires_at, ..item });
         let surplus = self.items.len().saturating_sub(bounds.items);
         self.items.drain(..surplus);
     }
 
-    /// Drops what is over.
-    pub(crate) fn expire(&mut self, now: DateTime<Utc>) {
+    /// Drops what is over. True where something was.
+    pub(crate) fn expire(&mut self, now: DateTime<Utc>) -> bool {
+        let before = self.items.len();
         self.items.retain(|item| item.expires_at.is_none_or(|at| at > now));
+        self.items.len() < before
     }
 
     /// Removes one thing. False where it is not there.
@@ -211,12 +214,24 @@ mod tests {
         let bounds = Bounds { items: 2, ttl: 10 };
         let mut memory = Memory::default();
         for (id, seconds) in [("a", 0), ("b", 1), ("b", 2), ("c", 3)] {
-            memory.remember(item(id, "x", seconds), bounds);
+            memory.remember(item(id, id, seconds), bounds);
         }
         assert_eq!(ids(&memory.recall("", 9)), "c b");
-        memory.expire(at(11));
+        assert!(!memory.expire(at(10)) && memory.expire(at(11)));
         assert_eq!(ids(&memory.recall("", 9)), "c");
         assert!(memory.forget("c") && !memory.forget("c"));
+    }
+
+    #[test]
+    fn what_is_said_again_in_the_same_words_is_renewed() {
+        let bounds = Bounds { items: 9, ttl: 10 };
+        let mut memory = Memory::default();
+        for (id, content, seconds) in [("a", "x", 0), ("b", "y", 1), ("c", "x", 5)] {
+            memory.remember(item(id, content, seconds), bounds);
+        }
+        assert_eq!(ids(&memory.recall("", 9)), "c b");
+        memory.expire(at(14));
+        assert_eq!(ids(&memory.recall("", 9)), "c");
     }
 
     #[test]

@@ -43,12 +43,13 @@ fn check_status(status: &str) -> Result<(), Fault> {
 }
 
 pub(crate) async fn get(app: App, request: GetApprovalRequest) -> Result<Approval, Error> {
-    find(&app, &request.approval_id).await
+    find(&app, &request.approval_id, &request.tenant).await
 }
 
 /// Decides. Written down as a command before it is done, so that no crash leaves it half done; the first decision in the run's journal holds.
 pub(crate) async fn decide(app: App, request: DecideApprovalRequest) -> Result<Approval, Error> {
-    let approval = find(&app, &request.approval_id).await?;
+    let tenant = request.tenant.clone();
+    let approval = find(&app, &request.approval_id, &tenant).await?;
     let decision = decision(request)?;
     if approval.status != PENDING {
         return told(approval, &decision.decision_id);
@@ -67,7 +68,7 @@ pub(crate) async fn decide(app: App, request: DecideApprovalRequest) -> Result<A
     if let Some(mut runner) = open(&app, &approval).await? {
         runner.decide(&decision).await?;
     }
-    told(find(&app, &approval.approval_id).await?, &decision.decision_id)
+    told(find(&app, &approval.approval_id, &tenant).await?, &decision.decision_id)
 }
 
 /// What holds now, as the one who decided is told.
@@ -90,7 +91,7 @@ fn told(approval: Approval, decision_id: &str) -> Result<Approval, Error> {
 }
 
 fn decision(request: DecideApprovalRequest) -> Result<ApprovalDecision, Error> {
-    let DecideApprovalRequest { approval_id, decision, arguments, reason, by, decision_id } =
+    let DecideApprovalRequest { approval_id, decision, arguments, reason, by, decision_id, .. } =
         request;
     if !["approve", "reject"].contains(&decision.as_str()) {
         let text = format!("`decision` is {decision:.80?}; it must be \"approve\" or \"reject\"");
@@ -139,8 +140,10 @@ async fn open(app: &App, approval: &Approval) -> Result<Option<Runner>, Error> {
     Runner::reopen(app, &approval.execution_id, &approval.task, &approval.agent).await
 }
 
-async fn find(app: &App, id: &str) -> Result<Approval, Error> {
+/// The approval, where it is there for this tenant; everything is for the platform itself.
+async fn find(app: &App, id: &str, tenant: &str) -> Result<Approval, Error> {
     let found = app.work.approval(id).await?;
+    let found = found.filter(|approval| tenant.is_empty() || approval.tenant == tenant);
     found
         .ok_or_else(|| Fault::new(Code::NotFound, format!("there is no approval {id:.80?}")).into())
 }

@@ -29,7 +29,7 @@ pub(super) async fn go_on<M: Sync>(
     let root = root_task(&command.task, command.origin.as_ref());
     let call = app.calls.begin_delivered(delivery, &command.execution_id, &root).await?;
     let (cancelled, again) = (app.clone(), command.clone());
-    let visit = app.presence.visit(&command.agent);
+    let visit = app.presence.visit(&command.agent, &command.execution_id, &command.task);
     let result = tokio::select! {
         biased;
         // Its questions to the model and its tools are dropped; they hear of it themselves.

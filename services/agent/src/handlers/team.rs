@@ -68,7 +68,12 @@ pub(crate) async fn status(app: App, request: GetAgentStatusRequest) -> Result<A
     let is_ours = definition.is_some_and(|definition| !team::is_worker(&definition));
     let idle = AgentStatus { agent_id: agent, status: "idle".to_owned(), ..Default::default() };
     if is_ours {
-        return Ok(known.unwrap_or_else(|| AgentStatus { timestamp: now(Utc::now()), ..idle }));
+        // What was told may be late, or of a process that has crashed since.
+        let is_running = app.presence.is_running(&idle.agent_id).await?;
+        let status = if is_running { "running" } else { "idle" }.to_owned();
+        let now = AgentStatus { status, timestamp: now(Utc::now()), ..idle };
+        let holds = |known: &AgentStatus| (known.status == "running") == is_running;
+        return Ok(known.filter(holds).unwrap_or(now));
     }
     let Some(known) = known else {
         // Registered, and never heard of.

@@ -62,7 +62,7 @@ impl Runner {
                     Err(fault) => fault,
                 };
             let pause = pause(tries, &fault);
-            let passing = is_passing(&fault, tries) && !is_spent(&fault);
+            let passing = is_passing(&fault, tries);
             if !passing || left_until(self.deadline()) <= pause {
                 let when =
                     if passing { " before the run's `limits.seconds` were over" } else { "" };
@@ -288,14 +288,15 @@ fn told(returned: Returned, answer: Result<Value, Fault>, duration_ms: u32) -> R
 /// Whether a new try may bring what this one did not.
 pub(super) fn is_passing(fault: &Fault, tries: u32) -> bool {
     match fault.code {
-        Code::Exhausted | Code::Unavailable | Code::Deadline => true,
+        Code::Exhausted => !is_spent(fault),
+        Code::Unavailable | Code::Deadline => true,
         Code::Internal => tries < INTERNAL_TRIES,
         _ => false,
     }
 }
 
 /// Whether a budget is spent, which waiting does not fill: only what calls that run now give back comes with a time.
-pub(super) fn is_spent(fault: &Fault) -> bool {
+fn is_spent(fault: &Fault) -> bool {
     fault.code == Code::Exhausted
         && fault.retry_after_ms.is_none()
         && fault.details.get("limit_nanos").is_some()

@@ -97,7 +97,11 @@ impl Runner {
             let usage = self.run.usage();
             self.record(Fact::RunCancelled { usage }).await?;
         }
-        self.tell_end().await
+        self.tell_end().await?;
+        // Whoever had it may have crashed.
+        let AgentExecutionRequested { agent, execution_id, task, .. } = &self.command;
+        self.app.presence.over(agent, execution_id, task).await;
+        Ok(())
     }
 
     /// Tells how the run ended; a second time changes nothing.

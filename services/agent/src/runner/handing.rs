@@ -274,9 +274,6 @@ impl Runner {
                 (Value::Null, Code::Conflict.name(), "the run was cancelled".to_owned())
             }
         };
-        if matches!(end, End::Failed(..)) {
-            self.app.presence.failed(&self.command.agent);
-        }
         self.tell_result(&output, &error, now(*at)).await?;
         let Some(origin) = self.command.origin.clone() else { return Ok(()) };
         if !origin.task_id.is_empty() {

@@ -6,7 +6,7 @@ use muster_contracts::{Code, Fault};
 use tracing::warn;
 
 use super::Runner;
-use super::asking::{is_passing, is_spent, left_until, pause};
+use super::asking::{is_passing, left_until, pause};
 use crate::Error;
 use crate::domain::context::{self, Policy};
 use crate::domain::conversation::message;
@@ -92,10 +92,7 @@ impl Runner {
                 Err(fault) => fault,
             };
             let pause = pause(tries, &fault);
-            if !is_passing(&fault, tries)
-                || is_spent(&fault)
-                || left_until(self.deadline()) <= pause
-            {
+            if !is_passing(&fault, tries) || left_until(self.deadline()) <= pause {
                 break fault;
             }
             tokio::time::sleep(pause).await;

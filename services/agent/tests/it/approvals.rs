@@ -119,7 +119,7 @@ async fn the_first_decision_holds_and_a_second_one_hears_of_it() {
     assert_eq!(fault.details["reason"], json!("too dear"));
     let content = content(&world).await;
     assert!(content.contains("rejected by ann: too dear"), "{content}");
-    let get = GetApprovalRequest { approval_id: approval.approval_id };
+    let get = GetApprovalRequest { approval_id: approval.approval_id, ..Default::default() };
     assert_eq!(world.bus.request(&get).await.unwrap().status, "rejected");
 }
 
@@ -136,6 +136,13 @@ async fn a_call_is_made_with_other_arguments_if_they_fit() {
     };
     let fault = decide(&world, with(json!("many"))).await.unwrap_err();
     assert!(fault.code == Code::Invalid && fault.message.contains("many"), "{fault}");
+    // For another tenant it is not there, whoever decides.
+    let tenant = || "globex".to_owned();
+    let foreign = DecideApprovalRequest { tenant: tenant(), ..approve(&approval) };
+    let fault = decide(&world, foreign).await.unwrap_err();
+    assert!(fault.code == Code::NotFound && fault.message.contains(&approval.approval_id));
+    let get = GetApprovalRequest { approval_id: approval.approval_id.clone(), tenant: tenant() };
+    assert_eq!(world.bus.request(&get).await.unwrap_err().code, Code::NotFound);
     let stranger = DecideApprovalRequest { by: "eve".into(), ..approve(&approval) };
     let fault = decide(&world, stranger).await.unwrap_err();
     assert!(fault.code == Code::Denied && fault.message.contains("ann, bob"), "{fault}");
@@ -213,7 +220,8 @@ async fn a_run_that_stands_still_is_cancelled() {
     world.bus.publish(&event, &muster_bus::MessageId::random()).await.unwrap();
     let event: AgentExecutionCancelled = world.first("agent.execution.cancelled").await;
     assert_eq!(event.agent, "do");
-    let get = GetApprovalRequest { approval_id: approval.approval_id.clone() };
+    let get =
+        GetApprovalRequest { approval_id: approval.approval_id.clone(), ..Default::default() };
     assert_eq!(world.bus.request(&get).await.unwrap().status, "cancelled");
     let fault = decide(&world, approve(&approval)).await.unwrap_err();
     assert_eq!(fault.details["status"], json!("cancelled"));

@@ -230,8 +230,14 @@ async fn wanted(peers: Peers, request: GetCallRequest) -> Result<CallState, Faul
 }
 
 pub(crate) fn serve(nats: &NatsServer) -> Running {
+    serve_with(nats, &[])
+}
+
+/// The service with these settings, too.
+pub(crate) fn serve_with(nats: &NatsServer, more: &[(&str, &str)]) -> Running {
     let key = "t:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
-    let settings = [("MUSTER_ACK_WAIT", "1"), ("MUSTER_SEAL_KEYS", key)];
+    let mut settings = vec![("MUSTER_ACK_WAIT", "1"), ("MUSTER_SEAL_KEYS", key)];
+    settings.extend_from_slice(more);
     start([muster_agent::service()], &nats.env(&settings))
 }
 

@@ -44,6 +44,8 @@ pub fn access(method: &Method, path: &str) -> Access {
         )
         | ("GET" | "DELETE", ["v1", "threads", _])
         | ("POST", ["v1", "threads", _, "messages"])
+        | ("GET" | "DELETE", ["v1", "agents", _, "memory"])
+        | ("DELETE", ["v1", "agents", _, "memory", _])
         | ("GET", ["v1", "approvals"])
         | ("GET" | "POST", ["v1", "approvals", _]) => Access::Tenant,
         _ => Access::Admin,
@@ -69,6 +71,10 @@ mod tests {
         check(Method::POST, "/v1//chat/completions", Access::Admin);
         check(Method::POST, "/v1/%63hat/completions", Access::Admin);
         check(Method::OPTIONS, "/v1/threads", Access::Admin);
+        check(Method::GET, "/v1/agents/a", Access::Admin);
+        check(Method::POST, "/v1/templates/t/render", Access::Admin);
+        check(Method::DELETE, "/v1/agents/a/memory", Access::Tenant);
+        check(Method::GET, "/v1/agents/a/memory/i", Access::Admin);
         check(Method::GET, "/", Access::Admin);
         check(Method::GET, "", Access::Admin);
     }

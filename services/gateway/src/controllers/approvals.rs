@@ -4,10 +4,10 @@ use axum::{
     Json,
     extract::{Path, Request, State},
 };
+use muster_contracts::JsonObject;
 use muster_contracts::agent::v1::{
-    Approval as Found, DecideApprovalRequest, GetApprovalRequest, ListApprovalsRequest,
+    DecideApprovalRequest, GetApprovalRequest, ListApprovalsRequest,
 };
-use muster_contracts::{Code, Fault, JsonObject};
 use serde::Deserialize;
 
 use super::executions::start::key;
@@ -60,18 +60,8 @@ pub(crate) async fn get(
     client: Client,
     Path(approval_id): Path<String>,
 ) -> Result<Json<Approval>, Error> {
-    Ok(Json(own(&app, &client, approval_id).await?.into()))
-}
-
-/// An approval, where it is about an execution of the client's: others' are not there for it.
-async fn own(app: &App, client: &Client, approval_id: String) -> Result<Found, Error> {
-    let request = GetApprovalRequest { approval_id };
-    let approval = app.bus.request(&request).await?;
-    if client.owns(&approval.tenant) {
-        return Ok(approval);
-    }
-    let text = format!("there is no approval {:.80?}", request.approval_id);
-    Err(Fault::new(Code::NotFound, text).into())
+    let request = GetApprovalRequest { approval_id, tenant: client.tenant.clone() };
+    Ok(Json(app.bus.request(&request).await?.into()))
 }
 
 /// Decides about a call. The first decision holds; with an `Idempotency-Key` a repeated request is the same decision.
@@ -92,9 +82,6 @@ pub(crate) async fn decide(
     let Decision { decision, arguments, reason, by } = body::json(request).await?;
     let decision_id = key.map(|key| key.id(&format!("approvals {approval_id}")).to_string());
     let by = client.decides(by)?;
-    if !client.is_admin() {
-        own(&app, &client, approval_id.clone()).await?;
-    }
     let request = DecideApprovalRequest {
         approval_id,
         decision,
@@ -102,6 +89,7 @@ pub(crate) async fn decide(
         reason,
         by,
         decision_id: decision_id.unwrap_or_default(),
+        tenant: client.tenant.clone(),
     };
     Ok(Json(app.bus.request(&request).await?.into()))
 }

@@ -7,9 +7,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use muster_contracts::agent::v1::{Approval, DecideApprovalRequest, GetApprovalRequest};
 use muster_contracts::auth::v1::{KeyCreated, KeyRevoked, LoginFailed, LoginSucceeded};
-use muster_contracts::thread::v1::{GetThreadRequest, SendMessageRequest, SentMessage, Thread};
+use muster_contracts::thread::v1::{
+    ForgetMemoryRequest, GetThreadRequest, ListMemoryRequest, MemoryForgotten, MemoryItem,
+    MemoryList, SendMessageRequest, SentMessage, Thread,
+};
 use muster_contracts::workflow::v1::ExecutionState;
-use muster_contracts::{Event, Fault};
+use muster_contracts::{Code, Event, Fault};
 use muster_gateway::{Access, access};
 use muster_testkit::{NatsServer, eventually};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -39,14 +42,40 @@ pub(crate) async fn message(_: Peers, request: SendMessageRequest) -> Result<Sen
     Ok(SentMessage { thread_id, message_id, execution_id, ..SentMessage::default() })
 }
 
-/// The tenant of an approval is the first part of its id.
+/// The tenant of an approval is the first part of its id. It is there for that tenant, as with the agent service.
+fn belongs(approval_id: &str, asks: &str) -> Result<(), Fault> {
+    if asks.is_empty() || approval_id.starts_with(&format!("{asks}-")) {
+        return Ok(());
+    }
+    Err(Fault::new(Code::NotFound, format!("there is no approval {approval_id:?}")))
+}
+
 pub(crate) async fn approval(_: Peers, request: GetApprovalRequest) -> Result<Approval, Fault> {
-    let tenant = request.approval_id.split('-').next().unwrap_or_default().to_owned();
-    Ok(Approval { approval_id: request.approval_id, tenant, ..Approval::default() })
+    belongs(&request.approval_id, &request.tenant)?;
+    Ok(Approval { approval_id: request.approval_id, ..Approval::default() })
 }
 
 pub(crate) async fn decide(_: Peers, request: DecideApprovalRequest) -> Result<Approval, Fault> {
+    belongs(&request.approval_id, &request.tenant)?;
     Ok(Approval { approval_id: request.approval_id, by: request.by, ..Approval::default() })
+}
+
+/// Says whose memory was asked for.
+pub(crate) async fn remembered(_: Peers, request: ListMemoryRequest) -> Result<MemoryList, Fault> {
+    let content = format!("{} for {:?}", request.agent, request.tenant);
+    Ok(MemoryList { items: vec![MemoryItem { content, ..MemoryItem::default() }] })
+}
+
+/// There is one thing in the memory of acme, and two in that of the platform.
+pub(crate) async fn forgotten(
+    _: Peers,
+    request: ForgetMemoryRequest,
+) -> Result<MemoryForgotten, Fault> {
+    match request.tenant.as_str() {
+        "acme" => Ok(MemoryForgotten { items: 1 }),
+        "" => Ok(MemoryForgotten { items: 2 }),
+        other => Err(Fault::new(Code::NotFound, format!("nothing is remembered for {other:?}"))),
+    }
 }
 
 /// A gateway at which everybody must say who he is.
@@ -241,6 +270,38 @@ async fn a_decision_is_made_under_the_name_of_the_key() {
     // The agent service is told who asks for a thread, and answers only with its own.
     let (_, thread) = told(get(&platform, KEY, "/v1/threads/t1").await).await;
     assert_eq!(thread["tenant"], "acme");
+}
+
+#[tokio::test]
+async fn an_agents_memory_is_that_of_the_tenant_who_asks() {
+    let platform = guarded().await;
+    let path = "/v1/agents/talk/memory";
+    let told_to = async |token: &str, query: &str| {
+        let (status, kept) = told(get(&platform, token, &format!("{path}{query}")).await).await;
+        assert_eq!(status, 200, "{kept}");
+        kept["items"][0]["content"].as_str().unwrap().to_owned()
+    };
+    for query in ["", "?tenant=acme"] {
+        assert_eq!(told_to(KEY, query).await, "talk for \"acme\"");
+    }
+    assert_eq!(told_to(TALK, "").await, "talk for \"acme\"");
+    assert_eq!(told_to(ADMIN, "").await, "talk for \"\"");
+    assert_eq!(told_to(ADMIN, "?tenant=globex").await, "talk for \"globex\"");
+    let foreign = get(&platform, KEY, &format!("{path}?tenant=globex")).await;
+    problem(foreign, 403, &["globex", "acme"]).await;
+    problem(get(&platform, FAST, path).await, 403, &["agent:talk"]).await;
+    let delete = async |token: &str, rest: &str| {
+        let request = with(&platform, token, Method::DELETE, &format!("{path}{rest}"));
+        request.send().await.unwrap()
+    };
+    for rest in ["", "/m1"] {
+        assert_eq!(told(delete(KEY, rest).await).await.1["items"], 1);
+        assert_eq!(told(delete(ADMIN, rest).await).await.1["items"], 2);
+        let named = format!("{rest}?tenant=globex");
+        problem(delete(ADMIN, &named).await, 404, &["globex"]).await;
+        problem(delete(KEY, &named).await, 403, &["globex"]).await;
+        problem(delete(FAST, rest).await, 403, &["agent:talk"]).await;
+    }
 }
 
 async fn next<M: Event>(events: &mut (impl futures::Stream<Item = M> + Unpin)) -> M {

@@ -289,6 +289,8 @@ fn routes(peers: Peers) -> Routes<Peers> {
         .rpc(auth::message)
         .rpc(auth::approval)
         .rpc(auth::decide)
+        .rpc(auth::remembered)
+        .rpc(auth::forgotten)
         .on(started)
         .on(upsert)
 }
@@ -311,6 +313,9 @@ async fn put_agent(_: Peers, request: PutAgentRequest) -> Result<AgentDefinition
 }
 
 async fn get_agent(_: Peers, request: GetAgentRequest) -> Result<AgentDefinition, Fault> {
+    if request.name == "nobody" {
+        return Err(Fault::new(Code::NotFound, "there is no agent \"nobody\"; known: critic"));
+    }
     Ok(agent(&request.name))
 }
 

@@ -6,32 +6,43 @@ use axum::{
 };
 use muster_contracts::thread::v1::ForgetMemoryRequest;
 
-use crate::{app::App, domain::name, error::Error, problem::Problem, wire::Forgotten};
+use super::Whose;
+use crate::{
+    app::App, auth::Client, error::Error, problem::Problem, query::Query, wire::Forgotten,
+};
 
-/// Lets an agent forget everything.
+/// Lets an agent forget everything that it remembers for a tenant.
 #[utoipa::path(delete, path = "/v1/agents/{name}/memory", tag = "agents", operation_id = "forget_all",
-    params(("name" = String, Path, description = "The agent's name")),
-    responses((status = 200, body = Forgotten), (status = 404, body = Problem)))]
+    params(("name" = String, Path, description = "The agent's name"), Whose),
+    responses((status = 200, body = Forgotten),
+        (status = 403, body = Problem, description = "The key is for another tenant, or not for this agent"),
+        (status = 404, body = Problem)))]
 pub(crate) async fn all(
     State(app): State<App>,
-    Path(name): Path<String>,
+    client: Client,
+    Path(agent): Path<String>,
+    Query(whose): Query<Whose>,
 ) -> Result<Json<Forgotten>, Error> {
-    forget(&app, name, String::new()).await
+    let tenant = whose.tenant(&client, &agent)?;
+    forget(&app, ForgetMemoryRequest { agent, tenant, item_id: String::new() }).await
 }
 
-/// Lets an agent forget one thing.
+/// Lets an agent forget one thing that it remembers for a tenant.
 #[utoipa::path(delete, path = "/v1/agents/{name}/memory/{id}", tag = "agents", operation_id = "forget_one",
-    params(("name" = String, Path, description = "The agent's name"), ("id" = String, Path, description = "What it remembers")),
-    responses((status = 200, body = Forgotten), (status = 404, body = Problem)))]
+    params(("name" = String, Path, description = "The agent's name"), ("id" = String, Path, description = "What it remembers"), Whose),
+    responses((status = 200, body = Forgotten),
+        (status = 403, body = Problem, description = "The key is for another tenant, or not for this agent"),
+        (status = 404, body = Problem)))]
 pub(crate) async fn one(
     State(app): State<App>,
-    Path((name, id)): Path<(String, String)>,
+    client: Client,
+    Path((agent, item_id)): Path<(String, String)>,
+    Query(whose): Query<Whose>,
 ) -> Result<Json<Forgotten>, Error> {
-    forget(&app, name, id).await
+    let tenant = whose.tenant(&client, &agent)?;
+    forget(&app, ForgetMemoryRequest { agent, tenant, item_id }).await
 }
 
-async fn forget(app: &App, agent: String, item_id: String) -> Result<Json<Forgotten>, Error> {
-    name::name("agent's name", &agent)?;
-    let request = ForgetMemoryRequest { agent, item_id, ..Default::default() };
+async fn forget(app: &App, request: ForgetMemoryRequest) -> Result<Json<Forgotten>, Error> {
     Ok(Json(Forgotten { items: app.bus.request(&request).await?.items }))
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use muster_bus::Bus;
+use muster_bus::{Bucket, Bus};
+use muster_contracts::agent::v1::GetAgentRequest;
 use muster_contracts::llm::v1::{ChatMessage, CompleteResponse, TokenUsage};
 use muster_contracts::log::v1::{ExecutionUsage, GetUsageRequest};
 use muster_contracts::workflow::v1::PutWorkflowRequest;
@@ -17,8 +18,9 @@ use super::LONGEST;
 use super::chat::refused;
 use crate::app::App;
 use crate::auth::Client;
+use crate::controllers::executions::record_key;
 use crate::controllers::executions::start::{self, Wanted};
-use crate::domain::idempotency::Key;
+use crate::domain::idempotency::{Key, StartRecord};
 use crate::domain::name;
 use crate::domain::openai::{AGENT, messages};
 use crate::error::Error;
@@ -55,10 +57,24 @@ pub(super) fn run(
     Ok(async move {
         let key = key.map(|key| Key::parse(&key)).transpose()?;
         let wanted = Wanted { start: &start, key: key.as_ref(), client: &client };
+        // What a key began before is answered, also where its agent is gone since.
+        if !is_begun(&app, wanted).await? {
+            let asked = GetAgentRequest { name: agent, ..GetAgentRequest::default() };
+            app.bus.request(&asked).await.map_err(refused)?;
+        }
         let execution = execute(&app, wanted).await?;
         reply(&app, execution, model).await
     }
     .boxed())
+}
+
+/// Whether the key of the request has an execution already.
+async fn is_begun(app: &App, wanted: Wanted<'_>) -> Result<bool, Error> {
+    let Some(id) = wanted.key.map(|key| key.id(&wanted.client.scope("executions"))) else {
+        return Ok(false);
+    };
+    let records = app.bus.kv::<StartRecord>(Bucket::Idempotency);
+    Ok(records.get(&record_key(&id.to_string())).await?.is_some())
 }
 
 /// An agent's own definition says what it may do and how it answers.
