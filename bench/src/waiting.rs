@@ -32,7 +32,7 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let bus = Bus::open(nats.settings("bench")).await?;
     bus.ready().await;
     let definition = eventually(PATIENCE, "orchestration answers", || async {
-        bus.request(&PutWorkflowRequest { source: WORKFLOW.into() }).await
+        bus.request(&PutWorkflowRequest { source: WORKFLOW.into(), ..Default::default() }).await
     })
     .await;
     let before = resident_mib()?;

@@ -117,7 +117,7 @@ impl Threads {
 
     /// The workflow of threads; registered by the first that needs it.
     pub(crate) async fn workflow(&self, bus: &Bus) -> Result<WorkflowDefinition, Fault> {
-        let put = PutWorkflowRequest { source: WORKFLOW.to_owned() };
+        let put = PutWorkflowRequest { source: WORKFLOW.to_owned(), ..Default::default() };
         self.workflow.get_or_try_init(|| bus.request(&put)).await.cloned()
     }
 }

@@ -35,11 +35,5 @@ pub(crate) fn speaks(method: &Method, path: &str) -> bool {
 pub(crate) fn failed(mut parts: Parts, problem: &Problem) -> Response {
     let text = serde_json::to_vec(&Failure::of(problem)).unwrap_or_default();
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(trace) = HeaderValue::from_str(&problem.trace_id) {
-        parts.headers.insert(REQUEST_ID, trace);
-    }
     Response::from_parts(parts, Body::from(text))
 }
-
-/// What clients of OpenAI's show as the id of a request; here the id of its trace.
-const REQUEST_ID: &str = "x-request-id";

@@ -149,7 +149,7 @@ pub struct Model {
     pub max_tokens: u32,
 }
 
-/// When a run must end. 0 is the default.
+/// When a run must end. 0 in a definition is the default; what is answered says which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -165,6 +165,33 @@ pub struct Limits {
     /// Money in US dollars by the price table; 0: no limit of the agent's own.
     #[serde(default)]
     pub cost_usd: f64,
+}
+
+impl Limits {
+    /// What 0 stands for, as the contract says of each.
+    const DEFAULT: Self = Self { turns: 16, tokens: 200_000, seconds: 600, cost_usd: 0.0 };
+
+    fn with_defaults(self) -> Self {
+        let or = |number: u32, default: u32| if number == 0 { default } else { number };
+        Self {
+            turns: or(self.turns, Self::DEFAULT.turns),
+            tokens: or(self.tokens, Self::DEFAULT.tokens),
+            seconds: or(self.seconds, Self::DEFAULT.seconds),
+            cost_usd: self.cost_usd,
+        }
+    }
+
+    /// The same with 0 for what is a default, said or not: two definitions that mean the same are equal.
+    #[must_use]
+    pub fn without_defaults(self) -> Self {
+        let or = |number: u32, default: u32| if number == default { 0 } else { number };
+        Self {
+            turns: or(self.turns, Self::DEFAULT.turns),
+            tokens: or(self.tokens, Self::DEFAULT.tokens),
+            seconds: or(self.seconds, Self::DEFAULT.seconds),
+            cost_usd: self.cost_usd,
+        }
+    }
 }
 
 /// All agents.
@@ -287,7 +314,8 @@ impl From<contract::AgentDefinition> for Agent {
                 tokens: limits.tokens,
                 seconds: limits.seconds,
                 cost_usd: limits.cost_usd,
-            },
+            }
+            .with_defaults(),
             output_schema: definition.output_schema.map(|schema| schema.0),
             offline: definition.offline.map(|script| script.0),
             deliverable: definition.deliverable.map(Into::into),

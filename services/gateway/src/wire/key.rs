@@ -37,8 +37,20 @@ pub struct NewKey {
     /// The names that requests may give as their model; `*` at the end of one fits anything. Absent: every model.
     #[serde(default)]
     pub models: Vec<String>,
-    /// Absent: never.
+    /// A time such as 2027-01-31T12:00:00Z. Absent: never.
+    #[serde(default, deserialize_with = "time")]
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Says what would be right, which the library's own error does not.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let wrong = |_unread| {
+        D::Error::custom(format!(
+            "it is {text:.80?}, but must be a time such as 2027-01-31T12:00:00Z"
+        ))
+    };
+    text.parse().map(Some).map_err(wrong)
 }
 
 /// What may be spent, and how often it may be asked.

@@ -131,6 +131,9 @@ pub struct WorkflowCheck {
     /// How many run beyond them, as far as they could be counted in 20 s.
     #[serde(default)]
     pub unchecked: u64,
+    /// Why none was checked; absent where they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// What a new version would change for one execution.
@@ -243,6 +246,7 @@ impl From<contract::WorkflowCheck> for WorkflowCheck {
             executions: check.executions.into_iter().map(ExecutionCheck::from).collect(),
             checked: check.checked,
             unchecked: check.unchecked,
+            failure: some(check.failure),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::when;
+use super::{WorkflowCheck, when};
 
 /// A registered workflow definition; it never changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +29,10 @@ pub struct Workflow {
     /// When its schedule starts it next, where that is known; absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_start: Option<DateTime<Utc>>,
+    /// What it would have changed for the executions that run: those alone that differ, and why where they could not be checked.
+    /// Only where it was registered just now, in the place of another version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<WorkflowCheck>,
 }
 
 /// All workflows, each in the version that was registered last.
@@ -48,6 +52,7 @@ impl From<WorkflowDefinition> for Workflow {
             document: definition.document.map(|document| document.0),
             registered_at: when(definition.registered_at.as_ref()),
             next_start: when(definition.next_start.as_ref()),
+            check: definition.check.map(WorkflowCheck::from),
         }
     }
 }

@@ -13,6 +13,11 @@ async fn an_agent_is_registered_from_yaml_and_from_json() {
     let (status, agent) =
         told(platform.put("/v1/agents/critic", "application/yaml", AGENT).await).await;
     assert_eq!((status, &agent["name"], &agent["digest"]), (200, &json!("critic"), &json!("d1")));
+    // What is not said is the default, and shown as that.
+    assert_eq!(
+        agent["limits"],
+        json!({ "turns": 4, "tokens": 200_000, "seconds": 600, "cost_usd": 0.0 })
+    );
     // What was read can be written again.
     let again = platform.put("/v1/agents/critic", "application/json", &agent.to_string()).await;
     assert_eq!(told(again).await, (200, agent));
@@ -60,6 +65,14 @@ async fn a_workflow_is_created_once_and_a_wrong_one_says_where() {
         problem(put("do: [{a: {teleport: {}}}]").await, 400, &["/do/0/a", "teleport"]).await;
     assert_eq!(refused["details"][0]["pointer"], "/do/0/a");
     problem(put("  \n").await, 400, &["empty"]).await;
+    let told_of = told(put("newer: document").await).await.1;
+    assert_eq!(told_of["check"]["executions"][0]["execution_id"], "e1");
+    let strictly = async |how: &str| {
+        platform.put(&format!("/v1/workflows?check={how}"), "application/yaml", "new: x").await
+    };
+    let refused = problem(strictly("strict").await, 409, &["e1 would have gone"]).await;
+    assert_eq!(refused["details"]["check"]["executions"][0]["execution_id"], "e1");
+    problem(strictly("true").await, 400, &["`check` is \"true\"", "`strict`"]).await;
     assert_eq!(
         told(platform.get("/v1/workflows/slow?version=1.0.0").await).await.1["digest"],
         "slow-digest"

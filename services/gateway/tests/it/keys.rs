@@ -100,6 +100,10 @@ async fn a_wrong_key_is_told_what_is_wrong() {
         (json!({ "tenant": "acme", "budget_usd": 4e-10 }), "0.000000001"),
         (json!({ "tenant": "acme", "period": "year" }), "year"),
         (json!({ "tenant": "acme", "rpm": 5 }), "rpm"),
+        (
+            json!({ "tenant": "acme", "expires_at": "tomorrow" }),
+            "`expires_at`: it is \"tomorrow\", but must be a time such as 2027-",
+        ),
     ] {
         problem(platform.post("/v1/keys", new).await, 400, &[part]).await;
     }

@@ -342,6 +342,10 @@ async fn errors_are_in_openais_format() {
         (429, &"7".parse().unwrap())
     );
     assert_eq!(busy.headers()["x-request-id"].len(), 32);
+    let fine = platform.post("/v1/chat/completions", asking("m", "x")).await;
+    assert_eq!((fine.status().as_u16(), fine.headers()["x-request-id"].len()), (200, 32));
+    let named = platform.request(Method::GET, "/v1/models").header("x-request-id", "mine-7");
+    assert_eq!(named.send().await.unwrap().headers()["x-request-id"], "mine-7");
     let spent = platform.post("/v1/chat/completions", asking("spent", "x")).await;
     assert_eq!((spent.status().as_u16(), spent.headers().get("retry-after")), (429, None));
     assert_eq!(told(busy).await.1["error"]["code"], "rate_limit_exceeded");
@@ -416,6 +420,8 @@ async fn vectors_and_models_are_told() {
     }
     let (status, answer) = one("nothing").await;
     assert_eq!((status, &answer["error"]["code"]), (404, &json!("model_not_found")));
+    let (_, answer) = one("agent:critc").await;
+    assert!(answer["error"]["message"].as_str().unwrap().ends_with("Is 'agent:critic' meant?"));
     let (_, answer) = told(platform.get("/v1/models").await).await;
     let ids: Vec<&str> = answer["data"]
         .as_array()

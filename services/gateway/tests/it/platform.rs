@@ -19,9 +19,9 @@ use muster_contracts::{
         UpsertFailed, UpsertRequested,
     },
     workflow::v1::{
-        ExecutionCompleted, ExecutionFailed, ExecutionState, GetExecutionRequest,
+        ExecutionCheck, ExecutionCompleted, ExecutionFailed, ExecutionState, GetExecutionRequest,
         GetWorkflowRequest, ListWorkflowsRequest, PutWorkflowRequest, StartExecution,
-        WorkflowDefinition, WorkflowList,
+        WorkflowCheck, WorkflowDefinition, WorkflowList,
     },
 };
 use muster_runtime::{Service, testing::Running};
@@ -343,9 +343,19 @@ async fn put_workflow(_: Peers, request: PutWorkflowRequest) -> Result<WorkflowD
             Fault::new(Code::Invalid, "/do/0/a: teleport is not a task").with_details(problems)
         );
     }
+    if request.strict {
+        let check = json!({ "check": { "executions": [{ "execution_id": "e1" }] } });
+        return Err(
+            Fault::new(Code::Conflict, "e1 would have gone another way").with_details(check)
+        );
+    }
     Ok(WorkflowDefinition {
         created: request.source.contains("new"),
         registered_at: now(Utc::now()),
+        check: request.source.contains("newer").then(|| WorkflowCheck {
+            executions: vec![ExecutionCheck { execution_id: "e1".into(), ..Default::default() }],
+            ..Default::default()
+        }),
         ..workflow("quick")
     })
 }

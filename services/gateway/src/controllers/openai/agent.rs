@@ -113,7 +113,9 @@ async fn execute(app: &App, wanted: Wanted<'_>) -> Result<Execution, Error> {
     match start::to_the_end(app, wanted, LONGEST).await {
         Err(Error::Fault(fault)) if fault.code == Code::NotFound => {
             debug!(workflow = WORKFLOW, "registering what runs agents");
-            app.bus.request(&PutWorkflowRequest { source: SOURCE.to_owned() }).await?;
+            app.bus
+                .request(&PutWorkflowRequest { source: SOURCE.to_owned(), ..Default::default() })
+                .await?;
             start::to_the_end(app, wanted, LONGEST).await
         }
         result => result,

@@ -47,7 +47,7 @@ fn refusal(error: &serde_json::Error, path: Option<String>) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::openai::ChatRequest;
+    use crate::wire::openai::{ChatRequest, ResponsesRequest};
 
     #[test]
     fn a_wrong_body_names_the_parameter() {
@@ -77,5 +77,25 @@ mod tests {
             Some("messages[0].role"),
             Some("missing_required_parameter"),
         );
+    }
+
+    #[test]
+    fn a_wrong_form_is_told_by_what_would_be_right() {
+        let told = |error| match error {
+            Err(Error::Refused(refusal)) => refusal.message,
+            _ => panic!("it was taken"),
+        };
+        for input in ["7", r#"[{"role": 7}]"#, r#"["hi"]"#] {
+            let body = format!(r#"{{"model": "m", "input": {input}}}"#);
+            let message = told(parse::<ResponsesRequest>(body.as_bytes()).map(drop));
+            assert!(
+                message
+                    .starts_with("Invalid type for 'input': it must be a text, or a list of items"),
+                "{message}"
+            );
+        }
+        let body = br#"{"model": "m", "messages": [], "stop": 7}"#;
+        let message = told(parse::<ChatRequest>(body).map(drop));
+        assert!(message.starts_with("Invalid type for 'stop': it must be a text"), "{message}");
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Asked {
 /// repeated request gets the recorded reply (for 24 hours); without one, a client that hangs up ends the provider's work.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", operation_id = "create_chat_completion",
     request_body(content = Object, description = "As OpenAI describes it", content_type = "application/json"),
-    params(("Authorization" = Option<String>, Header, description = "`Bearer` and a virtual key, where keys are registered"),
+    params(("Authorization" = Option<String>, Header, description = "`Bearer` and a virtual key or an admin token. Needed with `MUSTER_AUTH=required`, and on this path also where a virtual key is registered or `MUSTER_REQUIRE_KEYS` is set; where one of ours is sent, it must be a good one"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 characters that name this request")),
     responses((status = 200, content((Object = "application/json"), (String = "text/event-stream"))),
         (status = "default", body = Object, description = "OpenAI's `error`", content_type = "application/json")))]

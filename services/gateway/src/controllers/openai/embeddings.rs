@@ -16,7 +16,7 @@ use crate::wire::openai::{AskedInput, EmbeddingRequest, Embeddings, Refusal};
 /// Vectors of texts, in the wire format of OpenAI's embeddings.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "openai", operation_id = "create_embedding",
     request_body(content = Object, description = "As OpenAI describes it", content_type = "application/json"),
-    params(("Authorization" = Option<String>, Header, description = "`Bearer` and a virtual key, where keys are registered")),
+    params(("Authorization" = Option<String>, Header, description = "`Bearer` and a virtual key or an admin token. Needed with `MUSTER_AUTH=required`, and on this path also where a virtual key is registered or `MUSTER_REQUIRE_KEYS` is set; where one of ours is sent, it must be a good one")),
     responses((status = 200, body = Object),
         (status = "default", body = Object, description = "OpenAI's `error`", content_type = "application/json")))]
 pub(crate) async fn embed(State(app): State<App>, request: Request) -> Result<Json<Value>, Error> {

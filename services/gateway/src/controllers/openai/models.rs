@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use muster_contracts::agent::v1::ListAgentsRequest;
 use muster_contracts::model::v1::ListModelsRequest;
 use muster_contracts::{Code, Fault};
+use muster_text::nearest;
 
 use super::chat::refused;
 use crate::app::App;
@@ -36,8 +37,8 @@ pub(crate) async fn get(
     client: Client,
 ) -> Result<Json<ModelEntry>, Error> {
     let (providers, entries) = entries(&app, &client).await?;
-    if let Some(entry) = entries.into_iter().find(|entry| entry.id == id) {
-        return Ok(Json(entry));
+    if let Some(entry) = entries.iter().find(|entry| entry.id == id) {
+        return Ok(Json(entry.clone()));
     }
     if let Some((provider, model)) = id.split_once('/')
         && !model.is_empty()
@@ -46,7 +47,11 @@ pub(crate) async fn get(
     {
         return Ok(Json(ModelEntry::new(&id, provider)));
     }
-    let text = format!("The model '{id:.200}' does not exist or you do not have access to it.");
+    // Of those alone that the client may use: the name of another one tells nothing.
+    let near = nearest(&id, entries.iter().map(|entry| entry.id.as_str()));
+    let near = near.map(|near| format!(" Is '{near}' meant?")).unwrap_or_default();
+    let text =
+        format!("The model '{id:.200}' does not exist or you do not have access to it.{near}");
     Err(refused(Fault::new(Code::NotFound, text)))
 }
 

@@ -109,7 +109,10 @@ pub(crate) struct AskedFunction {
 
 /// Which tool must be called.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "it must be `none`, `auto`, `required`, or {\"type\": \"function\", \"function\": {\"name\": \"..\"}}"
+)]
 pub(crate) enum AskedToolChoice {
     Word(String),
     Tool(AskedTool),
@@ -131,7 +134,7 @@ pub(crate) struct AskedSchema {
 
 /// Texts that end the reply.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it must be a text or a list of texts")]
 pub(crate) enum AskedStop {
     One(String),
     Several(Vec<String>),

@@ -21,7 +21,7 @@ pub(crate) struct EmbeddingRequest {
 
 /// The texts.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it must be a text or a list of texts")]
 pub(crate) enum AskedInput {
     One(String),
     Several(Vec<String>),

@@ -52,7 +52,10 @@ pub(crate) struct ResponsesRequest {
 
 /// What is asked: a text of the user, or items.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "it must be a text, or a list of items such as {\"role\": \"user\", \"content\": \"Hello\"}; one of them is of another form"
+)]
 pub(crate) enum ItemInput {
     Text(String),
     Items(Vec<Item>),
@@ -85,7 +88,10 @@ pub(crate) struct Item {
 
 /// What an item says.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "it must be a text, or a list of parts such as {\"type\": \"input_text\", \"text\": \"Hello\"}"
+)]
 pub(crate) enum ItemContent {
     Text(String),
     Parts(Vec<ItemPart>),

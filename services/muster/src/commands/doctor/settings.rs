@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 
 use muster_runtime::Env;
+use muster_text::nearest;
 
 use super::Finding;
 
 /// The pages that name every setting.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     include_str!("../../../README.md"),
     include_str!("../../../../../libs/bus/README.md"),
     include_str!("../../../../../libs/runtime/README.md"),
     include_str!("../../../../agent/README.md"),
     include_str!("../../../../execution-log/README.md"),
     include_str!("../../../../gateway/README.md"),
+    include_str!("../../../../knowledge/README.md"),
     include_str!("../../../../model/README.md"),
     include_str!("../../../../orchestration/README.md"),
     include_str!("../../../../tool/README.md"),
@@ -25,8 +27,9 @@ const PREFIX: &str = "MUSTER_";
 const SCRIPTS: [&str; 3] = ["MUSTER_DEV_DIR", "MUSTER_NATS_SERVER", "MUSTER_PG_BIN"];
 /// The keys that providers of models are asked with.
 const KEYS: [&str; 4] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OLLAMA_API_KEY"];
-/// What says where providers are that want no key.
-const PLACES: [&str; 2] = ["OPENAI_BASE_URL", "OLLAMA_HOST"];
+/// What says where providers are, say one's own that wants no key.
+const PLACES: [&str; 4] =
+    ["OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GEMINI_BASE_URL", "OLLAMA_HOST"];
 
 /// The settings of every service, and variables that look like settings and are none.
 pub(super) fn settings(env: &Env) -> Vec<Finding> {
@@ -43,7 +46,7 @@ pub(super) fn settings(env: &Env) -> Vec<Finding> {
     let known = known();
     for name in env.names().filter(|name| name.starts_with(PREFIX)) {
         if !known.contains(name) && !SCRIPTS.contains(&name) {
-            let todo = match nearest(name, &known) {
+            let todo = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("is {near} meant? Else remove it"),
                 None => "remove it, or see the README of the service that it is for".to_owned(),
             };
@@ -78,31 +81,6 @@ fn known() -> BTreeSet<&'static str> {
         })
     });
     words.filter(|word| word.starts_with(PREFIX) && word.len() > PREFIX.len()).collect()
-}
-
-/// The setting that a name is a slip of.
-fn nearest<'a>(name: &str, known: &BTreeSet<&'a str>) -> Option<&'a str> {
-    let near = known.iter().map(|other| (distance(name, other), *other));
-    near.filter(|(distance, _)| *distance <= 3).min().map(|(_, other)| other)
-}
-
-/// How many letters have to be put in, left out or replaced.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, left) in a.bytes().enumerate() {
-        let mut diagonal = line;
-        let mut before = line + 1;
-        for (cell, right) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = *cell;
-            before = replaced.min(before + 1).min(*cell + 1);
-            *cell = before;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = line + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -140,14 +118,5 @@ mod tests {
         let finding = models(&[("OPENAI_API_KEY", "sk-canary")].into_iter().collect());
         assert_eq!((finding.level, finding.found.as_str()), (Level::Ok, "set: OPENAI_API_KEY"));
         assert_eq!(models(&Env::default()).level, Level::Warn);
-    }
-
-    #[test]
-    fn distances_are_counted_in_letters() {
-        for (a, b, letters) in
-            [("", "", 0), ("abc", "abc", 0), ("abc", "ac", 1), ("kitten", "sitting", 3)]
-        {
-            assert_eq!(distance(a, b), letters, "{a} {b}");
-        }
     }
 }
