@@ -59,6 +59,14 @@ pub(crate) struct Link {
 impl Bus {
     /// Opens a connection. Returns at once; a server that is not there is tried for ever, with backoff and jitter. [`Bus::ready`] waits for it.
     ///
+    /// ```no_run
+    /// # use muster_bus::{Bus, Settings};
+    /// # async fn example(settings: Settings) -> Result<(), muster_contracts::Fault> {
+    /// let bus = Bus::open(settings).await?;
+    /// bus.ready().await;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Where an address is malformed or the credentials file cannot be read.
     pub async fn open(settings: Settings) -> Result<Self, Fault> {

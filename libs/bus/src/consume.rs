@@ -23,6 +23,17 @@ use crate::tasks::Tasks;
 const AT_ONCE: usize = 32;
 
 /// How a consumer works.
+///
+/// ```no_run
+/// # use muster_bus::{Consume, Idempotency};
+/// let settings = Consume {
+///     concurrency: 8,
+///     max_deliver: 5,
+///     idempotency: Idempotency::Handler("it writes by key"),
+///     ..Consume::default()
+/// };
+/// # drop(settings);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Consume {
     /// Messages handled at the same time by one process.

@@ -126,6 +126,20 @@ pub struct Batch {
 
 impl Bus {
     /// The dead letters.
+    ///
+    /// ```no_run
+    /// # use muster_bus::{Bus, Replayed};
+    /// # use muster_contracts::Fault;
+    /// # async fn example(bus: Bus) -> Result<(), Fault> {
+    /// let letters = bus.dead_letters();
+    /// for (sequence, letter) in letters.list(10).await? {
+    ///     println!("{}: {}", letter.subject, letter.reason);
+    ///     if letters.replay(sequence).await? == Replayed::Handled {
+    ///         println!("handled now");
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters { bus: self.clone() }

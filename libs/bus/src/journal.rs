@@ -30,6 +30,16 @@ pub enum AppendError {
 impl Bus {
     /// The journal at the address that the fields of `address` make.
     ///
+    /// ```no_run
+    /// # use muster_bus::{AppendError, Bus, MessageId};
+    /// # use muster_contracts::workflow::v1::JournalEntry;
+    /// # async fn example(bus: Bus, entry: JournalEntry) -> Result<(), AppendError> {
+    /// let journal = bus.journal(&entry)?;
+    /// let last = journal.read().await?.last().map_or(0, |(sequence, _)| *sequence);
+    /// journal.append(&entry, last, &MessageId::derived([&entry.input_id])).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// INVALID where a field cannot be a token of a subject.
     pub fn journal<J: muster_contracts::Journal>(&self, address: &J) -> Result<Journal<J>, Fault> {

@@ -54,6 +54,15 @@ pub struct Kv<T> {
 
 impl Bus {
     /// A bucket with values of this type. In a bucket that several services write, each has a space of its own. A key has letters, digits and `-/_=.` only.
+    ///
+    /// ```no_run
+    /// # use muster_bus::{Bucket, Bus, KvError};
+    /// # async fn example(bus: Bus) -> Result<(), KvError> {
+    /// let counts = bus.kv::<u32>(Bucket::Registry);
+    /// let revision = counts.create("seen", &1).await?;
+    /// counts.update("seen", &2, revision).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn kv<T: Serialize + DeserializeOwned>(&self, bucket: Bucket) -> Kv<T> {
         Kv { bus: self.clone(), bucket, sealing: None, value: PhantomData }

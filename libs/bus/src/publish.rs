@@ -56,6 +56,15 @@ impl Bus {
     ///
     /// A stream that does not acknowledge (`no_ack` in the contract: it records, and loses what comes while it is away) is not waited for.
     ///
+    /// ```no_run
+    /// # use muster_bus::{Bus, MessageId};
+    /// # use muster_contracts::{Fault, tool::v1::ToolExecutionRequested};
+    /// # async fn example(bus: Bus, command: ToolExecutionRequested) -> Result<(), Fault> {
+    /// let stored = bus.publish(&command, &MessageId::derived(["e1", "7", "0"])).await?;
+    /// println!("{} is in the stream", stored.sequence);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// INVALID where a field cannot be a token of the subject or the message is larger than 10 MiB, UNAVAILABLE where the stream does not acknowledge.
     pub async fn publish<M: Durable>(

@@ -28,6 +28,15 @@ pub struct Unanswered {
 impl Bus {
     /// Asks with a deadline of 30 s.
     ///
+    /// ```no_run
+    /// # use muster_bus::Bus;
+    /// # use muster_contracts::{Fault, workflow::v1::GetExecutionRequest};
+    /// # async fn example(bus: Bus) -> Result<(), Fault> {
+    /// let state = bus.request(&GetExecutionRequest { execution_id: "e1".into() }).await?;
+    /// println!("{}", state.status);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// The fault that the server answered; UNAVAILABLE where nobody serves it, DEADLINE where no reply comes in time.
     pub async fn request<R: Request>(&self, request: &R) -> Result<R::Reply, Fault> {

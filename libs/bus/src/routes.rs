@@ -26,6 +26,24 @@ pub(crate) type Work = BoxFuture<'static, Result<(), Fault>>;
 pub(crate) type Answer = BoxFuture<'static, Result<(HeaderMap, Bytes), Fault>>;
 
 /// What a service answers and reads. Subject, kind and reply type follow from the type of the handler's argument.
+///
+/// ```no_run
+/// # use muster_bus::{Bus, Delivery, Routes};
+/// # use muster_contracts::{Fault, tool::v1::ToolExecutionRequested};
+/// # use muster_contracts::workflow::v1::{ExecutionState, GetExecutionRequest};
+/// # use tokio_util::sync::CancellationToken;
+/// # #[derive(Clone)] struct App;
+/// # async fn example(bus: Bus, stop: CancellationToken) -> Result<(), Fault> {
+/// async fn state(_: App, asked: GetExecutionRequest) -> Result<ExecutionState, Fault> {
+///     Ok(ExecutionState { execution_id: asked.execution_id, ..Default::default() })
+/// }
+/// async fn requested(_: App, command: Delivery<ToolExecutionRequested>) -> Result<(), Fault> {
+///     println!("{}", command.tool);
+///     Ok(())
+/// }
+/// Routes::new(App).rpc(state).on(requested).serve(&bus, stop).await?;
+/// # Ok(()) }
+/// ```
 pub struct Routes<A> {
     app: A,
     endpoints: Vec<Endpoint>,

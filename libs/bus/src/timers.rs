@@ -87,6 +87,16 @@ pub struct Scheduled<T> {
 impl Bus {
     /// Publishes `timer` at `at`, or at once where that is past; the broker is up to 0.3 s late. A second timer with the same address replaces the first, unless it has its id too: then nothing changes.
     ///
+    /// ```no_run
+    /// # use muster_bus::{Bus, MessageId};
+    /// # use muster_contracts::{Fault, workflow::v1::TimerFired};
+    /// # async fn example(bus: Bus, timer: TimerFired) -> Result<(), Fault> {
+    /// let at = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    /// bus.schedule(&timer, at, &MessageId::derived(["e1", "t1"])).await?;
+    /// bus.cancel(&timer).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// INVALID where a field cannot be a token of a subject, UNAVAILABLE where the broker does not acknowledge.
     pub async fn schedule<T: Timer>(

@@ -4,11 +4,14 @@ use muster_bus::{Bucket, Bus, Kv, KvError};
 use muster_contracts::agent::v1::{
     AgentExecutionRequested, AgentMessage, AgentStatus, AgentTask, Approval, RunOrigin,
 };
-use muster_contracts::{Fault, subject, time};
+use muster_contracts::{Code, Fault, subject, time};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 /// Messages that one look into an inbox tells.
 const READ_AT_ONCE: usize = 32;
+/// Messages that one look into an inbox opens at most: those that cannot be read stay for as long as their key may come back.
+const LOOKED_AT: usize = 128;
 
 /// The records. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +38,20 @@ pub(crate) struct Waiting {
     pub(crate) execution_id: String,
     pub(crate) task: String,
     pub(crate) agent: String,
+}
+
+/// A message in an inbox.
+pub(crate) struct Letter {
+    pub(crate) key: String,
+    /// The message, or why it cannot be read.
+    pub(crate) message: Result<AgentMessage, Fault>,
+}
+
+impl Letter {
+    /// Whether it was read once and for all: not where the key that opens it may be back later.
+    pub(crate) fn is_done(&self) -> bool {
+        !matches!(&self.message, Err(reason) if reason.code == Code::Unavailable)
+    }
 }
 
 impl Work {
@@ -105,30 +122,38 @@ impl Work {
         }
     }
 
-    /// Lays a message into an inbox. `id` is the message's: a second delivery changes nothing.
+    /// Lays a message into an inbox, behind those that came `order`ed before it. `id` is the message's: a second delivery changes nothing.
     pub(crate) async fn deliver(
         &self,
         agent: &str,
-        sequence: u64,
+        order: &str,
         id: &str,
         message: &AgentMessage,
     ) -> Result<(), Fault> {
-        let key = format!("inbox/{}/{sequence:020}-{}", key(agent), key(id));
+        let key = format!("inbox/{}/{order}-{}", key(agent), key(id));
         match self.inboxes.create(&key, message).await {
             Ok(_) | Err(KvError::Conflict) => Ok(()),
             Err(KvError::Fault(fault)) => Err(fault),
         }
     }
 
-    /// The oldest messages of an inbox with their keys.
-    pub(crate) async fn inbox(&self, agent: &str) -> Result<Vec<(String, AgentMessage)>, Fault> {
+    /// The oldest messages of an inbox. One that cannot be read holds up none of the others.
+    pub(crate) async fn inbox(&self, agent: &str) -> Result<Vec<Letter>, Fault> {
         let keys = self.inboxes.keys(&format!("inbox/{}/", key(agent))).await?;
-        let mut messages = Vec::new();
-        for key in keys.into_iter().take(READ_AT_ONCE) {
-            let found = self.inboxes.get(&key).await?;
-            messages.extend(found.map(|found| (key, found.value)));
+        let mut letters = Vec::new();
+        let mut readable = 0;
+        for key in keys.into_iter().take(LOOKED_AT) {
+            let Some(found) = self.inboxes.get_or_reason(&key).await? else { continue };
+            if let Err(reason) = &found {
+                warn!(key, %reason, "a message in an inbox cannot be read");
+            }
+            readable += usize::from(found.is_ok());
+            letters.push(Letter { key, message: found.map(|found| found.value) });
+            if readable == READ_AT_ONCE {
+                break;
+            }
         }
-        Ok(messages)
+        Ok(letters)
     }
 
     /// Takes messages out of their inbox.

@@ -5,6 +5,7 @@
     reason = "test helpers and handlers that fail on purpose"
 )]
 
+mod batches;
 mod cluster;
 mod confirming;
 mod consuming;

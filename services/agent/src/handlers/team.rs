@@ -98,6 +98,12 @@ pub(crate) async fn said(app: App, status: Delivery<AgentStatus>) -> Result<(), 
     Ok(app.work.put_status(&status).await?)
 }
 
+/// What orders letters: by the time when the stream stored them. It begins again at sequence 1 when its server does.
+fn order_of<M>(delivery: &Delivery<M>) -> String {
+    let stored = delivery.time.timestamp_nanos_opt().unwrap_or_default();
+    format!("{stored:020}-{:010}", delivery.sequence)
+}
+
 /// Lays a message into the inbox of its agent.
 pub(crate) async fn message(app: App, message: Delivery<AgentMessage>) -> Result<(), Error> {
     match app.registry.get(&message.to_agent).await {
@@ -107,7 +113,7 @@ pub(crate) async fn message(app: App, message: Delivery<AgentMessage>) -> Result
     }
     let timestamp = stamped(message.timestamp, message.time);
     let letter = AgentMessage { timestamp, ..message.message.clone() };
-    Ok(app.work.deliver(&letter.to_agent, message.sequence, &message.id, &letter).await?)
+    Ok(app.work.deliver(&letter.to_agent, &order_of(&message), &message.id, &letter).await?)
 }
 
 /// Lays a message to all into every inbox but that of its sender.
@@ -124,7 +130,7 @@ pub(crate) async fn broadcast(app: App, message: Delivery<AgentBroadcast>) -> Re
             message_type: message.message_type.clone(),
             timestamp: stamped(message.timestamp, message.time),
         };
-        app.work.deliver(&letter.to_agent, message.sequence, &message.id, &letter).await?;
+        app.work.deliver(&letter.to_agent, &order_of(&message), &message.id, &letter).await?;
     }
     Ok(())
 }

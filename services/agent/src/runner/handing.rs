@@ -15,7 +15,7 @@ use crate::Error;
 use crate::domain::fact::{AgentAsked, Fact, HandedOff, Returned, TaskAssigned};
 use crate::domain::run::{Call, End};
 use crate::domain::{team, template};
-use crate::work::{Task, Waiting};
+use crate::work::{Letter, Task, Waiting};
 
 /// How long a program may take for a task that does not say it.
 const TASK_MS: u32 = 600_000;
@@ -215,14 +215,10 @@ impl Runner {
             ..Returned::default()
         };
         if call.call.name == team::READ_INBOX {
-            let (keys, messages): (Vec<String>, Vec<Value>) = self
-                .app
-                .work
-                .inbox(self.name())
-                .await?
-                .into_iter()
-                .map(|(key, message)| (key, shown(&message)))
-                .unzip();
+            let letters = self.app.work.inbox(self.name()).await?;
+            let messages: Vec<Value> = letters.iter().map(shown).collect();
+            let read = letters.into_iter().filter(Letter::is_done);
+            let keys = read.map(|letter| letter.key).collect();
             let result = Some(json!({ "messages": messages }));
             return Ok((Returned { result, ..returned }, keys));
         }
@@ -351,11 +347,14 @@ impl Runner {
 }
 
 /// A message as a model reads it.
-fn shown(message: &AgentMessage) -> Value {
-    json!({
-        "from_agent": message.from_agent,
-        "content": message.content,
-        "message_type": message.message_type,
-        "timestamp": time(message.timestamp.as_ref()),
-    })
+fn shown(letter: &Letter) -> Value {
+    match &letter.message {
+        Ok(message) => json!({
+            "from_agent": message.from_agent,
+            "content": message.content,
+            "message_type": message.message_type,
+            "timestamp": time(message.timestamp.as_ref()),
+        }),
+        Err(reason) => json!({ "unreadable": reason.message }),
+    }
 }

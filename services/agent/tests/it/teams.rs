@@ -1,7 +1,7 @@
 //! Agents that work with each other.
 
 use futures::StreamExt;
-use muster_bus::{After, MessageId};
+use muster_bus::{After, Bucket, Bus, MessageId};
 use muster_contracts::agent::v1::{
     AgentBroadcast, AgentDefinition, AgentExecutionCancelled, AgentExecutionCompleted, AgentResult,
     AgentTask, AgentTaskAssigned, AgentTaskCompleted, GetAgentStatusRequest, GetAgentTaskRequest,
@@ -205,6 +205,48 @@ async fn agents_write_to_each_other_and_each_message_is_read_once() {
     }
     assert_eq!(read.matches("to you").count(), 1, "{read}");
     assert_eq!(read.matches("to all").count(), 1, "{read}");
+}
+
+#[tokio::test]
+async fn an_inbox_keeps_its_order_over_a_restart_and_one_unreadable_message_hides_no_other() {
+    let world = World::new().await;
+    register(&world, TeamSettings { inbox: true, ..Default::default() }).await;
+    // As the agent service itself, to look into its bucket.
+    let agent = Bus::open(world.nats.operator("agent")).await.unwrap();
+    agent.ready().await;
+    let inbox = agent.kv::<Value>(Bucket::Work);
+    for (count, text) in ["first", "second", "third"].into_iter().enumerate() {
+        if text == "third" {
+            // The stream of messages is in memory, and begins anew.
+            world.nats.restart().await;
+        }
+        let all = AgentBroadcast {
+            from_agent: "people".into(),
+            content: text.into(),
+            ..Default::default()
+        };
+        let id = MessageId::random();
+        eventually(LONG, "it is published", || world.bus.publish(&all, &id)).await;
+        eventually(LONG, "it is in the inbox", || async {
+            let keys = inbox.keys("inbox/do/").await.map_err(|fault| fault.message)?;
+            if keys.len() > count { Ok(()) } else { Err(format!("{keys:?}")) }
+        })
+        .await;
+    }
+    let sealed = json!({"to_agent": "do", "from_agent": "x", "content": "sealed:v1:gone:AAAA"});
+    inbox.put("inbox/do/00000000000000000000-0000000000-x", &sealed).await.unwrap();
+    for execution in ["r1", "r2"] {
+        world.request("do", execution, json!([["read_inbox", {}]])).await;
+        let end = world.completed_of(execution).await;
+        let read = world.deliverable(&end.output.unwrap().0).await.content;
+        assert!(read.contains("unreadable") && read.contains("\\\"gone\\\""), "{read}");
+        let places = ["first", "second", "third"].map(|text| read.find(text));
+        match execution {
+            "r1" => assert!(places.is_sorted() && places[0].is_some(), "{read}"),
+            // Read once; only what cannot be read is still there, until its key is.
+            _ => assert_eq!(places, [None; 3], "{read}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,126 @@
+//! Messages that are handled together are each handled, acknowledged and tried again as if they were alone.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use muster_bus::{Bus, Consume, Feed, MessageId, Recorded, Routes};
+use muster_contracts::tool::v1::{ToolExecutionCompleted, ToolExecutionStarted};
+use muster_contracts::{Addressed, Code, Fault, Stream};
+use muster_testkit::{NatsServer, eventually};
+
+use crate::{connect, operator, serve};
+
+/// What came, batch by batch.
+type Seen = Arc<Mutex<Vec<Vec<String>>>>;
+
+fn feed() -> Feed {
+    Feed {
+        name: "log",
+        stream: Stream::Executions,
+        patterns: vec![ToolExecutionCompleted::SUBJECT.to_owned()],
+        settings: Consume { concurrency: 64, max_deliver: 2, ..Consume::default() },
+    }
+}
+
+async fn note(seen: Seen, events: Vec<Recorded>) -> Result<(), Fault> {
+    let ids: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
+    if ids.iter().any(|id| id == "poison") {
+        return Err(Fault::new(Code::Invalid, "there is poison in it"));
+    }
+    seen.lock().unwrap().push(ids);
+    Ok(())
+}
+
+fn completed() -> ToolExecutionCompleted {
+    ToolExecutionCompleted {
+        execution_id: "e1".to_owned(),
+        task: "t".to_owned(),
+        tool: "echo".to_owned(),
+        ..Default::default()
+    }
+}
+
+async fn publish(nats: &NatsServer, ids: &[&str]) {
+    let tool = connect(nats, "tool").await;
+    for id in ids {
+        let started = ToolExecutionStarted {
+            execution_id: "e1".to_owned(),
+            task: "t".to_owned(),
+            tool: "echo".to_owned(),
+            ..Default::default()
+        };
+        tool.publish(&started, &MessageId::random()).await.unwrap();
+        tool.publish(&completed(), &MessageId::from((*id).to_owned())).await.unwrap();
+    }
+}
+
+/// The ids in their order, when there are so many and nothing is left to acknowledge.
+async fn all(nats: &NatsServer, seen: &Seen, count: usize) -> Vec<String> {
+    let jetstream = jetstream::new(operator(nats).await);
+    let stream = jetstream.get_stream_no_info(Stream::Executions.name()).await.unwrap();
+    eventually(Duration::from_secs(60), "everything is handled and acknowledged", || async {
+        let found = seen.lock().unwrap().concat();
+        let info = stream.consumer_info("execution-log-log").await.map_err(|e| e.to_string())?;
+        let left = (info.num_pending, info.num_ack_pending);
+        if found.len() == count && left == (0, 0) {
+            Ok(found)
+        } else {
+            Err(format!("{} came, left {left:?}", found.len()))
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_there_comes_together_in_its_order_and_what_is_not_wanted_does_not() {
+    let nats = NatsServer::start().await;
+    let ids: Vec<String> = (0..150).map(|number| number.to_string()).collect();
+    publish(&nats, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let seen = Seen::default();
+    let bus = connect(&nats, "execution-log").await;
+    let _serving = serve(&bus, Routes::new(seen.clone()).feed_batches(feed(), note));
+    assert_eq!(all(&nats, &seen, 150).await, ids);
+    let most = seen.lock().unwrap().iter().map(Vec::len).max();
+    assert!(most > Some(1) && most <= Some(32), "at most half of the concurrency: {most:?}");
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_handled_becomes_a_dead_letter_alone() {
+    let nats = NatsServer::start().await;
+    publish(&nats, &["a", "poison", "b"]).await;
+    let seen = Seen::default();
+    let bus = connect(&nats, "execution-log").await;
+    let _serving = serve(&bus, Routes::new(seen.clone()).feed_batches(feed(), note));
+    let mut found = all(&nats, &seen, 2).await;
+    found.sort_unstable();
+    assert_eq!(found, ["a", "b"]);
+    let operator = Bus::open(nats.operator("operator")).await.unwrap();
+    eventually(Duration::from_secs(60), "the poison alone is a dead letter", || async {
+        let letters = operator.dead_letters().list(10).await.map_err(|fault| fault.to_string())?;
+        if letters.len() == 1 { Ok(()) } else { Err(format!("{} letters", letters.len())) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_large_message_comes_by_itself_and_whole() {
+    let nats = NatsServer::start().await;
+    let tool = connect(&nats, "tool").await;
+    let text = "words ".repeat(200_000);
+    let result = Some(muster_contracts::Json(serde_json::json!(text)));
+    let large = ToolExecutionCompleted { result, ..completed() };
+    tool.publish(&large, &MessageId::from("large".to_owned())).await.unwrap();
+    let seen = Seen::default();
+    let bus = connect(&nats, "execution-log").await;
+    let whole = move |seen: Seen, events: Vec<Recorded>| async move {
+        for event in &events {
+            let found: ToolExecutionCompleted = event.decode()?;
+            let length = found.result.unwrap_or_default().0.as_str().map(str::len);
+            seen.lock().unwrap().push(vec![format!("{length:?}")]);
+        }
+        Ok::<_, Fault>(())
+    };
+    let _serving = serve(&bus, Routes::new(seen.clone()).feed_batches(feed(), whole));
+    assert_eq!(all(&nats, &seen, 1).await, ["Some(1200000)"]);
+}
