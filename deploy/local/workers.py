@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fetches what the example workers need into `.dev/` and prints, as JSON, how each is started: `{name: [command, ..]}`.
 
-nats-py comes by pip (requirements/workers.txt), Node's client by npm (examples/workers/node/package-lock.json).
-A worker whose language is not installed is left out, and said so.
+nats-py comes by pip (requirements/workers.txt), Node's client by npm (examples/workers/node/package-lock.json), and Node
+itself, where the machine has none, by pip as well (requirements/node.txt).
 """
 
 import hashlib
@@ -29,11 +29,8 @@ def python(dev):
 
 
 def node_packages(dev, source, name, what):
-    """The folder with what `source`/package-lock.json pins; none where Node is missing."""
-    npm, program = shutil.which("npm"), shutil.which("node")
-    if npm is None or program is None:
-        servers.say(f"{what}: SKIPPED, because Node is not installed (apt install npm, or https://nodejs.org)")
-        return None
+    """The Node program, and the folder with what `source`/package-lock.json pins."""
+    program, npm = tools.node(dev.dir, servers.say)
     home = dev.dir / name
     wanted = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()
     stamp = home / ".installed"
@@ -42,23 +39,21 @@ def node_packages(dev, source, name, what):
         fresh = home.with_name(home.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(source, fresh, ignore=shutil.ignore_patterns("node_modules"))
-        command = [npm, "ci", "--prefix", str(fresh), "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+        command = [*npm, "ci", "--prefix", str(fresh), "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Problem(f"npm could not install what {what} needs:\n{(done.stdout + done.stderr).strip()[-1500:]}")
         (fresh / ".installed").write_text(wanted)
         shutil.rmtree(home, ignore_errors=True)
         fresh.rename(home)
-    return home
+    return program, home
 
 
 def node(dev):
-    home = node_packages(dev, EXAMPLES / "node", "worker-node", "the Node worker")
-    if home is None:
-        return None
+    program, home = node_packages(dev, EXAMPLES / "node", "worker-node", "the Node worker")
     # Node looks for packages beside the program.
     shutil.copyfile(EXAMPLES / "node" / "worker.js", home / "worker.js")
-    return [shutil.which("node"), str(home / "worker.js")]
+    return [program, str(home / "worker.js")]
 
 
 def shell(_dev):
@@ -73,7 +68,7 @@ def main():
     except (Problem, OSError) as problem:
         servers.say(f"workers.py: {problem}")
         return 1
-    print(json.dumps({name: command for name, command in commands.items() if command}))
+    print(json.dumps(commands))
     return 0
 
 

@@ -36,7 +36,7 @@ async def main():
 asyncio.run(main())
 "#;
 
-/// How each example worker is started; a language that is not installed here is not among them.
+/// How each example worker is started.
 fn commands() -> BTreeMap<String, Vec<String>> {
     let python = std::env::vars().find(|(name, _)| name == "PYTHON").map(|(_, value)| value);
     let mut command = Command::new(python.unwrap_or_else(|| "python3".to_owned()));

@@ -5,6 +5,7 @@ mod approvals;
 mod cancelled;
 mod definitions;
 mod engine;
+mod many_tools;
 mod memory;
 mod parts;
 mod presence;

@@ -34,6 +34,7 @@ pub(crate) async fn play(
         }
         "deaf-memo" if times == 1 => std::future::pending().await,
         "memo" | "deaf-memo" => memo(turn, &last.content),
+        "finder" => finder(turn, &last.content),
         "system-of" => reply(&request.messages[0].content, vec![]),
         "Summarise" => reply("a short summary", vec![]),
         "growing" if asked < 6 => {
@@ -53,6 +54,19 @@ pub(crate) async fn play(
         _ => return None,
     };
     Some(Ok(answer))
+}
+
+/// Searches for what it is told, calls the first tool that it finds, and says what came of it.
+fn finder(turn: usize, last: &str) -> CompleteResponse {
+    match turn {
+        0 => reply("", vec![call("search_tools", json!({ "query": last }))]),
+        1 => {
+            let found: Value = serde_json::from_str(last).unwrap();
+            let name = found["tools"][0]["name"].as_str().unwrap();
+            reply("", vec![call(name, json!({ "n": 21 }))])
+        }
+        _ => reply(last, vec![]),
+    }
 }
 
 /// Remembers what it is told, recalls everything, and says that.

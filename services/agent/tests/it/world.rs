@@ -29,11 +29,15 @@ use crate::{engine, parts};
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) const TASK: &str = "/do/0/ask@1";
+/// The names of registered tools that have a description begin so.
+pub(crate) const MANY: &str = "many_";
 
 #[derive(Clone)]
 pub(crate) struct Peers {
     /// How often each key was asked for.
     asked: Arc<Mutex<BTreeMap<String, u32>>>,
+    /// What the model was asked, in its order.
+    questions: Arc<Mutex<Vec<CompleteRequest>>>,
     /// Executions whose answer nobody wants.
     unwanted: Arc<Mutex<BTreeSet<String>>>,
     /// Two calls that wait for each other come only side by side.
@@ -53,6 +57,7 @@ impl Peers {
     fn new() -> Self {
         Self {
             asked: Arc::default(),
+            questions: Arc::default(),
             unwanted: Arc::default(),
             pair: Arc::new(Barrier::new(2)),
             bus: Arc::default(),
@@ -79,6 +84,12 @@ impl Peers {
     /// The bus on which they play.
     pub(crate) fn bus(&self) -> &Bus {
         self.bus.get().unwrap()
+    }
+
+    /// What the model was asked in this execution, in its order.
+    pub(crate) fn questions(&self, execution_id: &str) -> Vec<CompleteRequest> {
+        let asked = self.questions.lock().unwrap();
+        asked.iter().filter(|asked| asked.execution_id == execution_id).cloned().collect()
     }
 
     /// How often each key was asked for.
@@ -126,6 +137,7 @@ fn calls(question: &str) -> Vec<ToolCall> {
 /// Plays a model. The agent's instructions say which part.
 async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteResponse, Fault> {
     let times = peers.ask(&request.idempotency_key);
+    peers.questions.lock().unwrap().push(request.clone());
     let part = request.messages[0].content.split_whitespace().next().unwrap_or_default().to_owned();
     let last = request.messages.last().unwrap();
     let turn = request.messages.iter().filter(|message| message.role == "assistant").count();
@@ -202,6 +214,14 @@ async fn tool(peers: Peers, request: ExecuteToolRequest) -> Result<ToolResult, F
 }
 
 async fn tools(peers: Peers, request: ListToolsRequest) -> Result<ToolList, Fault> {
+    if request.names.iter().any(|name| name.starts_with(MANY)) {
+        // In another order each time: nobody has promised one.
+        let mut tools: Vec<ToolDefinition> = request.names.into_iter().map(of_many).collect();
+        if peers.ask("many").is_multiple_of(2) {
+            tools.reverse();
+        }
+        return Ok(ToolList { tools });
+    }
     // It is there when the agent is registered, and away afterwards.
     if request.names.iter().any(|name| name == "lost") && peers.ask("lost") > 1 {
         return Err(Fault::new(Code::Unavailable, "nobody serves tool.registry.list"));
@@ -223,6 +243,16 @@ async fn tools(peers: Peers, request: ListToolsRequest) -> Result<ToolList, Faul
             })
             .collect(),
     })
+}
+
+/// A registered tool, as there are many.
+fn of_many(name: String) -> ToolDefinition {
+    ToolDefinition {
+        description: format!("Does what {} say.", name.replace('_', " ")),
+        kind: "http".into(),
+        name,
+        ..ToolDefinition::default()
+    }
 }
 
 async fn wanted(peers: Peers, request: GetCallRequest) -> Result<CallState, Fault> {

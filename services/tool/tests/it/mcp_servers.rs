@@ -211,14 +211,18 @@ async fn a_command_that_the_operator_did_not_name_starts_nothing() {
     assert!(outside.problem.contains("MUSTER_HTTP_ALLOW"), "{outside:?}");
 }
 
-/// The servers that the repository's script installs, or nothing and a word where that is not possible.
-pub(crate) fn installed() -> Option<Value> {
+/// How the servers that the repository's script installs are started.
+pub(crate) fn installed() -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/local/mcp_servers.py");
     let made = Command::new("python3").arg(script).output().unwrap();
     let said = String::from_utf8_lossy(&made.stderr);
-    tracing::info!(%said, "the MCP servers");
     assert!(made.status.success(), "the MCP servers could not be installed: {said}");
-    serde_json::from_slice(&made.stdout).ok()
+    let servers: Value = serde_json::from_slice(&made.stdout).unwrap();
+    // A test that is not made must not look like one that passed.
+    for name in ["time", "everything"] {
+        assert!(servers[name].is_array(), "the MCP server {name} is not installed: {said}");
+    }
+    servers
 }
 
 /// How the script says that a server is started.
@@ -232,7 +236,7 @@ pub(crate) fn started(command: &Value, extra: &[&str]) -> Value {
 
 #[tokio::test]
 async fn the_time_server_from_pypi_tells_the_time() {
-    let Some(servers) = installed() else { return };
+    let servers = installed();
     let mut world = World::start().await;
     let with = started(&servers["time"], &["--local-timezone", "UTC"]);
     world.commands = with["command"].as_str().unwrap().to_owned();
@@ -253,8 +257,8 @@ async fn the_time_server_from_pypi_tells_the_time() {
 
 #[tokio::test]
 async fn the_everything_server_from_npm_is_called_over_both_transports() {
-    let Some(servers) = installed() else { return };
-    let Some(command) = servers.get("everything") else { return };
+    let servers = installed();
+    let command = &servers["everything"];
     let port = muster_testkit::free_port();
     let mut world = World::allowing(&format!("127.0.0.1:{port}")).await;
     let with = started(command, &["stdio"]);
