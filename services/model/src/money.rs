@@ -7,7 +7,7 @@ pub(crate) mod telemetry;
 
 pub(crate) use self::meter::{Bill, Meter, Whose};
 pub(crate) use self::prices::Prices;
-pub(crate) use self::quote::{Asked, Quotes};
+pub(crate) use self::quote::{Asked, Quotes, Target};
 pub(crate) use self::telemetry::{Pump, Telemetry, Told, telemetry};
 
 /// The same in US dollars, for people and for events; sums are made of the billionths.

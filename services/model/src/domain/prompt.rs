@@ -29,8 +29,8 @@ pub(crate) struct Prompt {
     pub(crate) top_p: Option<f64>,
     /// 0: the provider's limit.
     pub(crate) max_tokens: u32,
-    /// `max_tokens` is for what is thought, too: more is not paid for.
-    pub(crate) is_bounded: bool,
+    /// The most tokens of the answer and of what is thought together, where more is not paid for.
+    pub(crate) bound: Option<u32>,
     pub(crate) stop: Vec<String>,
     pub(crate) tool_choice: ToolChoice,
     pub(crate) seed: Option<i32>,
@@ -91,7 +91,7 @@ impl Prompt {
             temperature: params.temperature,
             top_p: params.top_p,
             max_tokens: params.max_tokens,
-            is_bounded: false,
+            bound: None,
             tool_choice: tool_choice(&params.tool_choice, &request.tools)?,
             stop: params.stop,
             seed: params.seed,
@@ -100,6 +100,13 @@ impl Prompt {
             response_schema: params.response_schema,
             offline: request.offline.clone(),
         })
+    }
+}
+
+impl Prompt {
+    /// The most tokens that the reply may have; 0: the provider's limit.
+    pub(crate) fn most(&self) -> u32 {
+        self.bound.unwrap_or(self.max_tokens)
     }
 }
 
@@ -206,26 +213,24 @@ fn check_numbers(params: &Parameters) -> Result<(), Error> {
     if let Some(temperature) = params.temperature
         && !(0.0..=2.0).contains(&temperature)
     {
-        return Err(Error::invalid(format!(
-            "params.temperature is {temperature}, but must be 0 to 2"
-        )));
+        return Err(Error::invalid(format!("`temperature` is {temperature}, but must be 0 to 2")));
     }
     if let Some(top_p) = params.top_p
         && !(top_p > 0.0 && top_p <= 1.0)
     {
         return Err(Error::invalid(format!(
-            "params.top_p is {top_p}, but must be above 0 and at most 1"
+            "`top_p` is {top_p}, but must be above 0 and at most 1"
         )));
     }
     if params.stop.len() > MAX_STOPS {
         return Err(Error::invalid(format!(
-            "params.stop has {} entries, but must have at most {MAX_STOPS}",
+            "`stop` has {} entries, but must have at most {MAX_STOPS}",
             params.stop.len()
         )));
     }
     let fits = |text: &String| (1..=MAX_STOP).contains(&text.len());
     if let Some(at) = params.stop.iter().position(|text| !fits(text)) {
-        return Err(Error::invalid(format!("params.stop[{at}] must have 1 to {MAX_STOP} bytes")));
+        return Err(Error::invalid(format!("`stop[{at}]` must have 1 to {MAX_STOP} bytes")));
     }
     Ok(())
 }
@@ -239,12 +244,12 @@ fn tool_choice(text: &str, tools: &[ChatTool]) -> Result<ToolChoice, Error> {
         other => {
             let shown: String = other.chars().take(80).collect();
             return Err(Error::invalid(format!(
-                "params.tool_choice is {shown:?}, but must be auto, none, required or the name of one of `tools`"
+                "`tool_choice` is {shown:?}, but must be auto, none, required or the name of one of `tools`"
             )));
         }
     };
     if choice == ToolChoice::Required && tools.is_empty() {
-        return Err(Error::invalid("params.tool_choice is required, but there are no tools"));
+        return Err(Error::invalid("`tool_choice` is required, but there are no tools"));
     }
     Ok(choice)
 }
@@ -258,7 +263,7 @@ fn effort(text: &str) -> Result<Option<Effort>, Error> {
         other => {
             let shown: String = other.chars().take(80).collect();
             Err(Error::invalid(format!(
-                "params.reasoning_effort is {shown:?}, but must be low, medium, high or empty"
+                "`reasoning_effort` is {shown:?}, but must be low, medium, high or empty"
             )))
         }
     }

@@ -28,7 +28,8 @@ pub(crate) struct Reply {
 impl Reply {
     /// The usage, counted by our tokenizer where the provider did not say it.
     pub(crate) fn usage(&self, messages: &[ChatMessage], tools: &[ChatTool]) -> TokenUsage {
-        self.usage.unwrap_or_else(|| tokens::estimate(messages, tools, &self.message))
+        let counted = || tokens::estimate(messages, tools, (&self.model, &self.message));
+        self.usage.unwrap_or_else(counted)
     }
 }
 

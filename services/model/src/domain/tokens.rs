@@ -3,25 +3,21 @@
 use muster_contracts::llm::v1::{ChatMessage, ChatTool, TokenUsage, ToolCall};
 pub(crate) use muster_text::tokens::{count, cut};
 
-use super::content::{Part, parts};
+use super::content::{Part, images, parts};
+use super::pictures;
 
-/// Tokens that an image is taken for: OpenAI counts 85 to 1,445, by its size.
-const PER_IMAGE: usize = 1_000;
 /// Tokens that a message costs beside its text, as OpenAI counts them.
 pub(crate) const PER_MESSAGE: usize = 3;
 
-/// The usage of a reply whose provider did not say it.
+/// The usage of a reply of this model whose provider did not say it.
 pub(crate) fn estimate(
     messages: &[ChatMessage],
     tools: &[ChatTool],
-    reply: &ChatMessage,
+    (model, reply): (&str, &ChatMessage),
 ) -> TokenUsage {
-    let asked: usize =
-        messages.iter().map(of_message).sum::<usize>() + tools.iter().map(of_tool).sum::<usize>();
-    let small = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
     let thought = count(&reply.reasoning);
     TokenUsage {
-        input_tokens: small(asked + PER_MESSAGE),
+        input_tokens: of_texts(messages, tools).saturating_add(of_images(messages, model)),
         output_tokens: small(thought + count(&reply.content) + of_calls(&reply.tool_calls)),
         estimated: true,
         reasoning_tokens: small(thought),
@@ -29,10 +25,27 @@ pub(crate) fn estimate(
     }
 }
 
+/// The tokens of what is asked, without its images.
+pub(crate) fn of_texts(messages: &[ChatMessage], tools: &[ChatTool]) -> u32 {
+    let asked =
+        messages.iter().map(of_message).sum::<usize>() + tools.iter().map(of_tool).sum::<usize>();
+    small(asked + PER_MESSAGE)
+}
+
+/// The most tokens that a model counts for the images of what is asked.
+pub(crate) fn of_images(messages: &[ChatMessage], model: &str) -> u32 {
+    let found = messages.iter().flat_map(images).map(|image| pictures::tokens(image, model));
+    found.fold(0, u32::saturating_add)
+}
+
+fn small(tokens: usize) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
+}
+
 fn of_message(message: &ChatMessage) -> usize {
     let said = parts(message).map(|part| match part {
         Part::Text(text) => count(text),
-        Part::Image(_) => PER_IMAGE,
+        Part::Image(_) => 0,
     });
     PER_MESSAGE + said.sum::<usize>() + count(&message.role) + of_calls(&message.tool_calls)
 }
@@ -78,7 +91,7 @@ mod tests {
             content: content.into(),
             ..Default::default()
         };
-        let usage = estimate(&[message("hello world")], &[], &message("hello"));
+        let usage = estimate(&[message("hello world")], &[], ("m", &message("hello")));
         assert_eq!((usage.input_tokens, usage.output_tokens, usage.estimated), (9, 1, true));
     }
 }

@@ -14,7 +14,7 @@ use self::tokens::Tokens;
 use crate::app::App;
 use crate::domain::prompt::Prompt;
 use crate::error::Error;
-use crate::limits::Caller;
+use crate::limits::{Caller, Charged};
 use crate::money::Asked;
 use crate::routing::Plan;
 
@@ -34,13 +34,18 @@ pub(crate) async fn complete(
     let session = app.sessions.begin(&request);
     // On the heap: a call of a provider is much state, and it is kept inside of what records it.
     let ask = || async {
+        let charged = Charged::default();
         let asked = tokio::select! {
             biased;
             // Whoever drops the call drops the connection to the provider: what is not read is not made.
             () = call.cancelled() => Err(Error::Cancelled(request.task.clone())),
             () = session.abandoned() => Err(Error::Abandoned),
-            asked = Box::pin(ask(&app, &request, &prompt, &plan)) => asked,
+            asked = Box::pin(ask(&app, &request, &prompt, &plan, &charged)) => asked,
         };
+        if asked.is_err() {
+            // Who asks again must find what this try has cost.
+            app.gate.settled(&charged).await;
+        }
         asked.map_err(|error| error.fault())
     };
     if request.unrecorded {
@@ -57,37 +62,54 @@ async fn ask(
     request: &CompleteRequest,
     prompt: &Prompt,
     plan: &Plan,
+    charged: &Charged,
 ) -> Result<CompleteResponse, Error> {
-    let caller = caller(request);
+    let caller = caller(request, charged);
     let owners = app.gate.check(&caller).await?;
-    let keeping = match cached::look(app, request, plan, caller).await {
-        Looked::Found(reply) => {
-            Tokens::new(app, request).whole(&reply).await;
-            return Ok(*reply);
-        }
+    let mut keeping = match cached::look(app, request, plan).await {
+        Looked::Found(reply) => return given(app, request, *reply).await,
         Looked::Missing(keeping) => keeping,
     };
-    let asked = Asked { messages: &prompt.messages, tools: &prompt.tools };
+    let asked = Asked::new(prompt);
+    if app.gate.counts(&owners) {
+        asked.count_large().await;
+    }
+    let vector = keeping.as_ref().and_then(|keeping| keeping.quote(app));
     let quote = || {
         let found = plan.routes.iter().filter_map(|route| {
-            app.routing.provider(route).ok().map(|found| attempt::names(found, route))
+            app.routing.provider(route).ok().map(|found| attempt::target(found, route, prompt))
         });
-        app.quotes.quote(asked, prompt.max_tokens, found)
+        app.quotes.quote(&asked, prompt.max_tokens, found).and(vector.as_ref())
     };
     // Charged with what the bill says when it is dropped, however that comes.
     let admitted = app.gate.admit(&caller, owners, quote).await?;
-    let one = Try { app, request, prompt, bill: &admitted.bill, granted: admitted.granted };
+    if let Some(keeping) = &mut keeping
+        && let Some(reply) = keeping.near(app, request, caller, &admitted).await
+    {
+        let reply = CompleteResponse { cost_nanos: admitted.bill.cost(), ..reply };
+        return given(app, request, reply).await;
+    }
+    let one = Try { app, request, prompt, asked: &asked, admitted: &admitted, charged };
     let reply = app.routing.ask(plan, |route| one.make(route)).await?;
-    let mut reply = CompleteResponse { cost_nanos: admitted.bill.cost(), ..reply };
+    let reply = CompleteResponse { cost_nanos: admitted.bill.cost(), ..reply };
     if let Some(keeping) = keeping {
-        reply.cost_nanos += keeping.cost_nanos;
         keeping.keep(app, &reply);
     }
     Ok(reply)
 }
 
+/// A reply that was given before.
+async fn given(
+    app: &App,
+    request: &CompleteRequest,
+    reply: CompleteResponse,
+) -> Result<CompleteResponse, Error> {
+    Tokens::new(app, request).whole(&reply).await;
+    Ok(reply)
+}
+
 /// The request, as far as it matters who may ask.
-fn caller(request: &CompleteRequest) -> Caller<'_> {
+fn caller<'a>(request: &'a CompleteRequest, charged: &'a Charged) -> Caller<'a> {
     Caller {
         tenant: &request.tenant,
         key_id: &request.key_id,
@@ -99,5 +121,6 @@ fn caller(request: &CompleteRequest) -> Caller<'_> {
         model: &request.model,
         idempotency_key: &request.idempotency_key,
         is_recorded: !request.unrecorded,
+        charged: Some(charged),
     }
 }

@@ -7,10 +7,10 @@ use crate::app::App;
 use crate::domain::prompt::{MAX_MESSAGES, check_model};
 use crate::domain::tokens;
 use crate::error::Error;
-use crate::limits::Caller;
-use crate::money::{Asked, Bill, Meter, Whose};
+use crate::limits::{Caller, Quote};
+use crate::money::{Bill, Meter, Whose};
 use crate::providers::{Configured, OFFLINE, Texts};
-use crate::routing::{DEFAULT, Failure, Route};
+use crate::routing::{DEFAULT, Failure, Plan, Route};
 
 /// The most texts of a request, and the longest vectors.
 const MAX_INPUTS: usize = 2_048;
@@ -20,41 +20,56 @@ pub(crate) async fn embed(app: App, request: EmbedRequest) -> Result<EmbedRespon
     check(&request)?;
     let caller = caller(&request);
     let texts = Texts { inputs: request.inputs.clone(), dimensions: request.dimensions };
-    made(&app, (&request.provider, &request.model), &texts, caller).await
-}
-
-/// The vector of one text, for who asks for something else: its key need not allow this model.
-pub(crate) async fn vectors(
-    app: &App,
-    model: &str,
-    text: &str,
-    caller: Caller<'_>,
-) -> Result<EmbedResponse, Error> {
-    let texts = Texts { inputs: vec![text.to_owned()], dimensions: 0 };
-    made(app, (DEFAULT, model), &texts, caller).await
-}
-
-async fn made(
-    app: &App,
-    (provider, model): (&str, &str),
-    texts: &Texts,
-    caller: Caller<'_>,
-) -> Result<EmbedResponse, Error> {
-    let provider = able(app, provider, model);
-    let plan = app.routing.plan(provider, model, caller.idempotency_key).await?;
+    let provider = able(&app, &request.provider, &request.model);
+    let plan = app.routing.plan(provider, &request.model, &request.idempotency_key).await?;
     let owners = app.gate.check(&caller).await?;
-    let quote = || {
-        let found = plan
-            .routes
-            .iter()
-            .filter_map(|route| app.routing.provider(route).ok().map(|found| names(found, route)));
-        app.quotes.quote_for(estimate(&texts.inputs).input_tokens, 0, found)
-    };
     // Charged with what the bill says when it is dropped, however that comes.
-    let admitted = app.gate.admit(&caller, owners, quote).await?;
-    let one = Try { app, texts, caller, bill: &admitted.bill };
+    let admitted = app.gate.admit(&caller, owners, || quote(&app, &plan, &texts)).await?;
+    let one = Try { app: &app, texts: &texts, caller, bill: &admitted.bill };
     let answer = app.routing.ask(&plan, |route| attempt(one, route)).await?;
     Ok(EmbedResponse { cost_nanos: admitted.bill.cost(), ..answer })
+}
+
+/// One text, whose vector somebody wants who asks for something else: its key need not allow the model that makes it.
+pub(crate) struct OneText {
+    plan: Plan,
+    texts: Texts,
+}
+
+impl OneText {
+    /// # Errors
+    /// Where nobody has the model.
+    pub(crate) async fn new(app: &App, model: &str, text: &str, key: &str) -> Result<Self, Error> {
+        let plan = app.routing.plan(able(app, DEFAULT, model), model, key).await?;
+        Ok(Self { plan, texts: Texts { inputs: vec![text.to_owned()], dimensions: 0 } })
+    }
+
+    /// The most that it may cost.
+    pub(crate) fn quote(&self, app: &App) -> Quote {
+        quote(app, &self.plan, &self.texts)
+    }
+
+    /// Asks for the vector. What it costs goes to the bill of who was let in already.
+    pub(crate) async fn vector(
+        &self,
+        app: &App,
+        caller: Caller<'_>,
+        bill: &Bill,
+    ) -> Result<EmbedResponse, Error> {
+        // In the account of its provider it has a reservation of its own, beside that of the reply.
+        let key = format!("{}/near", caller.idempotency_key);
+        let caller = Caller { idempotency_key: &key, is_recorded: false, ..caller };
+        let one = Try { app, texts: &self.texts, caller, bill };
+        app.routing.ask(&self.plan, |route| attempt(one, route)).await
+    }
+}
+
+fn quote(app: &App, plan: &Plan, texts: &Texts) -> Quote {
+    let found = plan
+        .routes
+        .iter()
+        .filter_map(|route| app.routing.provider(route).ok().map(|found| names(found, route)));
+    app.quotes.quote_for(estimate(&texts.inputs).input_tokens, 0, found)
 }
 
 /// What every try of a request shares.
@@ -142,7 +157,7 @@ async fn ask(one: Try<'_>, route: &Route) -> Result<EmbedResponse, Error> {
         ..Whose::default()
     };
     let (told, prices) = (&app.telemetry, &app.quotes.prices);
-    let meter = Meter::begin(told, prices, whose, (name, model, Asked::default()), bills);
+    let meter = Meter::begin(told, prices, whose, (name, model, None), bills);
     let answer = match found.provider().embed(&route.model, texts).await {
         Ok(answer) => answer,
         Err(error) => {

@@ -37,6 +37,8 @@ pub(crate) enum Change {
     /// Lets a call begin, if it may.
     /// `cost` is reserved, or what is left of the budget where that is `least` and more.
     Reserve { id: String, cost: u64, least: u64, tokens: u64, key: String, limits: Limits },
+    /// A call goes on with a further try: `cost` and `least`, in which the earlier tries have their part, take the place of what it has reserved.
+    Extend { id: String, cost: u64, least: u64, key: String, limits: Limits },
     /// A call has ended and was paid for. `live`: its own process says so, and it counts whether or not its reservation is still there.
     Settle { id: String, cost: u64, live: bool },
     /// A call has ended without a cost.
@@ -152,12 +154,16 @@ impl Account {
                 }
                 self.count(*tokens, limits, clock);
                 if limits.budget > 0 {
-                    let until_ms = clock.ms() + clock.lease_ms;
-                    let cost = (*cost).min(self.left(id, limits, clock));
-                    let reservation = Reservation { cost, until_ms, key: key.clone() };
-                    self.open.insert(id.clone(), reservation);
+                    self.open(id, *cost, (key, limits), clock);
                 }
                 outcome
+            }
+            Change::Extend { id, cost, least, key, limits } => {
+                if let Some(refusal) = self.lacks(id, *least, limits, clock) {
+                    return refusal;
+                }
+                self.open(id, *cost, (key, limits), clock);
+                Outcome::Done
             }
             ended if self.end(ended, clock) => Outcome::Done,
             _nothing_changes => return Outcome::Done,
@@ -166,10 +172,17 @@ impl Account {
         outcome
     }
 
+    /// Reserves so much, or what is left of the budget.
+    fn open(&mut self, id: &str, cost: u64, (key, limits): (&str, &Limits), clock: Clock) {
+        let until_ms = clock.ms() + clock.lease_ms;
+        let cost = cost.min(self.left(id, limits, clock));
+        self.open.insert(id.to_owned(), Reservation { cost, until_ms, key: key.to_owned() });
+    }
+
     /// A change of a call that was admitted. Returns whether anything is another.
     fn end(&mut self, change: &Change, clock: Clock) -> bool {
         match change {
-            Change::Reserve { .. } => return false,
+            Change::Reserve { .. } | Change::Extend { .. } => return false,
             Change::Settle { id, cost, live } => {
                 let was_open = self.open.remove(id).is_some();
                 let counts = was_open || (*live && !self.swept.contains(id));
@@ -235,17 +248,25 @@ impl Account {
             *left = whole - wanted;
             near |= *left < whole / NEAR;
         }
-        if limits.budget > 0 {
-            // A second try of the same call takes the place of the first.
-            let own = self.open.get(id).map_or(0, |reservation| reservation.cost);
-            let (spent, reserved) =
-                (self.spent(limits.period, clock.now), self.reserved().saturating_sub(own));
-            if spent.saturating_add(reserved).saturating_add(cost) > limits.budget {
-                return Outcome::Spent { limit: limits.budget, spent, reserved };
-            }
+        if let Some(refusal) = self.lacks(id, cost, limits, clock) {
+            return refusal;
         }
         let [requests, tokens] = left;
         if near { Outcome::Near { requests, tokens } } else { Outcome::Done }
+    }
+
+    /// The refusal of a call that costs more than is left of the budget, if there is one.
+    fn lacks(&self, id: &str, cost: u64, limits: &Limits, clock: Clock) -> Option<Outcome> {
+        // A second try of the same call takes the place of the first.
+        let own = self.open.get(id).map_or(0, |reservation| reservation.cost);
+        let (spent, reserved) =
+            (self.spent(limits.period, clock.now), self.reserved().saturating_sub(own));
+        let whole = spent.saturating_add(reserved).saturating_add(cost);
+        (limits.budget > 0 && whole > limits.budget).then_some(Outcome::Spent {
+            limit: limits.budget,
+            spent,
+            reserved,
+        })
     }
 
     /// What a call may reserve: its own reservation gives way.

@@ -1,20 +1,27 @@
 //! Who may ask: the key, the budgets and the limits of a request, before anything is paid.
 
+use std::time::Duration;
+
 use chrono::Utc;
+use futures::future::join_all;
 use muster_contracts::gateway::v1::{BudgetExceeded, RateLimitExceeded, RateLimitWarning};
 use muster_contracts::{Code, Fault, now};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use super::account::{Change, Limits, Outcome};
-use super::ledger::{Hold, Ledger};
+use super::admission::{Admission, Charged};
+use super::ledger::Ledger;
 use super::owner::Owner;
 use crate::error::Error;
 use crate::keys::Directory;
 use crate::keys::directory::good;
-use crate::money::{Bill, Telemetry, Told, dollars, shown};
+use crate::money::{Telemetry, Told, dollars, shown};
 
 /// How long a provider is left alone whose budget is spent.
 const SPENT_FOR_MS: u64 = 60_000;
+/// How long an answer waits for what its request has cost to be written.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Lets requests in. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +49,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) idempotency_key: &'a str,
     /// Whether its reply is recorded under the key.
     pub(crate) is_recorded: bool,
+    /// Where it is noted whose accounts were charged.
+    pub(crate) charged: Option<&'a Charged>,
 }
 
 /// Whose budgets and limits a request counts for.
@@ -57,29 +66,16 @@ pub(crate) struct Quote {
     pub(crate) tokens: u64,
 }
 
-/// What a request that was let in has reserved. When this is dropped, what the bill says is charged, and the rest is free again.
-#[derive(Default)]
-pub(crate) struct Admission {
-    holds: Vec<Hold>,
-    /// Whose tokens were counted, before anybody knew how many they are.
-    counted: Vec<(Ledger, Owner)>,
-    tokens: u64,
-    /// What was reserved, in billionths of a US dollar: no reply may cost more. Nothing where no budget applies, or nobody knows the price.
-    pub(crate) granted: Option<u64>,
-    pub(crate) bill: Bill,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let (cost, used) = self.bill.sums();
-        for hold in self.holds.drain(..) {
-            // Without a cost it is released.
-            if cost > 0 {
-                hold.settle(cost);
-            }
-        }
-        for (ledger, owner) in self.counted.drain(..) {
-            ledger.tell(&owner, Change::Tokens { reserved: self.tokens, used });
+impl Quote {
+    /// With what else is asked beside it: where nobody knows its price, that counts as nothing.
+    pub(crate) fn and(self, beside: Option<&Self>) -> Self {
+        let Some(beside) = beside else { return self };
+        let cost = beside.cost.unwrap_or_default();
+        let more = |own: Option<u64>| own.map(|own| own.saturating_add(cost));
+        Self {
+            cost: more(self.cost),
+            least: more(self.least),
+            tokens: self.tokens.saturating_add(beside.tokens),
         }
     }
 }
@@ -160,6 +156,63 @@ impl Gate {
         })
     }
 
+    /// What a further try may cost of what was reserved. Where earlier tries were paid for and too little is left, more is reserved; nothing where no budget applies.
+    ///
+    /// # Errors
+    /// EXHAUSTED where the budget has no room for it; UNAVAILABLE where that cannot be known.
+    pub(crate) async fn room(
+        &self,
+        caller: &Caller<'_>,
+        admission: &Admission,
+        quote: impl FnOnce() -> Quote,
+    ) -> Result<Option<u64>, Fault> {
+        let Some(left) = admission.left() else { return Ok(None) };
+        let quote = quote();
+        let Some(cost) = quote.cost else { return Ok(Some(left)) };
+        let paid = admission.bill.cost();
+        if paid == 0 || left >= cost {
+            return Ok(Some(left));
+        }
+        let least = quote.least.unwrap_or(cost);
+        let mut granted = u64::MAX;
+        for (hold, limits) in admission.holds() {
+            let change = Change::Extend {
+                id: hold.id().to_owned(),
+                cost: paid.saturating_add(cost),
+                least: paid.saturating_add(least),
+                key: admission.key.clone(),
+                limits: *limits,
+            };
+            let answer = self.ledger.change(hold.owner(), change).await?;
+            if left >= least && !answer.outcome.is_admitted() {
+                return Ok(Some(left));
+            }
+            self.judge(caller, hold.owner(), &answer.outcome, &quote)?;
+            granted = granted.min(answer.account.reserved_by(hold.id()).unwrap_or_default());
+        }
+        admission.grant(Some(granted));
+        Ok(admission.left())
+    }
+
+    /// Waits until what was charged is written, so that who asks again, wherever that is, finds it. Not for long: what cannot be written now is written later.
+    pub(crate) async fn settled(&self, charged: &Charged) {
+        let looks = charged.take().into_iter().map(|owner| async move {
+            // What is asked of an account is done in its order.
+            drop(self.ledger.look(&owner).await);
+        });
+        drop(timeout(SETTLED_WITHIN, join_all(looks)).await);
+    }
+
+    /// Whether anybody counts what a request of these owners may cost.
+    pub(crate) fn counts(&self, owners: &Owners) -> bool {
+        !owners.0.is_empty() || self.directory.has_allowances()
+    }
+
+    /// Whether a model without a price may be asked where this budget applies.
+    pub(crate) fn takes(&self, quote: &Quote, admission: &Admission) -> bool {
+        quote.cost.is_some() || self.takes_unpriced || admission.granted().is_none()
+    }
+
     async fn of_key(&self, caller: &Caller<'_>) -> Result<(Owner, Limits), Fault> {
         let key = good(self.directory.by_id(caller.key_id).await?)?;
         if !caller.tenant.is_empty() && caller.tenant != key.tenant {
@@ -189,19 +242,20 @@ impl Gate {
         owners: Vec<(Owner, Limits)>,
         quote: impl FnOnce() -> Quote,
     ) -> Result<Admission, Fault> {
-        let mut admission = Admission::default();
         if owners.is_empty() {
-            return Ok(admission);
+            return Ok(Admission::default());
         }
         let quote = quote();
         if quote.cost.is_none() && !self.takes_unpriced {
             self.check_priced(caller, &owners)?;
         }
-        admission.tokens = quote.tokens;
         let key = if caller.is_recorded { caller.idempotency_key } else { "" };
+        let charged = caller.charged.cloned().unwrap_or_default();
+        let mut admission = Admission::new(key, quote.tokens, charged);
+        let id = reservation(caller.idempotency_key);
         for (owner, limits) in owners {
             let change = Change::Reserve {
-                id: reservation(caller.idempotency_key),
+                id: id.clone(),
                 cost: quote.cost.unwrap_or_default(),
                 least: quote.least.unwrap_or_default(),
                 tokens: quote.tokens,
@@ -211,14 +265,15 @@ impl Gate {
             // Where a later owner refuses, the earlier ones get back what they had reserved.
             let answer = self.ledger.change(&owner, change).await?;
             if limits.tokens_per_minute > 0 && answer.outcome.is_admitted() {
-                admission.counted.push((self.ledger.clone(), owner.clone()));
+                admission.count(&self.ledger, &owner);
             }
             let reserved = answer.reserved();
-            admission.holds.extend(answer.hold);
+            if let Some(hold) = answer.hold {
+                admission.hold(hold, limits);
+            }
             self.judge(caller, &owner, &answer.outcome, &quote)?;
             if quote.cost.is_some() {
-                let smaller = [admission.granted, reserved].into_iter().flatten().min();
-                admission.granted = smaller;
+                admission.grant([admission.granted(), reserved].into_iter().flatten().min());
             }
         }
         Ok(admission)

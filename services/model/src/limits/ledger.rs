@@ -58,7 +58,7 @@ struct Ask {
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
     /// The account behind it.
-    account: Arc<Account>,
+    pub(super) account: Arc<Account>,
     /// What was reserved. Given back where nobody takes the answer.
     pub(crate) hold: Option<Hold>,
 }
@@ -82,6 +82,15 @@ impl Hold {
     fn new(ledger: &Ledger, owner: &Owner, id: &str) -> Self {
         ledger.open().insert((owner.clone(), id.to_owned()), Utc::now());
         Self { ledger: ledger.clone(), owner: owner.clone(), id: Some(id.to_owned()) }
+    }
+
+    pub(super) const fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Its name in the account.
+    pub(super) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
     }
 
     /// The call was paid for.

@@ -32,7 +32,8 @@ pub(crate) struct Meter<'a> {
     provider: String,
     model: String,
     begun: Instant,
-    asked: Asked<'a>,
+    /// Nothing where no reply is asked for.
+    asked: Option<&'a Asked<'a>>,
     /// What has come of the reply.
     received: Received,
     /// The most tokens that the reply may have.
@@ -68,7 +69,7 @@ impl<'a> Meter<'a> {
         telemetry: &Telemetry,
         prices: &Prices,
         whose: Whose,
-        (provider, model, asked): (&str, &str, Asked<'a>),
+        (provider, model, asked): (&str, &str, Option<&'a Asked<'a>>),
         bills: [Bill; 2],
     ) -> Self {
         telemetry.tell(Told::Asked(LlmRequest {
@@ -132,7 +133,10 @@ impl<'a> Meter<'a> {
 
     /// What is known of a reply that did not come to its end: nothing, where nothing of it came.
     fn cut_off(&self) -> TokenUsage {
-        self.received.with(|reply| reply.cut_off(|| self.asked.tokens(), self.most))
+        self.received.with(|reply| {
+            let asked = || self.asked.map_or(0, |asked| asked.tokens(&self.model));
+            reply.cut_off(asked, self.most)
+        })
     }
 
     fn end(&mut self, status: &str, usage: &TokenUsage) {

@@ -1,10 +1,11 @@
 //! The price table: what is built in, and the operator's own prices before it.
 
+mod price;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use muster_contracts::llm::v1::TokenUsage;
 use muster_document::Bounds;
 use muster_runtime::{Env, files::regular_text};
 use serde::Deserialize;
@@ -19,25 +20,8 @@ const BOUNDS: Bounds = Bounds { bytes: 4 << 20, values: 200_000, depth: 8 };
 /// How many models without a price are told of.
 const TOLD: usize = 1_000;
 
-/// What a token costs, in billionths of a US dollar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Price {
-    pub(crate) input: u64,
-    pub(crate) cached_input: u64,
-    pub(crate) output: u64,
-}
-
-impl Price {
-    /// What tokens that are used cost.
-    pub(crate) fn cost(&self, usage: &TokenUsage) -> u64 {
-        let cached = usage.cached_input_tokens.min(usage.input_tokens);
-        let fresh = usage.input_tokens - cached;
-        [(fresh, self.input), (cached, self.cached_input), (usage.output_tokens, self.output)]
-            .into_iter()
-            .map(|(tokens, price)| u64::from(tokens).saturating_mul(price))
-            .fold(0, u64::saturating_add)
-    }
-}
+pub(crate) use self::price::Price;
+use self::price::Rates;
 
 /// Every price that is known. Cheap to clone.
 #[derive(Clone)]
@@ -74,6 +58,18 @@ struct Line {
     input: f64,
     cached_input: Option<f64>,
     output: f64,
+    /// What a token costs where the prompt is a long one.
+    long: Option<Long>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Long {
+    /// Prompts with more tokens than this are long.
+    above: u32,
+    input: f64,
+    cached_input: Option<f64>,
+    output: f64,
 }
 
 impl Prices {
@@ -99,14 +95,7 @@ impl Prices {
 
     /// The price of a model in US dollars for a million tokens, for people; null where it has none.
     pub(crate) fn shown(&self, provider: &str, model: &str) -> serde_json::Value {
-        let dollars = |nanos: u64| nanos as f64 / 1_000.0;
-        self.of(provider, model).map_or(serde_json::Value::Null, |price| {
-            serde_json::json!({
-                "input": dollars(price.input),
-                "cached_input": dollars(price.cached_input),
-                "output": dollars(price.output),
-            })
-        })
+        self.of(provider, model).map_or(serde_json::Value::Null, |price| price.shown())
     }
 
     /// The same; of a model without a price, it is told once.
@@ -160,13 +149,22 @@ impl Table {
 
 impl Line {
     fn price(&self) -> anyhow::Result<Price> {
-        let input = per_token("input", self.input)?;
-        let cached_input = match self.cached_input {
-            Some(dollars) => per_token("cached_input", dollars)?,
-            None => input,
+        let long = |long: &Long| {
+            rates(long.input, long.cached_input, long.output).map(|rates| (long.above, rates))
         };
-        Ok(Price { input, cached_input, output: per_token("output", self.output)? })
+        let long = self.long.as_ref().map(long).transpose().context("`long`")?;
+        Ok(Price { rates: rates(self.input, self.cached_input, self.output)?, long })
     }
+}
+
+/// In billionths for a token, from dollars for a million.
+fn rates(input: f64, cached_input: Option<f64>, output: f64) -> anyhow::Result<Rates> {
+    let input = per_token("input", input)?;
+    let cached_input = match cached_input {
+        Some(dollars) => per_token("cached_input", dollars)?,
+        None => input,
+    };
+    Ok(Rates { input, cached_input, output: per_token("output", output)? })
 }
 
 /// Dollars for a million tokens are thousands of billionths for one.
@@ -209,6 +207,8 @@ fn undated(model: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use muster_contracts::llm::v1::TokenUsage;
+
     use super::*;
 
     fn prices(own: &str) -> anyhow::Result<Prices> {
@@ -231,6 +231,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_prompt_has_its_own_price_in_the_built_in_table_and_in_the_operators() {
+        let own =
+            "prices: [{model: m, input: 1, output: 2, long: {above: 100, input: 3, output: 4}}]";
+        let prices = prices(own).unwrap();
+        let mine = prices.of("x", "m").unwrap();
+        assert_eq!(mine.cost(&usage(100, 0, 1)), 100 * 1_000 + 2_000);
+        assert_eq!(mine.cost(&usage(101, 0, 1)), 101 * 3_000 + 4_000);
+        assert_eq!(prices.shown("x", "m")["long"]["above"], 100);
+        let pro = prices.of("gemini", "gemini-2.5-pro").unwrap();
+        assert_eq!(pro.cost(&usage(200_001, 200_001, 1)), 200_001 * 250 + 15_000);
+    }
+
+    #[test]
     fn a_version_of_a_model_has_the_price_of_the_model() {
         let prices = prices("prices: []").unwrap();
         for (dated, name) in [
@@ -250,7 +263,7 @@ mod tests {
     fn the_operators_own_prices_come_first_and_those_of_a_provider_before_those_of_all() {
         let own = "prices:\n- {model: gpt-4o-mini, input: 1, output: 2}\n- {provider: mine, model: gpt-4o-mini, input: 0.001, output: 0}\n- {model: 'big-*', input: 3, output: 3}\n- {model: 'big-one-*', input: 4, output: 4}";
         let prices = prices(own).unwrap();
-        let input = |provider: &str, model: &str| prices.of(provider, model).unwrap().input;
+        let input = |provider: &str, model: &str| prices.of(provider, model).unwrap().rates.input;
         assert_eq!((input("openai", "gpt-4o-mini"), input("mine", "gpt-4o-mini")), (1_000, 1));
         assert_eq!((input("x", "big-two"), input("x", "big-one-2")), (3_000, 4_000));
         assert_eq!(input("x", "gpt-4o"), 2_500);
@@ -262,6 +275,12 @@ mod tests {
             ("{model: m, input: 0.0001, output: 1}", "at most three decimals"),
             ("{model: m, input: -1, output: 1}", "`input` is -1"),
             ("{model: m, input: 1}", "output"),
+            ("{model: m, input: 1, output: 1, long: {input: 1, output: 1}}", "above"),
+            (
+                "{model: m, input: 1, output: 1, long: {above: 9, input: 1, output: -1}}",
+                "`long`: `output` is -1",
+            ),
+            ("{model: m, input: 1, output: 1, long: {above: 9, input: 1, output: 1, x: 1}}", "x"),
             ("{model: m, input: 1, output: 1, per: 1}", "per"),
         ] {
             let error = prices(&format!("prices: [{line}]")).err().unwrap();

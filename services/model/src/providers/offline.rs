@@ -43,7 +43,7 @@ impl Offline {
 
 fn answer(prompt: &Prompt) -> Result<Reply, Error> {
     let mut reply = script::reply(prompt)?;
-    let limit = usize::try_from(prompt.max_tokens).unwrap_or(usize::MAX);
+    let limit = usize::try_from(prompt.most()).unwrap_or(usize::MAX);
     if limit > 0
         && let Some(cut) = tokens::cut(&reply.message.content, limit)
     {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use muster_contracts::Code;
-use muster_contracts::gateway::v1::{BudgetExceeded, RateLimitExceeded};
-use muster_contracts::llm::v1::CompleteRequest;
-use muster_contracts::model::v1::Allowance;
-use muster_testkit::{Answer, eventually};
+use muster_contracts::gateway::v1::{BudgetExceeded, LlmResponse, RateLimitExceeded};
+use muster_contracts::llm::v1::{CompleteRequest, Parameters};
+use muster_contracts::model::v1::{Allowance, ModelDefinition, ModelTarget, PutModelRequest};
+use muster_testkit::{Answer, Breakage, eventually};
 
 use crate::guarded::{COST, DEADLINE, Guarded, budget, small};
 
@@ -162,6 +162,53 @@ async fn a_reply_without_a_limit_is_no_longer_than_what_was_reserved_for_it() {
     assert_eq!((fault.code, fault.retry_after_ms), (Code::Exhausted, None), "{fault}");
     assert_eq!(fault.details["wanted_nanos"], 256 * PRICE);
     world.spends("poor", 300 * PRICE).await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_try_has_cost_is_not_there_for_the_next_one() {
+    /// Of a token that comes out.
+    const PRICE: u64 = COST / 5;
+    let world = Guarded::start().await;
+    let _service = world.serve(&[]).await;
+    let target = ModelTarget { provider: "openai".into(), ..Default::default() };
+    let again = ModelDefinition {
+        name: "again".into(),
+        targets: vec![target],
+        retries: Some(1),
+        ..Default::default()
+    };
+    let put = PutModelRequest { definition: Some(again) };
+    world.gateway.request_within(&put, DEADLINE).await.unwrap();
+    // Four tokens come, and the next try is asked for a whole reply.
+    let cut = || Answer::text("one two three four").break_after(5, Breakage::End);
+    let ask = async |tenant: &str, key: &str, params: Option<Parameters>| {
+        world.model.push(cut()).push(Answer::text("x").usage(3, 5));
+        let request = CompleteRequest { model: "again".into(), params, ..small(tenant, key) };
+        world.agent.request_within(&request, DEADLINE).await
+    };
+    let five = small("", "").params;
+    world.allow(budget("rich", 100 * PRICE)).await;
+    let reply = ask("rich", "k1", five.clone()).await.unwrap();
+    assert_eq!(reply.cost_nanos, 9 * PRICE);
+    world.spends("rich", 9 * PRICE).await;
+    // Without a limit of its own, what is left says how long the reply may be.
+    world.allow(budget("poor", 300 * PRICE)).await;
+    ask("poor", "k2", None).await.unwrap();
+    let longest: Vec<_> =
+        world.model.requests().iter().map(|asked| asked.body["max_tokens"].clone()).collect();
+    assert_eq!(longest, [5, 5, 300, 296]);
+    world.spends("poor", 9 * PRICE).await;
+    world.allow(budget("spent", 6 * PRICE)).await;
+    let fault = ask("spent", "k3", five).await.unwrap_err();
+    assert_eq!(fault.code, Code::Exhausted, "{fault}");
+    assert!(fault.message.contains("the budget of tenant/spent"), "{fault}");
+    world.spends("spent", 4 * PRICE).await;
+    assert_eq!(world.model.remaining(), 1, "nobody was asked a second time");
+    let told = world.told("gateway.llm.response", 5).await;
+    let told = told.iter().map(|one| one.decode::<LlmResponse>().unwrap());
+    let costs: Vec<_> = told.map(|one| (one.request_id, one.cost_nanos / PRICE)).collect();
+    let expected = [("k1", 4), ("k1", 5), ("k2", 4), ("k2", 5), ("k3", 4)];
+    assert_eq!(costs, expected.map(|(key, cost)| (key.to_owned(), cost)));
 }
 
 #[tokio::test]

@@ -8,13 +8,13 @@ use muster_contracts::cache::v1::{CacheHit, CacheInvalidated, GatewayCacheInvali
 use muster_contracts::gateway::v1::TokensSaved;
 use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse};
 use muster_contracts::model::v1::{
-    CachePolicy, DeleteModelRequest, ModelDefinition, ModelDefinitionChanged, ModelTarget,
-    PutModelRequest,
+    Allowance, CachePolicy, DeleteModelRequest, ModelDefinition, ModelDefinitionChanged,
+    ModelTarget, PutModelRequest,
 };
 use muster_contracts::{Code, Stream};
 use muster_testkit::{Answer, eventually};
 
-use crate::guarded::{COST, DEADLINE, Guarded, small};
+use crate::guarded::{COST, DEADLINE, Guarded, budget, small};
 use crate::{tool, user};
 
 #[tokio::test]
@@ -149,6 +149,45 @@ async fn a_question_in_other_words_is_answered_from_the_cache_of_its_tenant_alon
     world.told("cache.invalidated", 1).await;
     assert!(!ask(near("acme", "k6", &QUESTION.replace("Which", "What"))).await.cached);
     assert!(second.stop().await, "it ends well");
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_has_no_vector_and_one_that_has_is_one_request() {
+    /// Of a token of a question: its vector has a price.
+    const TOKEN: u64 = 1_000;
+    let world = Guarded::start().await;
+    world.price(
+        "prices: [{model: scripted, input: 0, output: 2}, {model: vectors, input: 1, output: 0}]",
+    );
+    let _service = world.serve(&[]).await;
+    world.model.respond_with(|_| Answer::text("Two boats.").usage(3, 5));
+    let cache = CachePolicy {
+        ttl_seconds: 600,
+        similarity: 0.75,
+        embedding_model: "openai/vectors".into(),
+    };
+    world.gateway.request_within(&named("near", cache), DEADLINE).await.unwrap();
+    let vectors = || {
+        let asked = world.model.requests();
+        asked.iter().filter(|asked| asked.path == "/v1/embeddings").count()
+    };
+    let words = QUESTION.split_whitespace().count() as u64;
+    // Enough for the reply or for the vector, and not for both.
+    world.allow(budget("poor", COST + 5 * TOKEN)).await;
+    let fault =
+        world.agent.request_within(&near("poor", "k0", QUESTION), DEADLINE).await.unwrap_err();
+    assert_eq!((fault.code, vectors()), (Code::Exhausted, 0), "{fault}");
+    world.spends("poor", 0).await;
+    world.allow(Allowance { requests_per_minute: 1, ..budget("acme", 3 * COST) }).await;
+    let ask =
+        async |key: &str| world.agent.request_within(&near("acme", key, QUESTION), DEADLINE).await;
+    let reply = ask("k1").await.unwrap();
+    assert_eq!((reply.cost_nanos, vectors()), (COST + words * TOKEN, 1));
+    world.spends("acme", COST + words * TOKEN).await;
+    let other = near("acme", "k2", "Which wines grow on the southern hills of Tuscany?");
+    let fault = world.agent.request_within(&other, DEADLINE).await.unwrap_err();
+    assert_eq!((fault.code, vectors()), (Code::Exhausted, 1), "{fault}");
+    world.spends("acme", COST + words * TOKEN).await;
 }
 
 #[tokio::test]

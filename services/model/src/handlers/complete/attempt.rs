@@ -12,9 +12,10 @@ use super::caller;
 use super::tokens::Tokens;
 use crate::app::App;
 use crate::domain::prompt::Prompt;
+use crate::domain::thinking;
 use crate::error::Error;
-use crate::limits::Caller;
-use crate::money::{Asked, Bill, Meter, Whose};
+use crate::limits::{Admission, Caller, Charged};
+use crate::money::{Asked, Meter, Target, Whose};
 use crate::providers::{Configured, Output};
 use crate::routing::{Failure, Route};
 
@@ -27,9 +28,10 @@ pub(super) struct Try<'a> {
     pub(super) app: &'a App,
     pub(super) request: &'a CompleteRequest,
     pub(super) prompt: &'a Prompt,
-    pub(super) bill: &'a Bill,
-    /// What was reserved for the reply, where a budget applies.
-    pub(super) granted: Option<u64>,
+    pub(super) asked: &'a Asked<'a>,
+    /// What the reply and all its tries may cost, and what they have.
+    pub(super) admitted: &'a Admission,
+    pub(super) charged: &'a Charged,
 }
 
 impl Try<'_> {
@@ -41,21 +43,22 @@ impl Try<'_> {
     }
 
     async fn ask(self, route: &Route, tokens: &mut Tokens<'_>) -> Result<CompleteResponse, Error> {
-        let Self { app, prompt, .. } = self;
+        let Self { app, prompt, asked, .. } = self;
         let _slot = app.slots.acquire().await.context("the slots for providers are closed")?;
         let found = app.routing.provider(route)?;
-        let (name, model) = names(found, route);
-        let caller = Caller { provider: name, model, ..caller(self.request) };
-        let asked = Asked { messages: &prompt.messages, tools: &prompt.tools };
-        let quote = || app.quotes.quote(asked, prompt.max_tokens, [(name, model)]);
+        let target = target(found, route, prompt);
+        let Target { provider: name, model, .. } = target;
+        let caller = Caller { provider: name, model, ..caller(self.request, self.charged) };
+        let quote = || app.quotes.quote(asked, prompt.max_tokens, [target]);
+        let room = app.gate.room(&caller, self.admitted, quote).await?;
         let admitted = app.gate.admit_provider(&caller, quote).await?;
-        let granted = [self.granted, admitted.granted].into_iter().flatten().min();
-        let prompt = &*self.within(granted, (name, model));
-        let bills = [self.bill.clone(), admitted.bill.clone()];
+        let granted = [room, admitted.left()].into_iter().flatten().min();
+        let prompt = &*self.within(granted, target);
+        let bills = [self.admitted.bill.clone(), admitted.bill.clone()];
         let (told, prices) = (&app.telemetry, &app.quotes.prices);
         let mut meter =
-            Meter::begin(told, prices, whose(self.request), (name, model, asked), bills);
-        let received = meter.received(prompt.is_bounded.then_some(prompt.max_tokens));
+            Meter::begin(told, prices, whose(self.request), (name, model, Some(asked)), bills);
+        let received = meter.received(prompt.bound);
         let (sender, receiver) = mpsc::channel(PIECES);
         let output = Output::new(sender, received);
         let asking = found.provider().complete(&route.model, prompt, output);
@@ -90,24 +93,21 @@ impl Try<'_> {
 }
 
 impl<'a> Try<'a> {
-    /// The prompt, with a limit for a reply that has none and must not cost more than was reserved for it.
-    fn within(self, granted: Option<u64>, target: (&str, &str)) -> Cow<'a, Prompt> {
-        let Self { app, prompt, .. } = self;
+    /// The prompt, with a bound for a reply that must not cost more than was reserved for it.
+    fn within(self, granted: Option<u64>, target: Target<'_>) -> Cow<'a, Prompt> {
+        let Self { app, prompt, asked, .. } = self;
         let Some(granted) = granted else { return Cow::Borrowed(prompt) };
-        let asked = Asked { messages: &prompt.messages, tools: &prompt.tools };
-        let longest = match prompt.max_tokens {
-            0 => app.quotes.longest(asked, target, granted),
-            given => Some(given),
-        };
-        let Some(max_tokens) = longest else { return Cow::Borrowed(prompt) };
-        Cow::Owned(Prompt { max_tokens, is_bounded: true, ..prompt.clone() })
+        let bound = app.quotes.longest(asked, prompt.max_tokens, target, granted);
+        Cow::Owned(Prompt { bound: Some(bound), ..prompt.clone() })
     }
 }
 
-/// The names of the provider and the model of a route.
-pub(super) fn names<'a>(found: &'a Configured, route: &'a Route) -> (&'a str, &'a str) {
-    let model = if route.model.is_empty() { &found.info.default_model } else { &route.model };
-    (&found.info.name, model)
+/// Whom a route asks.
+pub(super) fn target<'a>(found: &'a Configured, route: &'a Route, prompt: &Prompt) -> Target<'a> {
+    let info = &found.info;
+    let model = if route.model.is_empty() { &info.default_model } else { &route.model };
+    let thought = thinking::budget(&info.dialect, model, prompt.effort);
+    Target { provider: &info.name, model, thought }
 }
 
 fn whose(request: &CompleteRequest) -> Whose {

@@ -48,6 +48,29 @@ fn a_second_try_of_a_call_takes_the_place_of_the_first_and_a_replay_is_free() {
 }
 
 #[test]
+fn a_further_try_extends_what_its_call_has_reserved_where_the_budget_has_it() {
+    let mut account = Account::default();
+    account.apply(&reserve("a", 60, budget(100)), at(0));
+    account.apply(&reserve("b", 10, budget(100)), at(0));
+    let extend = |least, cost| Change::Extend {
+        id: "a".into(),
+        cost,
+        least,
+        key: "k".into(),
+        limits: budget(100),
+    };
+    assert_eq!(account.apply(&extend(80, 85), at(1)), Outcome::Done);
+    assert_eq!(account.reserved_by("a"), Some(85));
+    assert_eq!(account.apply(&extend(80, 120), at(1)), Outcome::Done);
+    assert_eq!(account.reserved_by("a"), Some(90));
+    let refused = Outcome::Spent { limit: 100, spent: 0, reserved: 10 };
+    assert_eq!(account.apply(&extend(91, 120), at(1)), refused);
+    assert_eq!(account.reserved_by("a"), Some(90));
+    account.apply(&settle("a", 88, true), at(2));
+    assert_eq!((account.spent(Period::Total, at(2).now), account.reserved()), (88, 10));
+}
+
+#[test]
 fn a_reservation_of_a_process_that_ended_is_settled_from_the_record_and_its_own_process_comes_late()
 {
     let mut account = Account::default();

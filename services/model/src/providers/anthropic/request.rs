@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::SIGNED;
 use crate::domain::content::{Image, Part, parts, text};
-use crate::domain::prompt::{Effort, Prompt, ToolChoice};
+use crate::domain::prompt::{Prompt, ToolChoice};
+use crate::domain::thinking;
 
 /// The longest reply where the request does not say: Anthropic wants a number.
 const MAX_TOKENS: u32 = 8_192;
@@ -31,7 +32,7 @@ pub(super) fn body(prompt: &Prompt, model: &str) -> Result<Value, String> {
     if let Some(temperature) = prompt.temperature {
         if temperature > 1.0 {
             return Err(format!(
-                "takes a temperature of 0 to 1, but params.temperature is {temperature}"
+                "takes a temperature of 0 to 1, but `temperature` is {temperature}"
             ));
         }
         set("temperature", json!(temperature));
@@ -42,26 +43,18 @@ pub(super) fn body(prompt: &Prompt, model: &str) -> Result<Value, String> {
     if !prompt.stop.is_empty() {
         set("stop_sequences", json!(prompt.stop));
     }
-    let mut limit = if prompt.max_tokens == 0 { MAX_TOKENS } else { prompt.max_tokens };
+    let answer = if prompt.max_tokens == 0 { MAX_TOKENS } else { prompt.max_tokens };
+    let budget = thinking::budget("anthropic", model, prompt.effort);
+    let (limit, thought) = thinking::split(prompt, answer, budget);
     let mut output = Map::new();
     if let Some(schema) = &prompt.response_schema {
         let schema = closed(json!(schema));
         output.insert("format".to_owned(), json!({ "type": "json_schema", "schema": schema }));
     }
     if let Some(effort) = prompt.effort {
-        if thinks_by_budget(model) {
-            let mut budget = budget(effort);
-            if prompt.is_bounded {
-                // Half of what is paid for is left for the answer.
-                budget = budget.min(limit / 2);
-            } else {
-                // What is thought counts as a part of the reply.
-                limit = limit.saturating_add(budget);
-            }
-            if budget >= LEAST_THOUGHT {
-                set("thinking", json!({ "type": "enabled", "budget_tokens": budget }));
-            }
-        } else {
+        if let Some(thought) = thought {
+            set("thinking", json!({ "type": "enabled", "budget_tokens": thought }));
+        } else if budget == 0 {
             set("thinking", json!({ "type": "adaptive" }));
             output.insert("effort".to_owned(), json!(effort.name()));
         }
@@ -71,22 +64,6 @@ pub(super) fn body(prompt: &Prompt, model: &str) -> Result<Value, String> {
     }
     set("max_tokens", json!(limit));
     Ok(Value::Object(body))
-}
-
-/// Models before 4.6 are told how many tokens they may think.
-fn thinks_by_budget(model: &str) -> bool {
-    ["claude-3", "-4-0", "-4-1", "-4-2", "-4-5"].iter().any(|part| model.contains(part))
-}
-
-/// Less is refused.
-const LEAST_THOUGHT: u32 = 1_024;
-
-const fn budget(effort: Effort) -> u32 {
-    match effort {
-        Effort::Low => 1_024,
-        Effort::Medium => 8_192,
-        Effort::High => 24_576,
-    }
 }
 
 fn system(prompt: &Prompt) -> String {

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::SIGNED;
 use crate::domain::content::{Image, Part, parts, text};
-use crate::domain::prompt::{Effort, Prompt, ToolChoice};
+use crate::domain::prompt::{Prompt, ToolChoice};
+use crate::domain::thinking;
 use crate::providers::Texts;
 
 /// What Google takes in place of a signature for a call that another model made.
@@ -50,8 +51,12 @@ fn config(prompt: &Prompt, model: &str) -> Map<String, Value> {
             set(field, json!(value));
         }
     }
-    if prompt.max_tokens > 0 {
-        set("maxOutputTokens", json!(prompt.max_tokens));
+    let budget = thinking::budget("gemini", model, prompt.effort);
+    // Without a limit of its own the answer may have as much as it likes.
+    let answer = if prompt.max_tokens == 0 { u32::MAX } else { prompt.max_tokens };
+    let (limit, thought) = thinking::split(prompt, answer, budget);
+    if limit < u32::MAX {
+        set("maxOutputTokens", json!(limit));
     }
     if !prompt.stop.is_empty() {
         set("stopSequences", json!(prompt.stop));
@@ -66,22 +71,15 @@ fn config(prompt: &Prompt, model: &str) -> Map<String, Value> {
         set("responseJsonSchema", json!(schema));
     }
     if let Some(effort) = prompt.effort {
-        let thinking = if is_old(model) {
-            json!({ "includeThoughts": true, "thinkingBudget": budget(effort) })
-        } else {
-            json!({ "includeThoughts": true, "thinkingLevel": effort.name() })
+        let thinking = match is_old(model) {
+            true => thought.map(|thought| ("thinkingBudget", json!(thought))),
+            false => Some(("thinkingLevel", json!(effort.name()))),
         };
-        set("thinkingConfig", thinking);
+        if let Some((field, value)) = thinking {
+            set("thinkingConfig", json!({ "includeThoughts": true, field: value }));
+        }
     }
     config
-}
-
-const fn budget(effort: Effort) -> u32 {
-    match effort {
-        Effort::Low => 1_024,
-        Effort::Medium => 8_192,
-        Effort::High => 24_576,
-    }
 }
 
 /// The conversation without the system's part. All answers to the calls of one message must be one content.
@@ -262,7 +260,7 @@ mod tests {
         };
         let prompt = prompt(vec![message("user", "x")], params);
         let sent = body(&prompt, "gemini-2.5-flash");
-        let expected = json!({ "temperature": 2.0, "topP": 0.5, "maxOutputTokens": 100, "stopSequences": ["END"],
+        let expected = json!({ "temperature": 2.0, "topP": 0.5, "maxOutputTokens": 1_124, "stopSequences": ["END"],
             "seed": 3, "responseMimeType": "application/json", "responseJsonSchema": { "type": "object" },
             "thinkingConfig": { "includeThoughts": true, "thinkingBudget": 1_024 } });
         assert_eq!(sent["generationConfig"], expected);

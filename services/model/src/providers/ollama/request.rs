@@ -21,7 +21,7 @@ pub(super) fn body(prompt: &Prompt, model: &str) -> Result<Value, String> {
         ToolChoice::Auto | ToolChoice::None => {}
         ToolChoice::Required | ToolChoice::Named(_) => {
             return Err(
-                "cannot be made to call a tool: params.tool_choice must be auto or none".to_owned()
+                "cannot be made to call a tool: `tool_choice` must be auto or none".to_owned()
             );
         }
     }
@@ -48,8 +48,8 @@ fn options(prompt: &Prompt) -> Map<String, Value> {
             set(field, json!(value));
         }
     }
-    if prompt.max_tokens > 0 {
-        set("num_predict", json!(prompt.max_tokens));
+    if prompt.most() > 0 {
+        set("num_predict", json!(prompt.most()));
     }
     if !prompt.stop.is_empty() {
         set("stop", json!(prompt.stop));

@@ -33,10 +33,10 @@ pub(super) fn body(prompt: &Prompt, model: &str, official: bool) -> Value {
             set("tool_choice", choice);
         }
     }
-    if prompt.max_tokens > 0 {
+    if prompt.most() > 0 {
         // OpenAI's newer models refuse the old name, other servers do not know the new one.
         let field = if official { "max_completion_tokens" } else { "max_tokens" };
-        set(field, json!(prompt.max_tokens));
+        set(field, json!(prompt.most()));
     }
     for (field, value) in [("temperature", prompt.temperature), ("top_p", prompt.top_p)] {
         if let Some(value) = value {
