@@ -28,6 +28,7 @@ impl Platform {
             muster_tool::service(),
             muster_model::service(),
             muster_vector::service(),
+            muster_knowledge::service(),
             muster_execution_log::service(),
         ];
         let services = start(services, &nats.env(&all));

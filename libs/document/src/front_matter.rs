@@ -31,7 +31,7 @@ pub fn front_matter(text: &str, body: &str, bounds: &Bounds) -> Result<Option<Va
     let rest = rest.get(end.ok_or_else(no_end)?..).unwrap_or_default();
     let mut map = match head.trim() {
         "" => Map::new(),
-        _ => match read(head, bounds)? {
+        _ => match read(head, bounds).map_err(one_line_on)? {
             Value::Object(map) => map,
             other => {
                 return Err(Unreadable::new(format!("its head is {other:.80}, but must be a map")));
@@ -45,6 +45,12 @@ pub fn front_matter(text: &str, body: &str, bounds: &Bounds) -> Result<Option<Va
     }
     map.insert(body.to_owned(), rest.strip_prefix('\n').unwrap_or(rest).into());
     Ok(Some(Value::Object(map)))
+}
+
+/// The head is behind a line of its own.
+fn one_line_on(mut error: Unreadable) -> Unreadable {
+    error.line = error.line.map(|line| line + 1);
+    error
 }
 
 #[cfg(test)]
@@ -73,6 +79,6 @@ mod tests {
         assert!(told("---\na: 1\n").contains("does not end"));
         assert!(told("---\n- a\n---\n").contains("must be a map"));
         assert!(told("---\ntext: a\n---\n").contains("what follows the head"));
-        assert!(told("---\na: [\n---\n").contains("line"));
+        assert!(told("---\na: 1\na: 2\n---\n").contains("stands twice (line 3"));
     }
 }

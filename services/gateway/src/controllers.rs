@@ -15,6 +15,7 @@ pub(crate) mod model_aliases;
 pub(crate) mod openai;
 pub(crate) mod provider_keys;
 pub(crate) mod streams;
+pub(crate) mod templates;
 pub(crate) mod threads;
 pub(crate) mod tools;
 pub(crate) mod workflows;

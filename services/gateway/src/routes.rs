@@ -15,8 +15,8 @@ use crate::{
     auth,
     controllers::{
         agents, allowances, approvals, collections, dead_letters, deliverables, events, executions,
-        health, keys, memory, model_aliases, openai, provider_keys, streams, threads, tools,
-        workflows,
+        health, keys, memory, model_aliases, openai, provider_keys, streams, templates, threads,
+        tools, workflows,
     },
     problem::{self, Problem},
     trace,
@@ -59,6 +59,7 @@ fn paths() -> (Router<App>, Document) {
         .routes(routes!(executions::usage::usage))
         .merge(stored())
         .merge(teams())
+        .merge(prompts())
         .routes(routes!(collections::ingest::ingest))
         .routes(routes!(collections::get::get))
         .routes(routes!(collections::search::search))
@@ -101,6 +102,15 @@ fn models() -> OpenApiRouter<App> {
             model_aliases::delete::delete
         ))
         .routes(routes!(model_aliases::list::list))
+}
+
+/// Prompt templates.
+fn prompts() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(templates::put::put, templates::get::get, templates::delete::delete))
+        .routes(routes!(templates::list::list))
+        .routes(routes!(templates::versions::versions))
+        .routes(routes!(templates::render::render))
 }
 
 /// What agents tell each other and are told, and who decides about their calls.

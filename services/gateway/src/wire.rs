@@ -13,6 +13,7 @@ mod model_alias;
 pub(crate) mod openai;
 mod stream;
 mod team;
+mod template;
 mod thread;
 mod time_travel;
 mod tool;
@@ -38,6 +39,9 @@ pub use key::{
 pub use model_alias::{ModelAlias, ModelAliases, ModelTarget};
 pub use stream::{AgentStream, StreamLimits, StreamStatus, StreamStatuses};
 pub use team::{AcceptedMessage, AgentStatus, AgentTask, AgentTeam, NewAgentMessage, NewAgentTask};
+pub use template::{
+    RenderedTemplate, Template, TemplateValues, TemplateVersion, TemplateVersions, Templates,
+};
 pub use thread::{
     Forgotten, Memories, MemoryItem, NewMessage, NewThread, SentMessage, Thread, ThreadMessage,
     Threads,

@@ -9,6 +9,7 @@ mod letters;
 mod models;
 mod operator;
 mod publish;
+mod templates;
 mod time_travel;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) use self::letters::{Chosen, Dlq, Which};
 pub(crate) use self::models::Models;
 pub(crate) use self::operator::{ByHand, Doctor};
 pub(crate) use self::publish::Publish;
+pub(crate) use self::templates::{Rendered, Templates};
 pub(crate) use self::time_travel::{Diff, Export, Fork, Import, Replay, Timeline, Workflows};
 
 /// Runs multi-agent workflows as durable events.
@@ -49,7 +51,7 @@ pub(crate) enum Command {
         /// Such as http://127.0.0.1:8081/readyz
         url: String,
     },
-    /// Register the models (models/*.yaml), tools (tools/*.yaml), agents (agents/*.yaml) and workflows (workflow.yaml, workflows/*.yaml) of a folder; a second time changes nothing
+    /// Register the models (models/*.yaml), prompt templates (templates/*.md, templates/*.yaml), tools (tools/*.yaml), agents (agents/*.yaml) and workflows (workflow.yaml, workflows/*.yaml) of a folder; a second time changes nothing
     Apply {
         /// The folder
         #[arg(short = 'f', long = "folder", value_name = "DIR")]
@@ -99,6 +101,9 @@ pub(crate) enum Command {
     /// Names for models: list, show, remove them; `apply` registers them
     #[command(subcommand)]
     Models(Models),
+    /// Prompt templates: list, show, fill, remove them; `apply` registers them
+    #[command(subcommand)]
+    Templates(Templates),
     /// Agents: say how one is, send messages to one or to all
     #[command(subcommand)]
     Agents(Agents),

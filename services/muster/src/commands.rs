@@ -17,6 +17,7 @@ mod nats_acl;
 mod publish;
 mod streams;
 mod streams_file;
+mod templates;
 mod time_travel;
 mod tokens;
 mod up;
@@ -50,6 +51,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Tokens(what) => tokens::tokens(&what, output).await,
         Command::Approvals(what) => agents::approvals(&what, output).await,
         Command::Models(what) => models::models(&what, output).await,
+        Command::Templates(what) => templates::templates(&what, output).await,
         Command::Agents(what) => agents::agents(&what, output).await,
         Command::Dlq(what) => dlq::dlq(&what, output).await,
         Command::Events(what) => events::events(&what, output).await,

@@ -25,6 +25,7 @@ pub fn services() -> Vec<Service> {
         muster_tool::service(),
         muster_model::service(),
         muster_vector::service(),
+        muster_knowledge::service(),
         muster_execution_log::service(),
     ]
 }

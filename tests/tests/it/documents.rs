@@ -213,7 +213,7 @@ async fn calls_are_answered(platform: &Platform, server: &WebServer) {
         }
         called += 1;
     }
-    assert_eq!(called, 7, "an example for each function");
+    assert_eq!(called, 8, "an example for each function");
 }
 
 /// Commands that wait for an end as long as a slow machine may take.

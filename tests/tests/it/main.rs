@@ -27,6 +27,7 @@ mod permissions;
 mod platform;
 mod readme;
 mod stopping;
+mod templates;
 mod tidy;
 mod time_travel;
 mod workers;

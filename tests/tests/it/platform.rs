@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The services, each a process.
-pub(crate) const SERVICES: [&str; 7] =
-    ["gateway", "orchestration", "agent", "tool", "model", "vector", "execution-log"];
+pub(crate) const SERVICES: [&str; 8] =
+    ["gateway", "orchestration", "agent", "tool", "model", "vector", "knowledge", "execution-log"];
 const START: Duration = Duration::from_secs(60);
 /// A platform for each processor at once, however many tests run side by side: the processes of more would starve each other.
 static PLACES: LazyLock<Semaphore> =
@@ -107,7 +107,7 @@ impl<N: Nats> Platform<N> {
 
     /// Waits until every service answers through the gateway.
     pub(crate) async fn until_ready(&self) {
-        for path in ["/readyz", "/v1/workflows", "/v1/agents", "/v1/tools"] {
+        for path in ["/readyz", "/v1/workflows", "/v1/agents", "/v1/tools", "/v1/templates"] {
             eventually(START, path, || async {
                 let response = self.client.get(self.url(path)).send().await?;
                 response.error_for_status().map(drop)

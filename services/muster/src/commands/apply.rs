@@ -1,4 +1,4 @@
-//! Registers the models, tools, agents and workflows of a folder.
+//! Registers the models, templates, tools, agents and workflows of a folder.
 
 mod diff;
 mod files;
@@ -86,7 +86,7 @@ async fn send(client: &Client, file: &File) -> Result<()> {
     } else {
         file.kind.path(&file.name)
     };
-    let sent = client.put_yaml(&path, file.text.clone()).await;
+    let sent = client.put_yaml(&path, file.body()).await;
     sent.map(drop)
         .map_err(|error| anyhow!(file.at(&format!("{error:#}"))))
         .with_context(|| format!("{} {} is not registered", file.kind.name(), file.name))

@@ -40,9 +40,9 @@ async fn the_doctor_says_what_is_well_and_what_to_do_about_the_rest() {
     let world = World::start().await;
     let first = world.run(&["doctor"]).await;
     first.succeeded(&[
-        "ok   settings   those of 7 services can be used",
+        "ok   settings   those of 8 services can be used",
         "ok   nats ",
-        "ok   users      all 7 services are let in, each as its own user",
+        "ok   users      all 8 services are let in, each as its own user",
         "warn streams    not there yet: ",
         "`muster streams apply` mends them",
         "ok   letters    no dead letters",

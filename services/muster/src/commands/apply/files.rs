@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use muster_document::{Bounds, places};
+use muster_document::{Bounds, Unreadable, front_matter, places};
 use muster_runtime::files::regular_text;
 use muster_workflow::Definition as Workflow;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::kind::{Kind, Misfit, pointer_in};
 
@@ -31,6 +31,11 @@ pub(super) struct File {
 }
 
 impl File {
+    /// What the platform is sent: of a template, whose file need not be YAML, what was read.
+    pub(super) fn body(&self) -> String {
+        if self.kind == Kind::Template { self.canonical.to_string() } else { self.text.clone() }
+    }
+
     /// `file:line:column: message`, where the message names a field that is there.
     pub(super) fn at(&self, message: &str) -> String {
         let pointer = pointer_in(message).unwrap_or_default();
@@ -59,7 +64,7 @@ pub(super) fn read_all(folder: &Path) -> Result<Vec<File>> {
     }
     if files.is_empty() {
         bail!(
-            "{} has no agents/*.yaml, tools/*.yaml, models/*.yaml, workflows/*.yaml and no workflow.yaml",
+            "{} has no agents/*.yaml, tools/*.yaml, templates/*.md, models/*.yaml, workflows/*.yaml and no workflow.yaml",
             folder.display()
         );
     }
@@ -69,7 +74,7 @@ pub(super) fn read_all(folder: &Path) -> Result<Vec<File>> {
 fn found(folder: &Path) -> Result<Vec<(Kind, PathBuf)>> {
     let mut found = Vec::new();
     for kind in Kind::NAMED_BY_FILES.into_iter().chain([Kind::Workflow]) {
-        let files = definitions(&folder.join(kind.folder()))?;
+        let files = definitions(kind, &folder.join(kind.folder()))?;
         found.extend(files.into_iter().map(|file| (kind, file)));
     }
     let single = ["workflow.yaml", "workflow.yml", "workflow.json"].map(|name| folder.join(name));
@@ -83,7 +88,7 @@ fn found(folder: &Path) -> Result<Vec<(Kind, PathBuf)>> {
 }
 
 /// The definitions of a folder in the order of their names; none, where there is no folder.
-fn definitions(folder: &Path) -> Result<Vec<PathBuf>> {
+fn definitions(kind: Kind, folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
@@ -92,7 +97,8 @@ fn definitions(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
     files.retain(|file| {
         file.extension().is_some_and(|extension| {
-            extension == "yaml" || extension == "yml" || extension == "json"
+            ["yaml", "yml", "json"].iter().any(|known| extension == *known)
+                || (extension == "md" && kind == Kind::Template)
         })
     });
     files.sort();
@@ -129,7 +135,7 @@ fn workflow(path: PathBuf, text: String) -> Result<File, Vec<String>> {
 fn definition(kind: Kind, path: PathBuf, text: String) -> Result<File, Vec<String>> {
     let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
     let flaw = |pointer: &str, message: &str| vec![placed(&path, &text, pointer, message)];
-    let mut value = muster_document::read(&text, &BOUNDS).map_err(|error| {
+    let mut value = read(&path, &text).map_err(|error| {
         let place = match (error.line, error.column) {
             (Some(line), Some(column)) => format!("{}:{line}:{column}", path.display()),
             _ => path.display().to_string(),
@@ -148,6 +154,14 @@ fn definition(kind: Kind, path: PathBuf, text: String) -> Result<File, Vec<Strin
     let canonical =
         kind.canonical(value).map_err(|Misfit { pointer, message }| flaw(&pointer, &message))?;
     Ok(File { kind, name, version: String::new(), path, text, canonical, needs: Vec::new() })
+}
+
+/// A Markdown file is a template: a head of YAML, if it has one, and the text.
+fn read(path: &Path, text: &str) -> Result<Value, Unreadable> {
+    if path.extension().is_none_or(|extension| extension != "md") {
+        return muster_document::read(text, &BOUNDS);
+    }
+    Ok(front_matter(text, "text", &BOUNDS)?.unwrap_or_else(|| json!({ "text": text })))
 }
 
 fn placed(path: &Path, text: &str, pointer: &str, message: &str) -> String {
@@ -171,7 +185,7 @@ fn twice(files: &[File], flaws: &mut Vec<String>) {
     }
 }
 
-/// Models, tools, agents, workflows; a workflow behind those that it runs.
+/// Models, templates, tools, agents, workflows; a workflow behind those that it runs.
 fn in_order(mut files: Vec<File>) -> Vec<File> {
     files.sort_by_key(|file| file.kind);
     let (mut sorted, mut rest): (Vec<File>, Vec<File>) =

@@ -1,7 +1,7 @@
 //! What a folder can define, and what counts when two definitions are compared.
 
 use anyhow::Result;
-use muster_gateway::wire::{Agent, ModelAlias, Tool};
+use muster_gateway::wire::{Agent, ModelAlias, Template, Tool};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -9,17 +9,20 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Model,
+    Template,
     Tool,
     Agent,
     Workflow,
 }
 
 impl Kind {
-    pub(super) const NAMED_BY_FILES: [Self; 3] = [Self::Model, Self::Tool, Self::Agent];
+    pub(super) const NAMED_BY_FILES: [Self; 4] =
+        [Self::Model, Self::Template, Self::Tool, Self::Agent];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Model => "model",
+            Self::Template => "template",
             Self::Tool => "tool",
             Self::Agent => "agent",
             Self::Workflow => "workflow",
@@ -30,6 +33,7 @@ impl Kind {
     pub(super) fn folder(self) -> &'static str {
         match self {
             Self::Model => "models",
+            Self::Template => "templates",
             Self::Tool => "tools",
             Self::Agent => "agents",
             Self::Workflow => "workflows",
@@ -40,6 +44,7 @@ impl Kind {
     pub(super) fn path(self, name: &str) -> String {
         match self {
             Self::Model => format!("/v1/model-aliases/{name}"),
+            Self::Template => format!("/v1/templates/{name}"),
             Self::Tool => format!("/v1/tools/{name}"),
             Self::Agent => format!("/v1/agents/{name}"),
             Self::Workflow => format!("/v1/workflows/{name}"),
@@ -52,6 +57,11 @@ impl Kind {
             Self::Model => whole::<ModelAlias>(value, |model| {
                 model.digest.clear();
                 model.preset = false;
+            }),
+            Self::Template => whole::<Template>(value, |template| {
+                template.digest.clear();
+                template.registered_at = None;
+                template.built_in = false;
             }),
             Self::Tool => whole::<Tool>(value, |tool| {
                 tool.revision = 0;
@@ -69,6 +79,7 @@ impl Kind {
             Self::Agent => whole::<Agent>(value, |agent| {
                 agent.digest.clear();
                 agent.registered_at = None;
+                agent.limits = agent.limits.without_defaults();
             }),
             Self::Workflow => Ok(value),
         }
@@ -139,7 +150,7 @@ mod tests {
             json!({"name": "a", "instructions": "Do.", "model": "fast"}),
             json!({"name": "a", "instructions": "Do.", "description": "", "tools": [],
                 "model": {"provider": "", "name": "fast", "max_tokens": 0},
-                "limits": {"turns": 0}, "digest": "d", "registered_at": "2026-01-01T00:00:00Z"}),
+                "limits": {"turns": 16, "tokens": 200_000}, "digest": "d", "registered_at": "2026-01-01T00:00:00Z"}),
         );
         check(
             Kind::Tool,

@@ -38,7 +38,7 @@ pub(super) async fn plan(client: &Client, files: Vec<File>) -> Result<Vec<Planne
     let tools: Vec<String> = named(Kind::Tool).map(|file| file.name.clone()).collect();
     let (mut planned, mut flaws) = (Vec::new(), Vec::new());
     for file in files {
-        if file.kind == Kind::Agent
+        if matches!(file.kind, Kind::Agent | Kind::Template)
             && let Some(flaw) = check(client, &file, &assumed(&file, &tools)).await?
         {
             flaws.push(flaw);
@@ -65,13 +65,16 @@ fn assumed(agent: &File, tools: &[String]) -> String {
     all.join(",")
 }
 
-/// What the platform has against an agent.
+/// What the platform has against an agent or a template.
 async fn check(client: &Client, file: &File, tools: &str) -> Result<Option<String>> {
-    let path = format!("{}?check=true&assume_tools={tools}", file.kind.path(&file.name));
+    let mut path = format!("{}?check=true", file.kind.path(&file.name));
+    if file.kind == Kind::Agent {
+        path = format!("{path}&assume_tools={tools}");
+    }
     let request = client
         .request(Method::PUT, &path)
         .header(header::CONTENT_TYPE, "application/yaml")
-        .body(file.text.clone());
+        .body(file.body());
     match client.answer(request).await? {
         (status, _) if status.is_success() => Ok(None),
         (_, problem) => Ok(Some(file.at(&problem))),
