@@ -5,6 +5,7 @@ mod approvals;
 mod cancelled;
 mod definitions;
 mod engine;
+mod full_disk;
 mod many_tools;
 mod memory;
 mod parts;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt;
-use muster_bus::{After, Bus, MessageId, Routes};
+use muster_bus::{After, Bus, MessageId, Routes, Settings};
 use muster_contracts::agent::v1::{
     AgentDefinition, AgentExecutionCompleted, AgentExecutionFailed, AgentExecutionRequested,
     GetAgentRequest, PutAgentRequest, RunEntry,
@@ -22,7 +22,7 @@ use muster_contracts::{Code, Fault, Json, JsonObject, Message, Stream, subject};
 use muster_runtime::testing::{Running, start};
 use muster_testkit::{NatsServer, eventually};
 use serde_json::{Value, json};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Semaphore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{engine, parts};
@@ -40,6 +40,8 @@ pub(crate) struct Peers {
     questions: Arc<Mutex<Vec<CompleteRequest>>>,
     /// Executions whose answer nobody wants.
     unwanted: Arc<Mutex<BTreeSet<String>>>,
+    /// The first question of each key to a gated model waits here.
+    pub(crate) gate: Arc<Semaphore>,
     /// Two calls that wait for each other come only side by side.
     pair: Arc<Barrier>,
     bus: Arc<OnceLock<Bus>>,
@@ -59,6 +61,7 @@ impl Peers {
             asked: Arc::default(),
             questions: Arc::default(),
             unwanted: Arc::default(),
+            gate: Arc::new(Semaphore::new(0)),
             pair: Arc::new(Barrier::new(2)),
             bus: Arc::default(),
         }
@@ -146,6 +149,13 @@ async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteRespons
     }
     match part.as_str() {
         "silent" => std::future::pending().await,
+        "gated" if turn == 0 => {
+            if times == 1 {
+                peers.gate.acquire().await.unwrap().forget();
+            }
+            Ok(reply("", vec![call("double", json!({ "n": 21 }))]))
+        }
+        "gated" => Ok(reply(&last.content, vec![])),
         // Each question is answered only when it is asked again.
         "deaf" if times == 1 => std::future::pending().await,
         "deaf" if turn < 2 => Ok(reply("", vec![call("double", json!({ "n": turn }))])),
@@ -274,7 +284,13 @@ pub(crate) fn serve_with(nats: &NatsServer, more: &[(&str, &str)]) -> Running {
 impl World {
     pub(crate) async fn new() -> Self {
         let nats = NatsServer::start().await;
-        let bus = Bus::open(nats.settings("peers")).await.unwrap();
+        let settings = nats.settings("peers");
+        Self::with(nats, settings, &[]).await
+    }
+
+    /// On this server, with these settings for the peers, and these for the service.
+    pub(crate) async fn with(nats: NatsServer, settings: Settings, more: &[(&str, &str)]) -> Self {
+        let bus = Bus::open(settings).await.unwrap();
         bus.ready().await;
         let (peers, stop) = (Peers::new(), CancellationToken::new());
         drop(peers.bus.set(bus.clone()));
@@ -284,7 +300,7 @@ impl World {
             let (bus, stop) = (bus.clone(), stop.clone());
             async move { routes.serve(&bus, stop).await }
         });
-        let service = Some(serve(&nats));
+        let service = Some(serve_with(&nats, more));
         let world = Self { nats, bus, peers, service, _peers: stop.drop_guard() };
         eventually(LONG, "agent and its peers answer", || async {
             let unknown = world
