@@ -59,7 +59,10 @@ pub(crate) enum Command {
         /// Only tell what would be created or changed, with the lines that differ
         #[arg(long)]
         plan: bool,
-        /// As JSON: a list of `kind`, `name`, `file`, `change` and `diff`
+        /// Refuse a workflow where an execution that runs would have gone another way on its new version; without it what differs is told
+        #[arg(long, conflicts_with = "plan")]
+        check: bool,
+        /// As JSON: a list of `kind`, `name`, `version`, `file`, `change`, `diff`, and `check` with the executions that would differ
         #[arg(long)]
         json: bool,
         #[command(flatten)]

@@ -184,7 +184,7 @@ fn authorization(env: &Env) -> Result<HeaderMap> {
 }
 
 /// What kind of answer it is, where it is none of ours.
-fn about(response: &Response) -> String {
+pub(crate) fn about(response: &Response) -> String {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let kind = header(header::CONTENT_TYPE).unwrap_or("no content type");
     let server = header(header::SERVER).map(|name| format!(" by {name:?}")).unwrap_or_default();

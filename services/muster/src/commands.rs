@@ -22,6 +22,7 @@ mod time_travel;
 mod tokens;
 mod up;
 mod validate;
+mod version_check;
 
 use std::process::ExitCode;
 
@@ -37,8 +38,9 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Up { services } => up::up(&services).await,
         Command::Demo(demo) => demo::demo(demo, output).await,
         Command::Health { url } => health::health(&url, output).await,
-        Command::Apply { folder, plan, json, server } => {
-            apply::apply(&folder, &server.server, apply::How { plan, json }, output).await
+        Command::Apply { folder, plan, check, json, server } => {
+            let how = apply::How { plan, json, check };
+            apply::apply(&folder, &server.server, how, output).await
         }
         Command::Doctor(what) => doctor::doctor(&what, output).await,
         Command::Publish(what) => by_hand::publish(&what, output).await,

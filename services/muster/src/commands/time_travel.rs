@@ -9,6 +9,7 @@ use reqwest::{Method, header};
 use serde_json::{Map, Value, json};
 
 use super::validate::read;
+use super::version_check;
 use crate::{
     cli::{Diff, Export, Fork, Import, Replay, Server, Timeline, Workflows},
     client::Client,
@@ -197,12 +198,7 @@ pub(crate) async fn workflows(what: &Workflows, output: &Output) -> Result<ExitC
         .header(header::CONTENT_TYPE, "application/yaml")
         .body(read(file)?);
     let check = client.json(request).await.with_context(|| file.display().to_string())?;
-    let executions =
-        check.get("executions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let differences = |execution: &Value| {
-        execution.get("differences").and_then(Value::as_array).cloned().unwrap_or_default()
-    };
-    let differ = executions.iter().filter(|execution| !differences(execution).is_empty()).count();
+    let differ = version_check::count(&check);
     if *json {
         output.line(&serde_json::to_string_pretty(&check)?);
     } else {
@@ -213,20 +209,7 @@ pub(crate) async fn workflows(what: &Workflows, output: &Output) -> Result<ExitC
             text(&check, "/checked"),
             text(&check, "/unchecked"),
         ));
-        for execution in executions {
-            for difference in differences(execution) {
-                output.line(&format!(
-                    "{} ({}, {})  transition {}  {} {}: {}",
-                    text(execution, "/execution_id"),
-                    text(execution, "/version"),
-                    text(execution, "/status"),
-                    text(&difference, "/position"),
-                    text(&difference, "/difference"),
-                    text(&difference, "/pointer"),
-                    text(&difference, "/message"),
-                ));
-            }
-        }
+        version_check::lines(&check).iter().for_each(|line| output.line(line));
     }
     Ok(if differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

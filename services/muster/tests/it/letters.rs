@@ -75,6 +75,16 @@ impl Running {
         listed.await
     }
 
+    async fn refuses_filters_that_nothing_can_fit(&self) {
+        let refused = async |arguments: &[&str], words: &[&str]| {
+            self.dlq(&[&["ls"], arguments].concat()).await.failed(1, words);
+        };
+        refused(&["--code", "WRONG"], &["no code \"WRONG\"", "NOT_FOUND", "MAX_DELIVERIES"]).await;
+        refused(&["--stream", "EVENTS"], &["no stream \"EVENTS\"", "EXECUTIONS, "]).await;
+        refused(&["--type", "Start"], &["no message type \"Start\"", "StartExecution"]).await;
+        refused(&["--since", "1h", "--until", "2h"], &["since is ", "must be before until"]).await;
+    }
+
     async fn events(&self, arguments: &[&str]) -> Muster {
         Muster::run_for(program(arguments).envs(self.nats.operator_env(&[])), PATIENCE).await
     }
@@ -94,6 +104,11 @@ async fn an_execution_that_could_not_start_completes_when_its_letter_is_replayed
     let running = Running::start().await;
     let digest = Definition::parse(WORKFLOW).unwrap().digest().to_owned();
     running.start_executions(&digest, &["e1", "e2", "e3", "e4"]).await;
+    // Nothing is registered yet: all fail again, and each is told.
+    let before = running.letters(4).await;
+    let all = running.dlq(&["replay", "--all", "--rate", "20"]).await;
+    all.failed(1, &["0 handled, 4 failed", "no workflow definition has the digest"]);
+    assert!(running.letters(4).await.iter().all(|letter| !before.contains(letter)));
     let sequence = sequence_of("e1", &running.letters(4).await);
     running.dlq(&["ls"]).await.succeeded(&[
         "SEQUENCE",
@@ -104,13 +119,7 @@ async fn an_execution_that_could_not_start_completes_when_its_letter_is_replayed
     let none = running.dlq(&["ls", "--code", "INVALID"]).await;
     none.succeeded(&["no dead letters"]);
     assert!(!none.log.contains("SEQUENCE"), "{}", none.log);
-    let refused = async |arguments: &[&str], words: &[&str]| {
-        running.dlq(&[&["ls"], arguments].concat()).await.failed(1, words);
-    };
-    refused(&["--code", "WRONG"], &["no code \"WRONG\"", "NOT_FOUND", "MAX_DELIVERIES"]).await;
-    refused(&["--stream", "EVENTS"], &["no stream \"EVENTS\"", "EXECUTIONS, "]).await;
-    refused(&["--type", "Start"], &["no message type \"Start\"", "StartExecution"]).await;
-    refused(&["--since", "1h", "--until", "2h"], &["since is ", "must be before until"]).await;
+    running.refuses_filters_that_nothing_can_fit().await;
     running.dlq(&["show", &sequence]).await.succeeded(&[
         "workflow.command.start",
         "muster.workflow.v1.StartExecution",
@@ -126,7 +135,10 @@ async fn an_execution_that_could_not_start_completes_when_its_letter_is_replayed
     let sequence = sequence_of("e1", &running.letters(4).await);
     running.dlq(&["replay", &sequence]).await.succeeded(&[&sequence, "handled"]);
     running.dlq(&["replay", "--execution", "e2"]).await.succeeded(&["1 handled, 0 failed"]);
-    for id in ["e1", "e2"] {
+    let rest = running.dlq(&["replay", "--all", "--rate", "20", "--json"]).await;
+    rest.succeeded(&["\"handled\":2"]);
+    running.letters(0).await;
+    for id in ["e1", "e2", "e3", "e4"] {
         let url = format!("{}/v1/executions/{id}", running.server);
         eventually(PATIENCE, "the execution completes", || async {
             let state: Value = reqwest::get(&url).await.ok()?.json().await.ok()?;
@@ -135,6 +147,8 @@ async fn an_execution_that_could_not_start_completes_when_its_letter_is_replayed
         .await;
     }
 
+    running.start_executions("0000", &["e5", "e6"]).await;
+    running.letters(2).await;
     running.dlq(&["purge"]).await.failed(1, &["which letters?", "--all"]);
     running.dlq(&["purge", "--all"]).await.failed(1, &["2 dead letters fit", "--yes"]);
     let sequence = running.letters(2).await[0]["sequence"].to_string();

@@ -177,7 +177,8 @@ impl Planned {
         }
     }
 
-    pub(super) fn json(&self) -> Value {
+    /// With what the platform found out about the executions that run on another version, or null.
+    pub(super) fn json(&self, check: Value) -> Value {
         let lines: Vec<String> = self.lines().into_iter().map(Line::text).collect();
         json!({
             "kind": self.file.kind.name(),
@@ -186,6 +187,7 @@ impl Planned {
             "file": self.file.path.display().to_string(),
             "change": self.change.name(),
             "diff": lines,
+            "check": check,
         })
     }
 
