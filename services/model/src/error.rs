@@ -11,8 +11,8 @@ pub(crate) enum Error {
     UnknownProvider { name: String, known: String },
     #[error("no provider is configured for the model {name:?}: {known}")]
     UnknownModel { name: String, known: String },
-    #[error("there is no name for models {0:?}")]
-    UnknownDefinition(String),
+    #[error("there is no name for models {name:?}: {hint}")]
+    UnknownDefinition { name: String, hint: String },
     #[error("{provider} refuses the key with status {status}: check {setting}")]
     Denied { provider: String, status: u16, setting: String },
     #[error("{provider} has no key: {reason}")]
@@ -21,6 +21,10 @@ pub(crate) enum Error {
     Exhausted { provider: String, message: String, retry_after_ms: u64 },
     #[error("{provider} cannot answer: {message}")]
     Unavailable { provider: String, message: String, retry_after_ms: Option<u64> },
+    #[error(
+        "the model service asks providers as often at the same time as it may (MUSTER_MODEL_CONCURRENCY is {count}), and within {seconds} s none of these ended"
+    )]
+    Full { count: usize, seconds: u64 },
     /// None of several targets answers.
     #[error("no target answers: {message}")]
     NoTarget { message: String, code: Code, retry_after_ms: Option<u64> },
@@ -56,12 +60,12 @@ impl HasCode for Error {
         match self {
             Self::Invalid(_) => Code::Invalid,
             Self::UnknownProvider { .. } | Self::UnknownModel { .. } => Code::NotFound,
-            Self::UnknownDefinition(_) => Code::NotFound,
+            Self::UnknownDefinition { .. } => Code::NotFound,
             Self::Denied { .. } | Self::NoKey { .. } => Code::Denied,
             Self::Deadline { .. } => Code::Deadline,
             Self::NoTarget { code, .. } => *code,
             Self::Cancelled(_) | Self::Abandoned => Code::Conflict,
-            Self::Exhausted { .. } => Code::Exhausted,
+            Self::Exhausted { .. } | Self::Full { .. } => Code::Exhausted,
             Self::Unavailable { .. } => Code::Unavailable,
             Self::Bus(fault) => fault.code,
             Self::Internal(_) => Code::Internal,
@@ -72,6 +76,7 @@ impl HasCode for Error {
         match self {
             Self::Exhausted { retry_after_ms, .. } => Some(*retry_after_ms),
             Self::Unavailable { retry_after_ms, .. } => Some(retry_after_ms.unwrap_or(1_000)),
+            Self::Full { .. } => Some(1_000),
             Self::NoTarget { retry_after_ms, .. } => *retry_after_ms,
             Self::Bus(fault) => fault.retry_after_ms,
             _ => None,

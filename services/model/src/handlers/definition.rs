@@ -7,10 +7,14 @@ use muster_contracts::model::v1::{
     ModelDefinitionChanged, ModelList, PutModelRequest,
 };
 use muster_contracts::{Code, Fault, now};
+use muster_text::nearest;
 
 use crate::app::App;
 use crate::domain::definition::{check, sealed};
 use crate::error::Error;
+
+/// How many names an error lists, at most.
+const LISTED: usize = 20;
 
 /// Registers a name whose targets are all there.
 pub(crate) async fn put(app: App, request: PutModelRequest) -> Result<ModelDefinition, Error> {
@@ -56,8 +60,17 @@ pub(crate) async fn get(app: App, request: GetModelRequest) -> Result<ModelDefin
 
 async fn find(app: &App, name: &str) -> Result<ModelDefinition, Error> {
     let known = app.routing.definitions.known().await?;
-    let shown = || name.chars().take(80).collect();
-    known.get(name).cloned().ok_or_else(|| Error::UnknownDefinition(shown()))
+    known.get(name).cloned().ok_or_else(|| {
+        let hint = match nearest(name, known.keys().map(String::as_str)) {
+            Some(near) => format!("is {near:?} meant?"),
+            None if known.is_empty() => "none is registered".to_owned(),
+            None => {
+                let names: Vec<&str> = known.keys().take(LISTED).map(String::as_str).collect();
+                format!("there are {}", names.join(", "))
+            }
+        };
+        Error::UnknownDefinition { name: name.chars().take(80).collect(), hint }
+    })
 }
 
 /// Every name, and every provider that can be asked.

@@ -5,16 +5,19 @@ use muster_contracts::model::v1::{
     ProviderKeysRewrapped, PutProviderKeyRequest, RewrapProviderKeysRequest,
 };
 use muster_contracts::{Code, Fault};
+use muster_text::nearest;
 
 use crate::app::App;
 use crate::config::Secret;
 use crate::error::Error;
 use crate::keys::record::{ProviderRecord, check_id};
+use crate::providers::OFFLINE;
 
 const MAX_KEY: usize = 4_096;
 
 pub(crate) async fn put(app: App, request: PutProviderKeyRequest) -> Result<ProviderKey, Error> {
     check_id("provider", &request.provider)?;
+    known(&app, &request.provider)?;
     let key_id = match request.key_id.as_str() {
         "" => format!("key-{:016x}", rand::random::<u64>()),
         given => {
@@ -31,6 +34,23 @@ pub(crate) async fn put(app: App, request: PutProviderKeyRequest) -> Result<Prov
         )));
     }
     Ok(app.vault.put(&request.provider, &key_id, &key).await?.shown())
+}
+
+/// A key that no provider would ever be asked with is somebody's slip.
+fn known(app: &App, provider: &str) -> Result<(), Error> {
+    let mut names = app.routing.providers.names();
+    // It is in this program, and asked without a key.
+    names.retain(|name| *name != OFFLINE);
+    if names.contains(&provider) {
+        return Ok(());
+    }
+    let near = nearest(provider, names.iter().copied());
+    let near = near.map(|near| format!("; is {near:?} meant?")).unwrap_or_default();
+    let known = format!(
+        "those that take a key are {}, and others are described in the file of MUSTER_MODELS_FILE first{near}",
+        names.join(", ")
+    );
+    Err(Error::UnknownProvider { name: provider.chars().take(80).collect(), known })
 }
 
 pub(crate) async fn list(

@@ -103,21 +103,23 @@ impl VirtualRecord {
     /// Checks what is to be created. The id follows from the hash: whoever has the key finds its entry without a list.
     pub(crate) fn parse(key: VirtualKey, hash: &str, at: DateTime<Utc>) -> Result<Self, Error> {
         check_hash(hash)?;
-        check_id("key.tenant", &key.tenant)?;
+        check_id("`tenant`", &key.tenant)?;
         if key.name.chars().count() > MAX_NAME || key.start.len() > 16 {
             return Err(Error::invalid(format!(
-                "key.name has more than {MAX_NAME} characters, or key.start more than 16"
+                "`name` has more than {MAX_NAME} characters, or `start` more than 16"
             )));
         }
         if key.models.len() > MAX_MODELS {
             return Err(Error::invalid(format!(
-                "key.models has {} entries, but must have at most {MAX_MODELS}",
+                "`models` has {} entries, but must have at most {MAX_MODELS}",
                 key.models.len()
             )));
         }
         let expires_at = key.expires_at.map(time).transpose()?;
         if let Some(past) = expires_at.filter(|end| *end <= at) {
-            return Err(Error::invalid(format!("key.expires_at is {past}, which has passed")));
+            return Err(Error::invalid(format!(
+                "`expires_at` is {past}, which has passed: it must be a time to come, or absent for a key that stays"
+            )));
         }
         Ok(Self {
             key_id: key_id(hash),
@@ -263,5 +265,5 @@ pub(crate) fn check_hash(hash: &str) -> Result<(), Error> {
 
 fn time(stamp: muster_contracts::Timestamp) -> Result<DateTime<Utc>, Error> {
     DateTime::try_from(stamp)
-        .map_err(|_out_of_range| Error::invalid("key.expires_at is no time that there can be"))
+        .map_err(|_out_of_range| Error::invalid("`expires_at` is no time that there can be"))
 }

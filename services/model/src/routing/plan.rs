@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use muster_contracts::model::v1::ModelDefinition;
-use muster_text::hashing;
+use muster_text::{hashing, nearest};
 
 use crate::domain::caching::Policy;
 use crate::domain::definition;
@@ -153,6 +153,9 @@ fn unknown_model(providers: &Providers, definitions: &Definitions, name: &str) -
     if !definitions.is_empty() {
         let names: Vec<&str> = definitions.keys().take(LISTED).map(String::as_str).collect();
         known.push_str(&format!("; names for models are {}", names.join(", ")));
+    }
+    if let Some(near) = nearest(name, definitions.keys().map(String::as_str)) {
+        known.push_str(&format!("; is {near:?} meant?"));
     }
     Error::UnknownModel { name: short(name), known }
 }

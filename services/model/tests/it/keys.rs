@@ -135,6 +135,13 @@ async fn a_new_master_key_takes_over_without_a_pause() {
         key_id: String::new(),
         key: CANARY.into(),
     };
+    let slip = PutProviderKeyRequest { provider: "opnai".into(), ..put.clone() };
+    let refused = gateway.request_within(&slip, DEADLINE).await.unwrap_err();
+    assert_eq!(refused.code, Code::NotFound);
+    assert!(refused.message.contains("there is no provider \"opnai\": those"), "{refused}");
+    assert!(
+        refused.message.contains("openai, ") && refused.message.contains("is \"openai\" meant?")
+    );
     let first = gateway.request_within(&put, DEADLINE).await.unwrap();
     assert_eq!(first.master_key_id, "a");
     assert!(service.stop().await);

@@ -220,8 +220,12 @@ async fn a_registered_name_is_known_to_every_replica_at_once_and_after_a_restart
     assert_eq!(names, ["fast", "house.1"]);
     let providers: Vec<_> = list.providers.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(providers, ["first", "second", "offline"]);
-    let unknown = GetModelRequest { name: "none".into() };
-    assert_eq!(gateway.request_within(&unknown, DEADLINE).await.unwrap_err().code, Code::NotFound);
+    let unknown = GetModelRequest { name: "house1".into() };
+    let fault = gateway.request_within(&unknown, DEADLINE).await.unwrap_err();
+    assert_eq!(fault.code, Code::NotFound);
+    assert!(fault.message.ends_with("\"house1\": is \"house.1\" meant?"), "{fault}");
+    let fault = two.ask("house1", "k").await.unwrap_err();
+    assert!(fault.message.ends_with("; is \"house.1\" meant?"), "{fault}");
     let bad = put("bad", target("acme", ""));
     let fault = gateway.request_within(&bad, DEADLINE).await.unwrap_err();
     assert!(fault.code == Code::Invalid && fault.message.contains("acme"), "{fault}");
