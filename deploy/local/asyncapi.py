@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""Checks docs/asyncapi.yaml with the AsyncAPI initiative's parser, which comes by npm; says so and succeeds where Node is missing."""
+"""Checks docs/asyncapi.yaml with the AsyncAPI initiative's parser, which comes by npm, as Node does by pip where the machine has none."""
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -11,38 +10,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 
 import servers  # noqa: E402
+import workers  # noqa: E402
+from problem import Problem  # noqa: E402
 
 SOURCE = Path(__file__).resolve().parent / "asyncapi"
 DOCUMENT = servers.ROOT / "docs" / "asyncapi.yaml"
 
 
-def installed(npm):
-    """The folder with the parser that package-lock.json pins; none where npm fails."""
-    home = servers.Dev().dir / "asyncapi"
-    wanted = hashlib.sha256((SOURCE / "package-lock.json").read_bytes()).hexdigest()
-    stamp = home / ".installed"
-    if not stamp.is_file() or stamp.read_text() != wanted:
-        servers.say(f"installing the AsyncAPI parser (once, into {home})")
-        shutil.rmtree(home, ignore_errors=True)
-        shutil.copytree(SOURCE, home, ignore=shutil.ignore_patterns("node_modules"))
-        command = [npm, "ci", "--prefix", str(home), "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        if subprocess.run(command, check=False).returncode != 0:
-            servers.say("asyncapi: npm could not install the parser")
-            return None
-        stamp.write_text(wanted)
+def main():
+    try:
+        node, home = workers.node_packages(servers.Dev(), SOURCE, "asyncapi", "the AsyncAPI parser")
+    except Problem as problem:
+        servers.say(f"asyncapi: {problem}")
+        return 1
     # Node looks for packages beside the program.
     shutil.copyfile(SOURCE / "validate.mjs", home / "validate.mjs")
-    return home
-
-
-def main():
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        servers.say("asyncapi: SKIPPED, because Node is not installed (apt install npm, or https://nodejs.org)")
-        return 0
-    home = installed(npm)
-    if home is None:
-        return 1
     return subprocess.run([node, str(home / "validate.mjs"), str(DOCUMENT)], check=False).returncode
 
 

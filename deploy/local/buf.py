@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks proto/ with the pinned buf, which comes by npm; says so and succeeds where Node is missing.
+"""Checks proto/ with the pinned buf, which comes by npm, as Node does by pip where the machine has none.
 
     buf.py lint        style and structure
     buf.py breaking    nothing that a program of the last release could not read; shows as well that a break would be refused
@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 
 import servers  # noqa: E402
+import tools  # noqa: E402
+from problem import Problem  # noqa: E402
 
 PACKAGE = "@bufbuild/buf@1.75.0"
 PROTO = servers.ROOT / "proto"
@@ -24,23 +26,26 @@ BASELINE = "baseline.binpb"
 BREAK = ("muster/workflow/v1/workflow.proto", "  string workflow = 2 ", "  uint32 workflow = 2 ")
 
 
-def installed(npm):
-    """The program; none where npm fails."""
-    home = servers.Dev().dir / "node"
+def installed():
+    """The command that runs buf."""
+    dev = servers.Dev()
+    node, npm = tools.node(dev.dir, servers.say)
+    home = dev.dir / "node"
     stamp = home / ".installed"
     if not stamp.is_file() or stamp.read_text() != PACKAGE:
         servers.say(f"installing {PACKAGE} (once, into {home})")
         home.mkdir(parents=True, exist_ok=True)
-        install = [npm, "install", "--prefix", str(home), "--ignore-scripts", "--no-audit", "--no-fund", "--silent", PACKAGE]
-        if subprocess.run(install, check=False).returncode != 0:
-            servers.say(f"buf: npm could not install {PACKAGE}")
-            return None
+        install = [*npm, "install", "--prefix", str(home), "--ignore-scripts", "--no-audit", "--no-fund", "--silent", PACKAGE]
+        done = subprocess.run(install, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Problem(f"npm could not install {PACKAGE}:\n{(done.stdout + done.stderr).strip()[-1500:]}")
         stamp.write_text(PACKAGE)
-    return str(home / "node_modules" / ".bin" / "buf")
+    # What npm links is a script that looks for Node on PATH.
+    return [node, str(home / "node_modules" / "@bufbuild" / "buf" / "bin" / "buf")]
 
 
 def breaking(buf):
-    compared = [buf, "breaking", "--against", str(PROTO / BASELINE)]
+    compared = [*buf, "breaking", "--against", str(PROTO / BASELINE)]
     code = subprocess.run(compared, cwd=PROTO, check=False).returncode
     if code != 0:
         servers.say("buf breaking: proto/ breaks readers of the last release; docs/events.md says how a message changes")
@@ -66,17 +71,15 @@ def main():
         servers.say(__doc__)
         return 64
     what = sys.argv[1]
-    npm = shutil.which("npm")
-    if npm is None:
-        servers.say(f"buf {what}: SKIPPED, because Node is not installed (apt install npm, or https://nodejs.org)")
-        return 0
-    buf = installed(npm)
-    if buf is None:
+    try:
+        buf = installed()
+    except Problem as problem:
+        servers.say(f"buf {what}: {problem}")
         return 1
     if what == "breaking":
         return breaking(buf)
     arguments = ["lint"] if what == "lint" else ["build", "--exclude-source-info", "-o", BASELINE]
-    return subprocess.run([buf, *arguments], cwd=PROTO, check=False).returncode
+    return subprocess.run([*buf, *arguments], cwd=PROTO, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
 //! Three servers and three replicas: decisions are made on what the leader says, and calls outlive its end.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use muster_bus::{Bucket, Bus, KvError, RecordedCalls, Repeat, Settings};
+use muster_bus::{
+    Bucket, Bus, Consume, Delivery, Idempotency, KvError, RecordedCalls, Repeat, Routes, Settings,
+};
+use muster_contracts::Fault;
+use muster_contracts::tool::v1::ToolExecutionRequested;
 use muster_testkit::{Cluster, eventually};
 use tokio::sync::Semaphore;
 
@@ -136,4 +142,75 @@ async fn calls_that_run_while_a_leader_is_elected_are_made_once_and_their_result
         assert_eq!(result.unwrap().0, number % 20);
     }
     assert_eq!(made.load(Ordering::SeqCst), 20);
+}
+
+type Runs = Arc<Mutex<HashMap<String, u32>>>;
+
+/// A handler whose effect nobody records.
+async fn count(runs: Runs, delivery: Delivery<ToolExecutionRequested>) -> Result<(), Fault> {
+    *runs.lock().unwrap().entry(delivery.idempotency_key.clone()).or_default() += 1;
+    // So that some are in hand whenever something happens.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    Ok(())
+}
+
+async fn publish(publisher: &Bus, round: &str) {
+    for number in 0..100 {
+        let key = format!("{round}-{number}");
+        let (command, id) = (crate::command(&key), crate::id(&key));
+        eventually(READY, "it is published", || publisher.publish(&command, &id)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn confirmed_acknowledgements_outlive_a_leader_and_cut_links_and_no_handler_runs_twice() {
+    let cluster = Cluster::start().await;
+    let publisher = opened(cluster.settings("orchestration")).await;
+    let settings = Settings { ack_wait: Duration::from_secs(5), ..cluster.settings("tool") };
+    let (bus, runs) = (opened(settings).await, Runs::default());
+    let consume = Consume {
+        idempotency: Idempotency::Handler("the test counts"),
+        confirm_acks: true,
+        ..Consume::default()
+    };
+    let _serving = crate::serve(&bus, Routes::new(runs.clone()).on_with(consume, count));
+    publish(&publisher, "quiet").await;
+    let leader = cluster.until_led("EXECUTIONS", READY).await;
+    let kill = async {
+        cluster.kill(leader);
+        eventually(READY, "another leads", || async {
+            cluster.leader("EXECUTIONS").await.is_some_and(|new| new != leader)
+        })
+        .await;
+        cluster.restart(leader);
+    };
+    tokio::join!(publish(&publisher, "killed"), kill);
+    cluster.until_healthy(READY).await;
+    let leader = cluster.until_led("EXECUTIONS", READY).await;
+    let others = (0..Cluster::NODES).filter(|node| *node != leader);
+    others.clone().for_each(|other| cluster.cut(leader, other));
+    let heal = async {
+        eventually(READY, "the others have a leader of their own", || async {
+            cluster.leader("EXECUTIONS").await.is_some_and(|new| new != leader)
+        })
+        .await;
+        others.for_each(|other| cluster.heal(leader, other));
+    };
+    tokio::join!(publish(&publisher, "cut"), heal);
+    eventually(READY, "everything is handled", || async {
+        let runs = runs.lock().unwrap().len();
+        if runs == 300 { Ok(()) } else { Err(runs) }
+    })
+    .await;
+    let jetstream = async_nats::jetstream::new(cluster.client("operator").await);
+    eventually(READY, "everything is acknowledged", || async {
+        let stream = jetstream.get_stream("EXECUTIONS").await.map_err(|error| error.to_string())?;
+        let info = stream.consumer_info("tool-tool-execution-requested").await;
+        let info = info.map_err(|error| error.to_string())?;
+        let open = info.num_pending + info.num_ack_pending as u64;
+        if open == 0 { Ok(()) } else { Err(format!("{open} are open")) }
+    })
+    .await;
+    let twice: Vec<_> = runs.lock().unwrap().clone().into_iter().filter(|it| it.1 > 1).collect();
+    assert_eq!(twice, []);
 }
