@@ -212,10 +212,23 @@ impl Visit {
 
     /// The run is over or stands still.
     pub(crate) async fn end(self) {
-        if self.begun.into_inner() {
-            let failed = self.failed.into_inner();
-            let note = Note::Over { agent: self.agent, run: self.run, failed };
-            self.presence.note(note).await;
+        if self.begun.swap(false, Ordering::Relaxed) {
+            self.presence.note(self.over()).await;
+        }
+    }
+
+    fn over(&self) -> Note {
+        let failed = self.failed.load(Ordering::Relaxed);
+        Note::Over { agent: self.agent.clone(), run: self.run.clone(), failed }
+    }
+}
+
+impl Drop for Visit {
+    /// A run that panicked, or could not be cancelled, is here no more.
+    fn drop(&mut self) {
+        if *self.begun.get_mut() {
+            // Room is made for more notes than there can be runs.
+            drop(self.presence.notes.try_send(self.over()));
         }
     }
 }

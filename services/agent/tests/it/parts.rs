@@ -41,6 +41,14 @@ pub(crate) async fn play(
             reply(&"word ".repeat(500), vec![call("double", json!({"n": 1}))])
         }
         "growing" => reply(&format!("{} .", told("user").join(" ")), vec![]),
+        "pair" if turn == 0 => {
+            let calls = ["a", "b"].map(|_name| call("double", json!({"together": true})));
+            reply("", calls.to_vec())
+        }
+        "large" if turn == 0 => reply("", vec![call("double", json!({"large": true}))]),
+        "large" => reply(&last.content, vec![]),
+        "wordy" if last.content.contains("at most 200") => reply("[\"short\"]", vec![]),
+        "wordy" => reply(&json!(vec!["a long word"; 100]).to_string(), vec![]),
         "flood" => reply(&"x".repeat(5_000_000), vec![]),
         "garbled" if turn == 0 => {
             let call = ToolCall {

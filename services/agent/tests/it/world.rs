@@ -160,12 +160,6 @@ async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteRespons
         "deaf" if times == 1 => std::future::pending().await,
         "deaf" if turn < 2 => Ok(reply("", vec![call("double", json!({ "n": turn }))])),
         "deaf" => Ok(reply(&format!("after {turn} turns"), vec![])),
-        "pair" if turn == 0 => {
-            let calls = ["a", "b"].map(|_name| call("double", json!({"together": true})));
-            Ok(reply("", calls.to_vec()))
-        }
-        "large" if turn == 0 => Ok(reply("", vec![call("double", json!({"large": true}))])),
-        "large" => Ok(reply(&last.content, vec![])),
         "tools" if turn == 0 => Ok(reply(
             "",
             vec![
@@ -192,8 +186,6 @@ async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteRespons
         "endless" => Ok(reply("", vec![call("double", json!({"n": 1}))])),
         "schema" if turn == 0 => Ok(reply("not json", vec![])),
         "schema" => Ok(reply("{\"content\": true}", vec![])),
-        "wordy" if last.content.contains("at most 200") => Ok(reply("[\"short\"]", vec![])),
-        "wordy" => Ok(reply(&json!(vec!["a long word"; 100]).to_string(), vec![])),
         "never-json" => Ok(reply("not json", vec![])),
         _ => Ok(reply(
             &format!(
