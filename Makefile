@@ -11,10 +11,10 @@ export PYTHON
 export INPUT
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo demo-deliverables test up down status check bench chaos clean-dev
+.PHONY: help demo demo-deliverables test test-live up down status check bench chaos clean-dev
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
 demo: ## build, start everything, run the example (INPUT=file.md), leave nothing running
 	@$(MUSTER) demo

@@ -17,7 +17,7 @@ use crate::controllers::executions::start::key;
 use crate::domain::idempotency::{Key, digest};
 use crate::domain::openai::{AGENT, complete_request};
 use crate::error::Error;
-use crate::wire::openai::{ChatRequest, Pieces, Writer};
+use crate::wire::openai::{ChatRequest, Pieces, Refusal, Writer};
 
 /// What a client asks, in whichever format.
 pub(super) struct Asked {
@@ -107,14 +107,25 @@ pub(super) fn random() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// An unknown model is told by OpenAI's word for it.
+/// An unknown model is told by OpenAI's word for it, and a wrong parameter by its name.
 pub(super) fn refused(fault: Fault) -> Error {
+    if fault.code == Code::Invalid
+        && let Some(param) = parameter(&fault.message)
+    {
+        return Error::Refused(Refusal::value(param.to_owned(), fault.message));
+    }
     if fault.code == Code::NotFound {
         return fault
             .with_details(json!({ "param": "model", "openai_code": "model_not_found" }))
             .into();
     }
     fault.into()
+}
+
+/// What a message of the model service is about: it begins with the name, as the client writes it too.
+fn parameter(message: &str) -> Option<&str> {
+    let (name, _) = message.strip_prefix('`')?.split_once('`')?;
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// The message as the client wishes it.
@@ -157,4 +168,21 @@ fn headers(response: &CompleteResponse) -> HeaderMap {
         );
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_parameter_is_named() {
+        let param = |message: &str| match refused(Fault::new(Code::Invalid, message)) {
+            Error::Refused(refusal) => refusal.param,
+            _ => None,
+        };
+        let told = param("`temperature` is 3, but must be 0 to 2");
+        assert_eq!(told.as_deref(), Some("temperature"));
+        assert_eq!(param("`stop[1]` must have 1 to 100 bytes").as_deref(), Some("stop[1]"));
+        assert_eq!(param("no parameter is named"), None);
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) struct ResponsesRequest {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(
     untagged,
-    expecting = "it must be a text, or a list of items such as {\"role\": \"user\", \"content\": \"Hello\"}; one of them is of another form"
+    expecting = "it must be a text, or a list of items such as {\"role\": \"user\", \"content\": \"Hello\"}; something in it has another form"
 )]
 pub(crate) enum ItemInput {
     Text(String),
