@@ -6,7 +6,6 @@ use futures::FutureExt;
 use muster_bus::{Bus, OpenCalls, RecordedCalls, Repeat};
 use muster_contracts::llm::v1::CompleteResponse;
 use muster_contracts::{Code, Fault};
-use tokio::sync::Semaphore;
 
 use crate::abandoned::Sessions;
 use crate::cache::Cache;
@@ -16,6 +15,7 @@ use crate::limits::{Gate, Ledger, Recorded, Work, ledger};
 use crate::money::{Pump, Quotes, Telemetry, telemetry};
 use crate::providers::{Keys, Providers};
 use crate::routing::Routing;
+use crate::slots::Slots;
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(crate) struct App {
     /// What is asked for clients that may hang up.
     pub(crate) sessions: Sessions,
     /// Requests to providers at the same time.
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots: Slots,
     /// Who may ask, and what that has reserved.
     pub(crate) gate: Gate,
     pub(crate) ledger: Ledger,
@@ -78,7 +78,7 @@ impl App {
             replies,
             calls: OpenCalls::new(&bus),
             sessions: Sessions::default(),
-            slots: Arc::new(Semaphore::new(config.concurrency)),
+            slots: Slots::new(config.concurrency, config.queue),
             bus,
         };
         Ok((app, Beside { accounts, events }))

@@ -14,6 +14,9 @@ use crate::limits;
 pub(crate) use self::provider::{Dialect, KeySource, ProviderSettings};
 pub(crate) use self::secret::Secret;
 
+/// As many as the bus hands to one endpoint of a process at the same time: more never need a place.
+const CONCURRENCY: usize = 1_024;
+
 /// The settings of the service.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -24,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) offline_delay: Duration,
     /// Requests to providers at the same time.
     pub(crate) concurrency: usize,
+    /// How long one waits that finds no place among them.
+    pub(crate) queue: Duration,
     /// How long a request may take that no alias says more of.
     pub(crate) timeout: Duration,
     /// Money, keys, limits and cache.
@@ -40,7 +45,8 @@ impl Config {
             providers: ProviderSettings::from_env(env, idle)?,
             aliases: Vec::new(),
             offline_delay: Duration::from_millis(delay),
-            concurrency: env.within("MUSTER_MODEL_CONCURRENCY", 64, 1..=1_024)?,
+            concurrency: env.within("MUSTER_MODEL_CONCURRENCY", CONCURRENCY, 1..=CONCURRENCY)?,
+            queue: Duration::from_secs(env.within("MUSTER_MODEL_QUEUE_SECONDS", 30, 0..=600)?),
             timeout: Duration::from_secs(timeout),
             limits: limits::Settings::from_env(env)?,
         };
@@ -80,6 +86,7 @@ mod tests {
             ("ANTHROPIC_BASE_URL", "nowhere"),
             ("MUSTER_OFFLINE_DELAY_MS", "9999"),
             ("MUSTER_MODEL_CONCURRENCY", "0"),
+            ("MUSTER_MODEL_QUEUE_SECONDS", "601"),
             ("MUSTER_MODEL_TIMEOUT_SECONDS", "0"),
             ("MUSTER_MODELS_FILE", "/nowhere/models.yaml"),
         ] {

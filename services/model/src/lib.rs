@@ -13,6 +13,7 @@ mod money;
 mod providers;
 mod routes;
 mod routing;
+mod slots;
 
 use muster_runtime::{Context, Service};
 

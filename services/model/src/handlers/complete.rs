@@ -28,6 +28,8 @@ pub(crate) async fn complete(
         subject::token("session", &request.session)
             .map_err(|error| Error::invalid(error.to_string()))?;
     }
+    // A provider may have its key in the store: a process that begins must not say that it has none.
+    app.directory.ready().await?;
     let plan =
         app.routing.plan(&request.provider, &request.model, &request.idempotency_key).await?;
     let call = app.calls.begin(&request.execution_id, &request.task);

@@ -1,6 +1,5 @@
 //! Asks a model for vectors of texts.
 
-use anyhow::Context;
 use muster_contracts::llm::v1::{EmbedRequest, EmbedResponse, TokenUsage, Vector};
 
 use crate::app::App;
@@ -20,6 +19,8 @@ pub(crate) async fn embed(app: App, request: EmbedRequest) -> Result<EmbedRespon
     check(&request)?;
     let caller = caller(&request);
     let texts = Texts { inputs: request.inputs.clone(), dimensions: request.dimensions };
+    // Who is able may have its key in the store.
+    app.directory.ready().await?;
     let provider = able(&app, &request.provider, &request.model);
     let plan = app.routing.plan(provider, &request.model, &request.idempotency_key).await?;
     let owners = app.gate.check(&caller).await?;
@@ -141,7 +142,7 @@ async fn attempt(one: Try<'_>, route: &Route) -> Result<EmbedResponse, Failure> 
 
 async fn ask(one: Try<'_>, route: &Route) -> Result<EmbedResponse, Error> {
     let Try { app, texts, .. } = one;
-    let _slot = app.slots.acquire().await.context("the slots for providers are closed")?;
+    let _slot = app.slots.take().await?;
     let found = app.routing.provider(route)?;
     let (name, model) = names(found, route);
     let caller = Caller { provider: name, model, ..one.caller };

@@ -258,3 +258,47 @@ async fn requests_per_minute_are_limited_over_replicas_and_say_when_to_come_agai
     // Nobody else is limited.
     assert!(world.agent.request_within(&small("other", "o"), DEADLINE).await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_per_minute_are_limited_over_replicas_and_told() {
+    const LIMIT: u32 = 100;
+    /// What is reserved for a request: the tokens of its prompt, and 5.
+    const RESERVED: usize = 18;
+    const USED: usize = 8;
+    let world = Guarded::start().await;
+    world.model.respond_with(|_| Answer::text("x").usage(3, 5));
+    let first = world.serve(&[]).await;
+    world.allow(Allowance { tokens_per_minute: LIMIT, ..budget("acme", 0) }).await;
+    let _second = world.serve(&[]).await;
+    let ask = |at: usize| {
+        let (agent, request) = (world.agent.clone(), small("acme", &format!("k{at}")));
+        async move { agent.request_within(&request, DEADLINE).await }
+    };
+    let answers = join_all((0..40).map(ask)).await;
+    let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    let admitted = answers.len() - refused.len();
+    assert!((LIMIT as usize / RESERVED..=LIMIT as usize / USED).contains(&admitted), "{admitted}");
+    for fault in &refused {
+        assert_eq!(fault.code, Code::Exhausted, "{fault}");
+        assert!(fault.retry_after_ms.is_some_and(|wait| (1..=120_000).contains(&wait)));
+        assert!(
+            fault.message.contains("tenant/acme has reached its limit of 100 tokens per minute")
+        );
+    }
+    assert_eq!(world.model.requests().len(), admitted, "no provider was asked for the others");
+    let events = world.told("gateway.rate_limit.exceeded", refused.len()).await;
+    for event in events {
+        let event: RateLimitExceeded = event.decode().unwrap();
+        assert!(event.owner == "tenant/acme" && event.retry_after > 0.0, "{event:?}");
+    }
+    // What both used together is known to the one that is left.
+    assert!(first.stop().await, "it ends well");
+    let mut more = 0;
+    while ask(100 + more).await.is_ok() {
+        more += 1;
+        assert!(more < 40, "the limit is forgotten");
+    }
+    assert!(!world.told("gateway.rate_limit.warning", 1).await.is_empty());
+    // Nobody else is limited.
+    assert!(world.agent.request_within(&small("other", "o"), DEADLINE).await.is_ok());
+}

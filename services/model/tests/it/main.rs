@@ -8,10 +8,12 @@ mod dialects;
 mod guarded;
 mod keys;
 mod live;
+mod mixed;
 mod money;
 mod offline;
 mod openai;
 mod recorded;
+mod rotation;
 mod routing;
 
 use std::time::Duration;

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use anyhow::Context;
 use futures::future::join;
 use muster_contracts::llm::v1::{CompleteRequest, CompleteResponse};
 use tokio::sync::mpsc;
@@ -44,7 +43,7 @@ impl Try<'_> {
 
     async fn ask(self, route: &Route, tokens: &mut Tokens<'_>) -> Result<CompleteResponse, Error> {
         let Self { app, prompt, asked, .. } = self;
-        let _slot = app.slots.acquire().await.context("the slots for providers are closed")?;
+        let _slot = app.slots.take().await?;
         let found = app.routing.provider(route)?;
         let target = target(found, route, prompt);
         let Target { provider: name, model, .. } = target;
