@@ -34,6 +34,14 @@ pub(crate) fn checked(definition: TemplateDefinition) -> Result<TemplateDefiniti
     for name in render::names(&definition.text)? {
         variables.known(&name, "`text` uses")?;
     }
+    with_digest(definition)
+}
+
+/// The definition with its digest and without what is no part of it, unchecked.
+///
+/// # Errors
+/// Where it cannot be written as JSON.
+pub(super) fn with_digest(definition: TemplateDefinition) -> Result<TemplateDefinition, Flaw> {
     let plain = TemplateDefinition {
         digest: String::new(),
         registered_at: None,
