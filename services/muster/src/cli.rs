@@ -23,7 +23,7 @@ pub(crate) use self::events::{Events, Part};
 pub(crate) use self::executions::Executions;
 pub(crate) use self::letters::{Chosen, Dlq, Which};
 pub(crate) use self::models::Models;
-pub(crate) use self::operator::{ByHand, Doctor};
+pub(crate) use self::operator::{Doctor, NewMessage};
 pub(crate) use self::publish::Publish;
 pub(crate) use self::templates::{Rendered, Templates};
 pub(crate) use self::time_travel::{Diff, Export, Fork, Import, Replay, Timeline, Workflows};
@@ -71,7 +71,7 @@ pub(crate) enum Command {
     /// Look whether settings, NATS, Postgres and models are as the platform needs them, and say what to do where they are not. Exit code 1 where something fails
     Doctor(Doctor),
     /// Publish a message of the contract at NATS_URL as the user `operator`; what the contract does not have is refused
-    Publish(ByHand),
+    Publish(NewMessage),
     /// Check workflow documents without a server: every error with its place. Agents are checked where they are registered
     Validate {
         /// Serverless Workflow documents, YAML or JSON

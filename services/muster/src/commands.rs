@@ -2,7 +2,6 @@
 
 mod agents;
 pub(crate) mod apply;
-mod by_hand;
 mod contracts;
 mod control;
 mod deliverables;
@@ -14,7 +13,9 @@ mod executions;
 mod health;
 mod models;
 mod nats_acl;
-mod publish;
+mod publish_event;
+mod publish_message;
+mod rest;
 mod streams;
 mod streams_file;
 mod templates;
@@ -43,7 +44,7 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
             apply::apply(&folder, &server.server, how, output).await
         }
         Command::Doctor(what) => doctor::doctor(&what, output).await,
-        Command::Publish(what) => by_hand::publish(&what, output).await,
+        Command::Publish(what) => publish_message::publish(&what, output).await,
         Command::Validate { files, json } => validate::validate(&files, json, output),
         Command::Executions(what) => executions::executions(&what, output).await,
         Command::Workflows(what) => time_travel::workflows(&what, output).await,

@@ -6,8 +6,8 @@ mod embedding;
 mod failure;
 mod listing;
 mod reply;
+mod response_events;
 mod responses;
-mod written;
 
 pub(crate) use chat::{
     AskedCall, AskedCallOf, AskedFormat, AskedFunction, AskedMessage, AskedSchema, AskedStop,
@@ -18,7 +18,7 @@ pub(crate) use embedding::{AskedInput, EmbeddingRequest, Embeddings};
 pub(crate) use failure::{Failure, Refusal};
 pub(crate) use listing::{ModelEntries, ModelEntry};
 pub(crate) use reply::Pieces;
+pub(crate) use response_events::{Events, Writer};
 pub(crate) use responses::{
     Item, ItemContent, ItemInput, ItemPart, ResponsesRequest, ResponsesTool,
 };
-pub(crate) use written::{Events, Writer};

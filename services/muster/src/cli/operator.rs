@@ -16,7 +16,7 @@ pub(crate) struct Doctor {
 
 /// A message that a person publishes.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct ByHand {
+pub(crate) struct NewMessage {
     /// Its subject with values in the places of braces, such as agent.critic.status; docs/events.md lists them
     pub(crate) subject: String,
     /// Its body, a JSON object; `-` reads it from standard input

@@ -1,26 +1,22 @@
 //! Calls that wait for somebody's approval, and what agents are told, by the REST interface of the gateway.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
+use super::rest::{client, path, show, text};
 use crate::{
     cli::{Agents, Approvals, Decided, How, Message},
-    client::Client,
     output::{Colour, Output},
 };
-
-fn client(how: &How) -> Result<Client> {
-    Client::new(&how.server.server, Duration::ZERO)
-}
 
 pub(crate) async fn approvals(what: &Approvals, output: &Output) -> Result<ExitCode> {
     match what {
         Approvals::Ls { status, agent, how } => ls((status, agent), how, output).await,
         Approvals::Show { id, how } => {
-            show(&client(how)?.get(&path("approvals", id)).await?, output)
+            show(&client(how)?.get(&path(["approvals", id])).await?, output)
         }
         Approvals::Approve { id, arguments, why } => {
             let arguments = arguments.as_deref().map(serde_json::from_str::<Value>).transpose();
@@ -41,7 +37,7 @@ pub(crate) async fn approvals(what: &Approvals, output: &Output) -> Result<ExitC
 pub(crate) async fn agents(what: &Agents, output: &Output) -> Result<ExitCode> {
     match what {
         Agents::Status { name, how } => {
-            let status = client(how)?.get(&format!("{}/status", path("agents", name))).await?;
+            let status = client(how)?.get(&format!("{}/status", path(["agents", name]))).await?;
             if how.json {
                 return show(&status, output);
             }
@@ -52,7 +48,7 @@ pub(crate) async fn agents(what: &Agents, output: &Output) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Agents::Send { name, message } => {
-            send(&format!("{}/inbox", path("agents", name)), message, output).await
+            send(&format!("{}/inbox", path(["agents", name])), message, output).await
         }
         Agents::Broadcast { message } => send("/v1/agents/broadcast", message, output).await,
     }
@@ -94,7 +90,7 @@ async fn ls(
 
 async fn decide(id: &str, decision: &Value, why: &Decided, output: &Output) -> Result<ExitCode> {
     let client = client(&why.how)?;
-    let request = client.request(Method::POST, &path("approvals", id)).json(decision);
+    let request = client.request(Method::POST, &path(["approvals", id])).json(decision);
     let approval = client.json(request).await?;
     if why.how.json {
         return show(&approval, output);
@@ -116,22 +112,4 @@ async fn send(path: &str, message: &Message, output: &Output) -> Result<ExitCode
     }
     output.line(&format!("sent {}", text(&sent, "id")));
     Ok(ExitCode::SUCCESS)
-}
-
-fn show(value: &Value, output: &Output) -> Result<ExitCode> {
-    output.line(&serde_json::to_string_pretty(value)?);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The path of something by a name that a person typed.
-fn path(what: &str, name: &str) -> String {
-    let mut url = Url::parse("http://gateway").ok();
-    if let Some(mut segments) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
-        segments.extend(["v1", what, name]);
-    }
-    url.map(|url| url.path().to_owned()).unwrap_or_default()
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
 }

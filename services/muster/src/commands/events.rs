@@ -10,7 +10,7 @@ use muster_contracts::{Stream, subject};
 use muster_runtime::Env;
 use serde_json::{Value, json};
 
-use super::{publish, streams::operator};
+use super::{publish_event, streams::operator};
 use crate::{
     cli::{Events, Part},
     moment::moment,
@@ -25,7 +25,7 @@ const WIDTH: usize = 160;
 pub(crate) async fn events(what: &Events, output: &Output) -> Result<ExitCode> {
     match what {
         Events::Replay(reading) => replay(&reading.stream, &reading.part, output).await,
-        Events::Publish(what) => publish::publish(what, output).await,
+        Events::Publish(what) => publish_event::publish(what, output).await,
         Events::Tail(reading) => {
             let part = &reading.part;
             let (stream, patterns) = chosen(&reading.stream, &part.subjects)?;

@@ -1,24 +1,26 @@
 //! Names for models, by the REST interface of the gateway. `muster apply` registers them.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use anyhow::Result;
-use reqwest::{Method, Url};
+use reqwest::Method;
 use serde_json::Value;
 
+use super::rest::{client, path, show, text};
 use crate::{
     cli::{How, Models},
-    client::Client,
     output::{Colour, Output},
 };
 
 pub(crate) async fn models(what: &Models, output: &Output) -> Result<ExitCode> {
     match what {
         Models::Ls { how } => ls(how, output).await,
-        Models::Show { name, how } => show(&client(how)?.get(&path(name)).await?, output),
+        Models::Show { name, how } => {
+            show(&client(how)?.get(&path(["model-aliases", name])).await?, output)
+        }
         Models::Rm { name, how } => {
             let client = client(how)?;
-            client.send(client.request(Method::DELETE, &path(name))).await?;
+            client.send(client.request(Method::DELETE, &path(["model-aliases", name]))).await?;
             output.line(&format!("removed {name}"));
             Ok(ExitCode::SUCCESS)
         }
@@ -55,39 +57,11 @@ fn targets(model: &Value) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-fn client(how: &How) -> Result<Client> {
-    Client::new(&how.server.server, Duration::ZERO)
-}
-
-fn show(value: &Value, output: &Output) -> Result<ExitCode> {
-    output.line(&serde_json::to_string_pretty(value)?);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The path of a name that a person typed.
-fn path(name: &str) -> String {
-    let mut url = Url::parse("http://gateway").ok();
-    if let Some(mut segments) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
-        segments.extend(["v1", "model-aliases", name]);
-    }
-    url.map(|url| url.path().to_owned()).unwrap_or_default()
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_name_is_one_part_of_a_path_whatever_it_has() {
-        assert_eq!(path("fast"), "/v1/model-aliases/fast");
-        assert_eq!(path("a/../b"), "/v1/model-aliases/a%2F..%2Fb");
-    }
 
     #[test]
     fn targets_are_told_as_requests_name_them() {

@@ -1,16 +1,16 @@
 //! Prompt templates, by the REST interface of the gateway. `muster apply` registers them.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use muster_document::Bounds;
 use muster_runtime::files::regular_text;
-use reqwest::{Method, Url};
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::rest::{self, client, path, text};
 use crate::{
     cli::{How, Rendered, Templates},
-    client::Client,
     output::{Colour, Output},
 };
 
@@ -26,7 +26,7 @@ pub(crate) async fn templates(what: &Templates, output: &Output) -> Result<ExitC
         Templates::Versions { name, how } => versions(name, how, output).await,
         Templates::Rm { name, how } => {
             let client = client(how)?;
-            client.send(client.request(Method::DELETE, &path(name, "")?)).await?;
+            client.send(client.request(Method::DELETE, &path(["templates", name]))).await?;
             output.line(&format!("removed {name}"));
             Ok(ExitCode::SUCCESS)
         }
@@ -36,7 +36,7 @@ pub(crate) async fn templates(what: &Templates, output: &Output) -> Result<ExitC
 async fn ls(how: &How, output: &Output) -> Result<ExitCode> {
     let list = client(how)?.get("/v1/templates").await?;
     if how.json {
-        return whole(&list, output);
+        return rest::show(&list, output);
     }
     let head = format!("{:<24}  {:<10}  DESCRIPTION", "NAME", "FROM");
     output.line(&output.paint(Colour::Bold, &head));
@@ -49,9 +49,9 @@ async fn ls(how: &How, output: &Output) -> Result<ExitCode> {
 
 async fn show(name: &str, version: &str, how: &How, output: &Output) -> Result<ExitCode> {
     let query = if version.is_empty() { String::new() } else { format!("?version={version}") };
-    let template = client(how)?.get(&(path(name, "")? + &query)).await?;
+    let template = client(how)?.get(&(path(["templates", name]) + &query)).await?;
     if how.json {
-        return whole(&template, output);
+        return rest::show(&template, output);
     }
     let title = format!("{} ({}, {})", text(&template, "name"), from(&template), digest(&template));
     output.line(&output.paint(Colour::Bold, &title));
@@ -65,9 +65,9 @@ async fn show(name: &str, version: &str, how: &How, output: &Output) -> Result<E
 }
 
 async fn versions(name: &str, how: &How, output: &Output) -> Result<ExitCode> {
-    let found = client(how)?.get(&path(name, "versions")?).await?;
+    let found = client(how)?.get(&path(["templates", name, "versions"])).await?;
     if how.json {
-        return whole(&found, output);
+        return rest::show(&found, output);
     }
     for one in entries(&found, "versions") {
         let latest = if one.get("latest") == Some(&Value::Bool(true)) { "  latest" } else { "" };
@@ -81,10 +81,11 @@ async fn versions(name: &str, how: &How, output: &Output) -> Result<ExitCode> {
 async fn render(what: &Rendered, output: &Output) -> Result<ExitCode> {
     let body = json!({"vars": values(what)?, "version": what.version});
     let client = client(&what.how)?;
-    let request = client.request(Method::POST, &path(&what.name, "render")?).json(&body);
+    let request =
+        client.request(Method::POST, &path(["templates", &what.name, "render"])).json(&body);
     let rendered = client.json(request).await?;
     if what.how.json {
-        return whole(&rendered, output);
+        return rest::show(&rendered, output);
     }
     output.line(text(&rendered, "text").trim_end());
     Ok(ExitCode::SUCCESS)
@@ -141,31 +142,6 @@ fn entries<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> 
     value.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn client(how: &How) -> Result<Client> {
-    Client::new(&how.server.server, Duration::ZERO)
-}
-
-fn whole(value: &Value, output: &Output) -> Result<ExitCode> {
-    output.line(&serde_json::to_string_pretty(value)?);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The path of a name that a person typed, or of a part of what has it.
-fn path(name: &str, part: &str) -> Result<String> {
-    let mut url = Url::parse("http://gateway")?;
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.extend(["v1", "templates", name]);
-        if !part.is_empty() {
-            segments.push(part);
-        }
-    }
-    Ok(url.path().to_owned())
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +161,5 @@ mod tests {
         assert_eq!(Value::Object(values(&what).unwrap()), expected);
         what.vars = vec!["alone".into()];
         assert!(values(&what).unwrap_err().to_string().contains("NAME=VALUE"));
-        assert_eq!(path("a/b", "render").unwrap(), "/v1/templates/a%2Fb/render");
     }
 }

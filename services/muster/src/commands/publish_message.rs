@@ -13,14 +13,14 @@ use muster_runtime::Env;
 use serde_json::{Map, Value, json};
 
 use super::streams::operator;
-use crate::{cli::ByHand, contracts::fields, output::Output};
+use crate::{cli::NewMessage, contracts::fields, output::Output};
 
 /// How long the server may take to let us in.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest body that is read, in bytes: a service puts larger ones into an object store.
 const LARGEST: u64 = 512 * 1024;
 
-pub(crate) async fn publish(what: &ByHand, output: &Output) -> Result<ExitCode> {
+pub(crate) async fn publish(what: &NewMessage, output: &Output) -> Result<ExitCode> {
     let text = match what.body.as_str() {
         "-" => read()?,
         text => text.to_owned(),
