@@ -16,6 +16,7 @@ mod executions;
 mod keys;
 mod live;
 mod openai;
+mod openai_agents;
 mod outages;
 mod platform;
 mod refusals;

@@ -172,11 +172,11 @@ fn key(key_id: &str, models: &[&str]) -> VirtualKey {
     }
 }
 
-fn asking(model: &str, text: &str) -> Value {
+pub(crate) fn asking(model: &str, text: &str) -> Value {
     json!({ "model": model, "messages": [{ "role": "user", "content": text }] })
 }
 
-async fn ask(platform: &Platform, body: Value) -> (u16, Value) {
+pub(crate) async fn ask(platform: &Platform, body: Value) -> (u16, Value) {
     told(platform.post("/v1/chat/completions", body).await).await
 }
 
@@ -187,7 +187,7 @@ async fn events(response: Response) -> Vec<String> {
     events.map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect()
 }
 
-async fn streamed(platform: &Platform, mut body: Value) -> Vec<String> {
+pub(crate) async fn streamed(platform: &Platform, mut body: Value) -> Vec<String> {
     body["stream"] = json!(true);
     let response = platform.post("/v1/chat/completions", body).await;
     assert_eq!(response.status(), 200);
@@ -196,7 +196,7 @@ async fn streamed(platform: &Platform, mut body: Value) -> Vec<String> {
 }
 
 /// The text of a stream's pieces.
-fn text(events: &[String]) -> String {
+pub(crate) fn text(events: &[String]) -> String {
     let deltas = events.iter().filter_map(|event| serde_json::from_str::<Value>(event).ok());
     let text = |piece: Value| piece["choices"][0]["delta"]["content"].as_str().map(str::to_owned);
     deltas.filter_map(text).collect()
@@ -467,46 +467,4 @@ async fn where_no_key_is_registered_any_will_do_but_one_that_looks_like_ours() {
             .bearer_auth(key);
         assert_eq!(request.send().await.unwrap().status().as_u16(), status, "{key}");
     }
-}
-
-#[tokio::test]
-async fn an_agent_is_asked_by_its_name() {
-    let platform = Platform::start().await;
-    let (status, answer) = ask(&platform, asking("agent:critic", "hello")).await;
-    assert_eq!(status, 200, "{answer}");
-    let content = answer["choices"][0]["message"]["content"].as_str().unwrap();
-    let echoed: Value = serde_json::from_str(content).unwrap();
-    assert_eq!(echoed["echo"], json!({ "agent": "critic", "input": "hello" }));
-    let told = streamed(&platform, asking("agent:critic", "hello")).await;
-    assert_eq!((text(&told).as_str(), told.last().unwrap().as_str()), (content, "[DONE]"));
-    let mut tools = asking("agent:critic", "hello");
-    tools["tools"] = json!([{ "type": "function", "function": { "name": "look" } }]);
-    let (status, answer) = ask(&platform, tools).await;
-    assert_eq!((status, &answer["error"]["param"]), (400, &json!("tools")));
-    let (status, _) = ask(&platform, asking("agent:No", "hello")).await;
-    assert_eq!(status, 400);
-}
-
-#[tokio::test]
-async fn an_agent_that_is_not_there_starts_nothing() {
-    let platform = Platform::start().await;
-    for streams in [false, true] {
-        let mut asked = asking("agent:nobody", "hello");
-        asked["stream"] = json!(streams);
-        for key in [None, Some("k1")] {
-            let request = platform.request(Method::POST, "/v1/chat/completions").json(&asked);
-            let request =
-                key.into_iter().fold(request, |it, key| it.header("idempotency-key", key));
-            let (status, answer) = told(request.send().await.unwrap()).await;
-            assert_eq!((status, &answer["error"]["code"]), (404, &json!("model_not_found")));
-            assert!(answer["error"]["message"].as_str().unwrap().contains("nobody"), "{answer}");
-        }
-    }
-    let asked = json!({ "model": "agent:nobody", "input": "hello" });
-    let (status, answer) = told(platform.post("/v1/responses", asked).await).await;
-    assert_eq!(status, 404, "{answer}");
-    // One that is there is the only one that was started.
-    assert_eq!(ask(&platform, asking("agent:critic", "hello")).await.0, 200);
-    let starts = platform.peers.starts();
-    assert_eq!(starts.len(), 1, "{starts:?}");
 }
