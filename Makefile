@@ -11,10 +11,10 @@ export PYTHON
 export INPUT
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help demo demo-deliverables test test-live up down status check bench chaos clean-dev
+.PHONY: help demo demo-deliverables test test-live test-local-embeddings up down status check bench chaos clean-dev
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 32
 
 demo: ## build, start everything, run the example (INPUT=file.md), leave nothing running
 	@$(MUSTER) demo
@@ -30,6 +30,10 @@ test: ## set everything up and run all tests
 test-live: ## ask the real model providers whose keys are set, and say which are skipped
 	@$(PYTHON) deploy/local/servers.py doctor
 	@$(MUSTER) run env MUSTER_LIVE=1 cargo test -p muster-model --test it live:: -- --nocapture --test-threads=1
+
+test-local-embeddings: ## build and test the vectors of a BERT model in the process, which no other target builds
+	@$(PYTHON) deploy/local/servers.py doctor
+	@$(MUSTER) run cargo test -p muster-vector --features local-embeddings
 
 up: ## start the whole platform in the background and print its address
 	@$(MUSTER) up

@@ -208,14 +208,14 @@ aliases:
             assert!(error.contains(name) && error.contains(expected), "{error}");
         };
         std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero.yaml")).unwrap();
-        check("zero.yaml", "or a device, but must be a file");
+        check("zero.yaml", "a device, but must be a file");
         let pipe = folder.path().join("pipe.yaml");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        check("pipe.yaml", "or a device, but must be a file");
+        check("pipe.yaml", "a pipe, but must be a file");
         std::fs::write(folder.path().join("large.yaml"), "#".repeat((1 << 20) + 1)).unwrap();
-        check("large.yaml", "more than 1 MiB");
+        check("large.yaml", "at most 1048576 bytes");
         std::fs::write(folder.path().join("binary.yaml"), [0xff]).unwrap();
-        check("binary.yaml", "no UTF-8 text");
+        check("binary.yaml", "not UTF-8");
         check("none.yaml", "cannot be read");
     }
 }

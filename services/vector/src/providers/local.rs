@@ -177,7 +177,7 @@ fn check(config: &Config) -> anyhow::Result<()> {
 }
 
 fn tokenizer(path: &Path, config: &Config) -> anyhow::Result<Tokenizer> {
-    let bytes = read(path, MAX_JSON)?;
+    let bytes = regular_bytes(path, MAX_JSON)?;
     let wrong = |error: tokenizers::Error| anyhow!("{} is no tokenizer: {error}", shown(path));
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(wrong)?;
     let (known, words) = (config.vocab_size, tokenizer.get_vocab_size(true));

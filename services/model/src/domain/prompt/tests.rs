@@ -50,16 +50,16 @@ fn a_bad_request_is_told_what_is_wrong() {
 fn a_parameter_out_of_its_range_is_named_with_its_value() {
     let with = |params: Parameters| CompleteRequest { params: Some(params), ..good() };
     let default = Parameters::default;
-    check(&with(Parameters { temperature: Some(3.5), ..default() }), "temperature is 3.5");
-    check(&with(Parameters { temperature: Some(f64::NAN), ..default() }), "temperature is NaN");
-    check(&with(Parameters { top_p: Some(0.0), ..default() }), "top_p is 0");
-    check(&with(Parameters { top_p: Some(1.1), ..default() }), "top_p is 1.1");
-    check(&with(Parameters { stop: vec!["x".into(); 5], ..default() }), "stop has 5 entries");
-    check(&with(Parameters { stop: vec![String::new()], ..default() }), "stop[0] must have 1");
-    check(&with(Parameters { tool_choice: "fly".into(), ..default() }), "tool_choice is \"fly\"");
+    check(&with(Parameters { temperature: Some(3.5), ..default() }), "`temperature` is 3.5");
+    check(&with(Parameters { temperature: Some(f64::NAN), ..default() }), "`temperature` is NaN");
+    check(&with(Parameters { top_p: Some(0.0), ..default() }), "`top_p` is 0");
+    check(&with(Parameters { top_p: Some(1.1), ..default() }), "`top_p` is 1.1");
+    check(&with(Parameters { stop: vec!["x".into(); 5], ..default() }), "`stop` has 5 entries");
+    check(&with(Parameters { stop: vec![String::new()], ..default() }), "`stop[0]` must have 1");
+    check(&with(Parameters { tool_choice: "fly".into(), ..default() }), "`tool_choice` is \"fly\"");
     check(
         &with(Parameters { reasoning_effort: "huge".into(), ..default() }),
-        "reasoning_effort is \"huge\"",
+        "`reasoning_effort` is \"huge\"",
     );
     let both = Parameters {
         json_object: true,
