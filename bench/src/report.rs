@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cpu::Cpu;
 
@@ -84,12 +85,68 @@ impl Report {
         lines.join("\n")
     }
 
-    /// Writes the figures as a list of objects.
+    /// Writes the figures as a list of objects, with the time of each. What this run has not measured stays as it was.
     pub(crate) fn write(&self, path: &str) -> anyhow::Result<()> {
         let folder = std::path::Path::new(path).parent().context("a path with a folder")?;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{} cannot be made", folder.display()))?;
-        std::fs::write(path, serde_json::to_string_pretty(&self.figures)?)
+        let earlier = match std::fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .with_context(|| format!("{path} is no list of figures: remove it"))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).with_context(|| format!("{path} cannot be read")),
+        };
+        let figures = merged(earlier, &self.figures, &chrono::Utc::now().to_rfc3339())?;
+        std::fs::write(path, serde_json::to_string_pretty(&figures)?)
             .with_context(|| format!("{path} cannot be written"))
+    }
+}
+
+/// The earlier figures with the new ones in their places, and behind them those that were not there.
+fn merged(mut figures: Vec<Value>, new: &[Figure], at: &str) -> anyhow::Result<Vec<Value>> {
+    for figure in new {
+        let mut value = serde_json::to_value(figure)?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("measured_at".to_owned(), at.into());
+        }
+        let same = |known: &&mut Value| {
+            known.get("name").and_then(Value::as_str) == Some(figure.name.as_str())
+        };
+        match figures.iter_mut().find(same) {
+            Some(known) => *known = value,
+            None => figures.push(value),
+        }
+    }
+    Ok(figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_figures_replaces_its_own_and_leaves_the_others() {
+        let mut report = Report::default();
+        report.add("a".to_owned(), 1.0, "1/s");
+        report.add("b".to_owned(), 2.0, "ms");
+        let first = merged(Vec::new(), &report.figures, "monday").unwrap();
+        let mut report = Report::default();
+        report.add("c".to_owned(), 4.0, "ms");
+        report.add("b".to_owned(), 3.0, "ms");
+        let second = merged(first, &report.figures, "tuesday").unwrap();
+        let told: Vec<_> = second
+            .iter()
+            .map(|figure| {
+                (figure["name"].as_str(), figure["value"].as_f64(), figure["measured_at"].as_str())
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (Some("a"), Some(1.0), Some("monday")),
+                (Some("b"), Some(3.0), Some("tuesday")),
+                (Some("c"), Some(4.0), Some("tuesday")),
+            ]
+        );
     }
 }

@@ -26,7 +26,14 @@ async fn chaos_in_the_cluster_loses_nothing_and_doubles_nothing() {
     println!("seed {seed}: MUSTER_CHAOS_SEED={seed} repeats the choices of this run");
     let mut choose = StdRng::seed_from_u64(seed);
     let scenarios = if rounds == 0 {
-        vec![Scenario::KillLeader, Scenario::RollingRestart]
+        // Some 15 s each; the others are slower variants of these.
+        vec![
+            Scenario::KillLeader,
+            Scenario::KillAll,
+            Scenario::RollingRestart,
+            Scenario::Pause,
+            Scenario::CutLink,
+        ]
     } else {
         Scenario::ALL.repeat(rounds.div_ceil(ROUNDS_FOR_ALL) as usize)
     };
