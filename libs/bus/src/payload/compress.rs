@@ -1,9 +1,12 @@
 //! Compression: zstd (RFC 8878), named by the header `Content-Encoding`.
 
+use std::cell::RefCell;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use muster_contracts::{Code, Fault};
 use tracing::warn;
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::headers::CONTENT_ENCODING;
 
@@ -22,7 +25,7 @@ pub(super) async fn smaller(body: Bytes, headers: &mut HeaderMap) -> Bytes {
         return body;
     }
     let plain = body.clone();
-    match aside(body.len(), move || zstd::bulk::compress(&plain, LEVEL)).await {
+    match aside(body.len(), move || compressed(&plain)).await {
         Ok(small) if small.len() < body.len() => {
             headers.insert(CONTENT_ENCODING, ZSTD);
             small.into()
@@ -48,7 +51,7 @@ pub(super) async fn expand(body: Bytes, coding: &str, largest: usize) -> Result<
     }
     let size = body.len();
     let expanded = aside(size.saturating_mul(8), move || {
-        let mut plain = zstd::bulk::decompress(&body, largest)?;
+        let mut plain = expanded(&body, largest)?;
         plain.shrink_to_fit();
         Ok(plain)
     });
@@ -57,6 +60,41 @@ pub(super) async fn expand(body: Bytes, coding: &str, largest: usize) -> Result<
             Code::Invalid,
             format!("the body is not zstd, or is more than {largest} bytes without it: {error}"),
         )
+    })
+}
+
+thread_local! {
+    /// zstd's working memory is several times as large as most bodies: each thread makes its own once.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compressed(plain: &[u8]) -> std::io::Result<Vec<u8>> {
+    // Large ones are done on threads that come and go, and would leave large memory behind.
+    if plain.len() > ASIDE {
+        return zstd::bulk::compress(plain, LEVEL);
+    }
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let mut compressor = match kept.take() {
+            Some(compressor) => compressor,
+            None => Compressor::new(LEVEL)?,
+        };
+        let small = compressor.compress(plain)?;
+        // Behind an error it is made anew.
+        *kept = Some(compressor);
+        Ok(small)
+    })
+}
+
+fn expanded(body: &[u8], largest: usize) -> std::io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let mut decompressor = match kept.take() {
+            Some(decompressor) => decompressor,
+            None => Decompressor::new()?,
+        };
+        let plain = decompressor.decompress(body, largest)?;
+        *kept = Some(decompressor);
+        Ok(plain)
     })
 }
 
