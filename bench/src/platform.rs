@@ -7,11 +7,15 @@ use muster_testkit::{Database, NatsServer, eventually, free_port};
 use reqwest::Client;
 use serde_json::Value;
 
+use crate::cpu::Cpu;
+use crate::report::Report;
+use crate::timing::Measured;
+
 pub(crate) struct Platform {
     pub(crate) client: Client,
     pub(crate) url: String,
     _services: Running,
-    _nats: NatsServer,
+    nats: NatsServer,
     _database: Database,
 }
 
@@ -39,7 +43,38 @@ impl Platform {
             })
             .await;
         }
-        Ok(Self { client, url, _services: services, _nats: nats, _database: database })
+        Ok(Self { client, url, _services: services, nats, _database: database })
+    }
+
+    /// How many events the log has not recorded yet.
+    pub(crate) async fn log_behind(&self) -> anyhow::Result<u64> {
+        let jetstream = async_nats::jetstream::new(self.nats.client("operator").await);
+        let stream = jetstream.get_stream_no_info("EXECUTIONS").await?;
+        let info = stream.consumer_info("execution-log-log").await?;
+        Ok(info.num_pending + info.num_ack_pending as u64)
+    }
+
+    /// Waits until the log has recorded everything.
+    pub(crate) async fn until_logged(&self) -> anyhow::Result<()> {
+        while self.log_behind().await? > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Adds what the executions of a measurement cost: until they had ended, and with what the log did behind them.
+    pub(crate) async fn behind(
+        &self,
+        report: &mut Report,
+        name: &str,
+        measured: &Measured,
+        before: Cpu,
+    ) -> anyhow::Result<()> {
+        report.cpu(name, measured.cpu, measured.count());
+        report.add(format!("{name}_log_behind"), self.log_behind().await? as f64, "events");
+        self.until_logged().await?;
+        report.cpu(&format!("{name}_logged"), Cpu::now() - before, measured.count());
+        Ok(())
     }
 
     pub(crate) async fn put_workflow(&self, source: &str) -> anyhow::Result<()> {

@@ -48,6 +48,7 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
 
 #[cfg(feature = "platform")]
 async fn set_only(report: &mut Report) -> anyhow::Result<()> {
+    use crate::cpu::Cpu;
     use crate::platform::{Platform, execute};
     use crate::timing::run;
     const TIME: Duration = Duration::from_secs(6);
@@ -59,13 +60,14 @@ async fn set_only(report: &mut Report) -> anyhow::Result<()> {
         execute(&platform.client, &platform.url, &body).await?;
     }
     let (client, url) = (platform.client.clone(), platform.url.clone());
+    let before = Cpu::now();
     let measured = run(256, TIME, move |_| {
         let (client, url, body) = (client.clone(), url.clone(), body.clone());
         async move { execute(&client, &url, &body).await }
     })
     .await?;
     report.add("set_only_executions_c256".to_owned(), measured.per_second, "1/s");
-    report.cpu("set_only_executions_c256", measured.cpu, measured.count());
+    platform.behind(report, "set_only_executions_c256", &measured, before).await?;
     Ok(())
 }
 

@@ -1,10 +1,12 @@
 //! Consumers whose messages are handled many at a time, as a database likes them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream;
 use muster_contracts::subject;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -16,6 +18,8 @@ use crate::tasks::Tasks;
 
 /// Batches that are handled at the same time: while one tells what it did, the next one does it.
 const TURNS: usize = 2;
+/// How long a message waits for others to come with it. Most come in company: an execution has several within some milliseconds, and one statement for all of them costs little more than one for each.
+const LINGER: Duration = Duration::from_millis(20);
 /// The most bytes that wait for their turn.
 const MOST_BYTES: usize = 8 << 20;
 
@@ -30,9 +34,10 @@ struct Item {
 }
 
 /// What was pulled and waits for its turn.
-#[derive(Default)]
 struct Waiting {
     items: Vec<Item>,
+    /// When they go: a moment after the first came, or as soon as there is no room for more.
+    due: Instant,
     bytes: usize,
     /// The most items.
     most: usize,
@@ -50,24 +55,21 @@ pub(crate) async fn pull_until_broken(
     line.ensure().await?;
     let mut puller = Puller::open(line, slots.clone()).await?;
     let turns = Arc::new(Semaphore::new(TURNS));
-    let mut waiting = Waiting { most: (line.concurrency() / TURNS).max(1), ..Waiting::default() };
+    let mut waiting = Waiting::new((line.concurrency() / TURNS).max(1));
     let ended = loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break puller.stop().await,
             // A new connection: the server has forgotten the pulls.
             () = async { drop(link.wait_for(|link| link.generation != generation).await) } => break Ok(()),
-            turn = turns.clone().acquire_owned(), if !waiting.items.is_empty() => {
-                // What is here already goes with it.
-                while waiting.has_room() && let Some(pulled) = puller.ready()? {
-                    waiting.add(line, tasks, pulled).await?;
+            pulled = puller.next(), if waiting.has_room() => {
+                if let Err(error) = waiting.fill(line, tasks, pulled, &mut puller).await {
+                    break Err(error);
                 }
+            }
+            turn = waiting.turn(&turns) => {
                 tasks.spawn(line.clone().take_all(waiting.take(), tasks.clone(), turn?));
             }
-            pulled = puller.next(), if waiting.has_room() => match pulled {
-                Ok(pulled) => waiting.add(line, tasks, pulled).await?,
-                Err(error) => break Err(error),
-            },
         }
     };
     if !waiting.items.is_empty() {
@@ -78,6 +80,38 @@ pub(crate) async fn pull_until_broken(
 }
 
 impl Waiting {
+    fn new(most: usize) -> Self {
+        Self { items: Vec::new(), due: Instant::now(), bytes: 0, most }
+    }
+
+    /// The turn of what waits; never comes where nothing waits. Safe to drop.
+    async fn turn(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, AcquireError> {
+        if self.items.is_empty() {
+            return std::future::pending().await;
+        }
+        if self.has_room() {
+            tokio::time::sleep_until(self.due).await;
+        }
+        turns.clone().acquire_owned().await
+    }
+
+    /// Takes in a message and what came with it.
+    async fn fill(
+        &mut self,
+        line: &Arc<Line>,
+        tasks: &Tasks,
+        pulled: Result<Pulled, async_nats::Error>,
+        puller: &mut Puller,
+    ) -> Result<(), async_nats::Error> {
+        self.add(line, tasks, pulled?).await?;
+        while self.has_room()
+            && let Some(pulled) = puller.ready()?
+        {
+            self.add(line, tasks, pulled).await?;
+        }
+        Ok(())
+    }
+
     /// Takes in a message, unless it is not for the handler, or must be opened first and goes alone.
     async fn add(
         &mut self,
@@ -92,6 +126,9 @@ impl Waiting {
         }
         match Incoming::take(&mut message) {
             Ok(incoming) if incoming.is_plain() => {
+                if self.items.is_empty() {
+                    self.due = Instant::now() + LINGER;
+                }
                 self.bytes += incoming.body.len().max(1);
                 self.items.push(Item { message, incoming, slot, origin: line.origin() });
             }

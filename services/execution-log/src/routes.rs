@@ -1,6 +1,6 @@
 //! What the service answers and reads.
 
-use muster_bus::{Consume, Feed, Idempotency, Routes};
+use muster_bus::{Consume, Feed, Routes};
 use muster_contracts::{CATALOGUE, Stream, subject};
 
 use crate::app::App;
@@ -19,14 +19,15 @@ pub(crate) fn routes(app: App) -> Routes<App> {
         stream: Stream::Executions,
         patterns: patterns(),
         settings: Consume {
-            concurrency: 64,
+            // Half of it may be written by one statement.
+            concurrency: 2_048,
             max_deliver: TRIES,
-            idempotency: Idempotency::Handler("the table has each event id once"),
             ..Default::default()
         },
     };
     Routes::new(app)
-        .feed(events, record)
+        // The table has each event id once.
+        .feed_batches(events, record)
         .rpc(get_timeline)
         .rpc(get_usage)
         .rpc(list_executions)

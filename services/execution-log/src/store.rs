@@ -1,17 +1,18 @@
 //! The events in Postgres.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use muster_contracts::Json;
-use muster_contracts::log::v1::{ExecutionSummary, LogEntry};
+use muster_contracts::log::v1::{ExecutionSummary, LogCreated, LogEntry};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
 
 use crate::domain::{Listing, MAX_PAGE_BYTES, Record, Run, Summary, standings};
 use crate::error::Error;
-use crate::together::{Together, Written};
+use crate::together::{Together, Written, fates};
 
 /// The service's table. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,24 +26,43 @@ impl Store {
         Self { pool, together: Together::default() }
     }
 
-    /// Records an event, once. The sequence under which it is recorded, that of the first delivery; nothing where a later
-    /// event of the same execution was recorded with it, of which is told.
-    pub(crate) async fn record(&self, record: Record) -> Result<Option<u64>, Error> {
-        let record = Arc::new(record);
-        match self.together.write(&self.pool, &record).await {
-            Some(Written::Last) => return Ok(Some(record.sequence)),
-            Some(Written::Followed) => return Ok(None),
-            None => {}
+    /// Records events, each once. What is to be told of: the last event of each execution, and those of none, with the sequences under which they are recorded, those of their
+    /// first deliveries.
+    pub(crate) async fn record(&self, records: Vec<Record>) -> Result<Vec<LogCreated>, Error> {
+        let records: Arc<[Record]> = records.into();
+        let written = match self.together.write(&self.pool, &records).await {
+            Some(written) => written,
+            // It failed, perhaps for another's sake.
+            None => fates([&records[..]], &insert(&self.pool, records.iter()).await?).concat(),
+        };
+        let (mut created, mut known) = (Vec::new(), Vec::new());
+        for (record, written) in records.iter().zip(written) {
+            match written {
+                Written::Last => created.push(told(record, record.sequence)),
+                Written::Followed => {}
+                Written::Before => known.push(record),
+            }
         }
-        let new = insert(&self.pool, [record.as_ref()]).await?;
-        if !new.is_empty() {
-            return Ok(Some(record.sequence));
+        if !known.is_empty() {
+            created.extend(self.recorded_before(&known).await?);
         }
-        let sequence: i64 = sqlx::query_scalar("SELECT sequence FROM events WHERE event_id = $1")
-            .bind(&record.event_id)
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(Some(u64::try_from(sequence).unwrap_or_default()))
+        Ok(created)
+    }
+
+    /// What was told of events that are recorded already.
+    async fn recorded_before(&self, records: &[&Record]) -> Result<Vec<LogCreated>, Error> {
+        let ids: Vec<&str> = records.iter().map(|record| record.event_id.as_str()).collect();
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT event_id, sequence FROM events WHERE event_id = ANY($1)")
+                .bind(ids)
+                .fetch_all(&self.pool)
+                .await?;
+        let sequences: HashMap<String, i64> = rows.into_iter().collect();
+        let told_before = records.iter().filter_map(|record| {
+            let sequence = sequences.get(&record.event_id)?;
+            Some(told(record, u64::try_from(*sequence).unwrap_or_default()))
+        });
+        Ok(told_before.collect())
     }
 
     /// The next events of an execution behind a sequence: at most `limit`, and fewer where their bodies are large,
@@ -322,6 +342,14 @@ impl<'a> Stand<'a> {
             stand.tenant.push(&known.last.tenant);
         }
         stand
+    }
+}
+
+fn told(record: &Record, sequence: u64) -> LogCreated {
+    LogCreated {
+        log_id: record.event_id.clone(),
+        execution_id: record.execution_id.clone(),
+        sequence,
     }
 }
 

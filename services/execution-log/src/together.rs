@@ -11,9 +11,9 @@ use tracing::trace;
 use crate::domain::Record;
 use crate::store::{insert, integer};
 
-/// Rows of a statement.
-const ROWS: usize = 256;
-/// Bytes of the bodies in a statement; one body may be larger than that by itself.
+/// Rows of a statement: as many as come at once, where they do not come more at a time than this.
+const ROWS: usize = 1024;
+/// Bytes of the bodies in a statement; those that came together may be larger by themselves.
 const BYTES: usize = 4 << 20;
 
 /// Who writes next writes for all who came meanwhile. Cheap to clone.
@@ -25,8 +25,8 @@ pub(crate) struct Together {
 
 #[derive(Debug)]
 struct Waiting {
-    record: Arc<Record>,
-    written: oneshot::Sender<Written>,
+    records: Arc<[Record]>,
+    written: oneshot::Sender<Vec<Written>>,
 }
 
 /// How a record was written with others.
@@ -36,14 +36,19 @@ pub(crate) enum Written {
     Followed,
     /// It is the last of its execution in the statement, or belongs to none.
     Last,
+    /// Not now: it was recorded before.
+    Before,
 }
 
 impl Together {
-    /// Writes a record, with others where there are some. Nothing where it was not written: it was recorded before, or the
-    /// statement failed, perhaps for another's sake.
-    pub(crate) async fn write(&self, pool: &PgPool, record: &Arc<Record>) -> Option<Written> {
+    /// Writes records, with others where there are some. Nothing where the statement failed, perhaps for another's sake.
+    pub(crate) async fn write(
+        &self,
+        pool: &PgPool,
+        records: &Arc<[Record]>,
+    ) -> Option<Vec<Written>> {
         let (written, mut told) = oneshot::channel();
-        self.lock().push(Waiting { record: Arc::clone(record), written });
+        self.lock().push(Waiting { records: Arc::clone(records), written });
         let _turn = self.writing.lock().await;
         loop {
             match told.try_recv() {
@@ -53,8 +58,8 @@ impl Together {
             }
             // Those who are taken here and not told find their channel closed.
             let batch = self.take();
-            if let Ok(new) = insert(pool, batch.iter().map(|waiting| waiting.record.as_ref())).await
-            {
+            let records = batch.iter().flat_map(|waiting| waiting.records.iter());
+            if let Ok(new) = insert(pool, records).await {
                 tell(batch, &new);
             }
         }
@@ -63,11 +68,12 @@ impl Together {
     /// The next to be written together, in the order in which they came.
     fn take(&self) -> Vec<Waiting> {
         let mut waiting = self.lock();
-        let mut bytes = 0;
-        let fitting = waiting.iter().take(ROWS).take_while(|waiting| {
-            let first = bytes == 0;
-            bytes += waiting.record.body.len().max(1);
-            first || bytes <= BYTES
+        let (mut rows, mut bytes) = (0, 0);
+        let fitting = waiting.iter().take_while(|waiting| {
+            let first = rows == 0;
+            rows += waiting.records.len();
+            bytes += waiting.records.iter().map(|record| record.body.len()).sum::<usize>();
+            first || (rows <= ROWS && bytes <= BYTES)
         });
         let count = fitting.count();
         let rest = waiting.split_off(count);
@@ -79,70 +85,88 @@ impl Together {
     }
 }
 
-/// Tells those whose records were new; the others find their channel closed.
 fn tell(batch: Vec<Waiting>, new: &[(String, i64)]) {
-    let new: HashSet<(&str, i64)> =
-        new.iter().map(|(event_id, sequence)| (event_id.as_str(), *sequence)).collect();
-    let is_new =
-        |record: &Record| new.contains(&(record.event_id.as_str(), integer(record.sequence)));
-    let mut seen = HashSet::new();
-    for Waiting { record, written } in batch.into_iter().rev().filter(|it| is_new(&it.record)) {
-        let first = seen.insert(record.execution_id.clone());
-        let how =
-            if first || record.execution_id.is_empty() { Written::Last } else { Written::Followed };
-        if written.send(how).is_err() {
-            trace!(event = record.event_id, "recorded, but its handler is gone");
+    let fates = fates(batch.iter().map(|waiting| &waiting.records[..]), new);
+    for (waiting, fates) in batch.into_iter().zip(fates) {
+        if waiting.written.send(fates).is_err() {
+            trace!("recorded, but its handler is gone");
         }
     }
+}
+
+/// How the records of a statement were written, which returned these as new.
+pub(crate) fn fates<'a>(
+    groups: impl IntoIterator<Item = &'a [Record], IntoIter: DoubleEndedIterator>,
+    new: &[(String, i64)],
+) -> Vec<Vec<Written>> {
+    let new: HashSet<(&str, i64)> =
+        new.iter().map(|(event_id, sequence)| (event_id.as_str(), *sequence)).collect();
+    let mut seen = HashSet::new();
+    let mut fate = |record: &'a Record| {
+        if !new.contains(&(record.event_id.as_str(), integer(record.sequence))) {
+            Written::Before
+        } else if record.execution_id.is_empty() || seen.insert(record.execution_id.as_str()) {
+            Written::Last
+        } else {
+            Written::Followed
+        }
+    };
+    let mut fates: Vec<Vec<Written>> = groups
+        .into_iter()
+        .rev()
+        .map(|records| {
+            let mut fates: Vec<_> = records.iter().rev().map(&mut fate).collect();
+            fates.reverse();
+            fates
+        })
+        .collect();
+    fates.reverse();
+    fates
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_last_of_each_execution_is_told_to_be_that() {
-        let mut told = Vec::new();
-        let mut batch = Vec::new();
-        let mut new = Vec::new();
-        for (number, (execution_id, is_new)) in
-            [("a", true), ("b", true), ("", true), ("a", true), ("a", false), ("", true)]
-                .into_iter()
-                .enumerate()
-        {
-            let (written, receiver) = oneshot::channel();
-            let (event_id, execution_id) = (number.to_string(), execution_id.to_owned());
-            if is_new {
-                new.push((event_id.clone(), 0));
-            }
-            let record = Arc::new(Record { event_id, execution_id, ..Record::default() });
-            batch.push(Waiting { record, written });
-            told.push(receiver);
+    fn record(event_id: &str, execution_id: &str) -> Record {
+        Record {
+            event_id: event_id.to_owned(),
+            execution_id: execution_id.to_owned(),
+            ..Record::default()
         }
-        tell(batch, &new);
-        let told: Vec<_> = told.iter_mut().map(|told| told.try_recv().ok()).collect();
-        let (followed, last) = (Some(Written::Followed), Some(Written::Last));
-        assert_eq!(told, [followed, last, last, last, None, last]);
     }
 
-    fn waiting(together: &Together, bytes: usize) {
+    #[test]
+    fn the_last_of_each_execution_is_told_to_be_that() {
+        let groups = [
+            vec![record("1", "a"), record("2", "b"), record("3", "")],
+            vec![record("4", "a"), record("5", "a"), record("6", "")],
+        ];
+        let new = ["1", "2", "3", "4", "6"].map(|id| (id.to_owned(), 0));
+        let found = fates(groups.iter().map(|group| &group[..]), &new);
+        use Written::{Before, Followed, Last};
+        assert_eq!(found, [vec![Followed, Last, Last], vec![Last, Before, Last]]);
+    }
+
+    fn waiting(together: &Together, rows: usize, bytes: usize) {
         let (written, _told) = oneshot::channel();
-        let record = Arc::new(Record { body: "x".repeat(bytes), ..Record::default() });
-        together.lock().push(Waiting { record, written });
+        let row = Record { body: "x".repeat(bytes), ..Record::default() };
+        together.lock().push(Waiting { records: vec![row; rows].into(), written });
     }
 
     #[test]
     fn a_statement_is_bounded_in_rows_and_bytes() {
         let together = Together::default();
         for bytes in [BYTES + 1, 1, BYTES - 1, 1] {
-            waiting(&together, bytes);
+            waiting(&together, 1, bytes);
         }
         let taken = [together.take().len(), together.take().len(), together.take().len()];
         assert_eq!(taken, [1, 2, 1]);
-        for _ in 0..=ROWS {
-            waiting(&together, 0);
+        for rows in [ROWS + 1, ROWS - 1, 1, 1] {
+            waiting(&together, rows, 0);
         }
-        assert_eq!((together.take().len(), together.take().len()), (ROWS, 1));
+        let taken = [together.take().len(), together.take().len(), together.take().len()];
+        assert_eq!(taken, [1, 2, 1]);
         assert!(together.take().is_empty());
     }
 }

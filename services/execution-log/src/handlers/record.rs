@@ -1,5 +1,6 @@
-//! Records an event.
+//! Records events.
 
+use futures::future::try_join_all;
 use muster_bus::{MessageId, Recorded};
 use muster_contracts::log::v1::LogCreated;
 
@@ -7,13 +8,15 @@ use crate::app::App;
 use crate::domain::Record;
 use crate::error::Error;
 
-pub(crate) async fn record(app: App, event: Recorded) -> Result<(), Error> {
-    let record = Record::of(&event);
-    let (log_id, execution_id) = (record.event_id.clone(), record.execution_id.clone());
-    let Some(sequence) = app.store.record(record).await? else { return Ok(()) };
+pub(crate) async fn record(app: App, events: Vec<Recorded>) -> Result<(), Error> {
+    let records = events.iter().map(Record::of).collect();
     // Told again after a second delivery too: the first may have ended between the commit and here.
-    let id = MessageId::derived(["execution-log", &log_id]);
-    let created = LogCreated { log_id, execution_id, sequence };
+    let telling = app.store.record(records).await?.into_iter().map(|created| tell(&app, created));
+    try_join_all(telling).await.map(drop)
+}
+
+async fn tell(app: &App, created: LogCreated) -> Result<(), Error> {
+    let id = MessageId::derived(["execution-log", &created.log_id]);
     app.bus.publish(&created, &id).await?;
     Ok(())
 }
