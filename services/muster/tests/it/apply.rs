@@ -1,10 +1,10 @@
 //! A folder of definitions becomes what the platform has.
 
-use muster_testkit::{NatsServer, eventually, free_port};
+use muster_testkit::NatsServer;
 
 use crate::{
     PATIENCE, WORKFLOW,
-    program::{Muster, folder_with, program},
+    program::{Muster, folder_with, up},
 };
 
 const TOOL: &str = "description: Doubles a number.\neffect: pure\n";
@@ -14,19 +14,7 @@ const AGENT: &str = "instructions: Double what you are given.\nmodel: cheap\ntoo
 #[tokio::test]
 async fn a_folder_is_planned_applied_and_then_unchanged() {
     let nats = NatsServer::start().await;
-    let (rest, health) =
-        (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let running = program(&["up", "--services", "gateway,orchestration,agent,tool,model"])
-        .envs(nats.env(&[]))
-        .env("MUSTER_HTTP_ADDR", &rest)
-        .env("MUSTER_HEALTH_ADDR", &health)
-        .spawn();
-    let healthy = format!("http://{health}/readyz");
-    eventually(PATIENCE, "the services are ready", || async {
-        Muster::run(&["health", &healthy]).await.log.contains("200 OK")
-    })
-    .await;
-    let server = format!("http://{rest}");
+    let (running, server) = up(&nats, "gateway,orchestration,agent,tool,model").await;
     let apply = async |files: &[(&str, &str)], more: &[&str]| {
         let folder = folder_with(files);
         let here = folder.path().display().to_string();

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     PATIENCE, WORKFLOW,
-    program::{Muster, folder_with, program},
+    program::{Muster, folder_with, program, up},
 };
 
 struct Running {
@@ -28,19 +28,8 @@ struct Running {
 impl Running {
     async fn start() -> Self {
         let nats = NatsServer::start().await;
-        let (rest, health) =
-            (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-        let services = program(&["up", "--services", "gateway,orchestration"])
-            .envs(nats.env(&[]))
-            .env("MUSTER_HTTP_ADDR", &rest)
-            .env("MUSTER_HEALTH_ADDR", &health)
-            .spawn();
-        let healthy = format!("http://{health}/readyz");
-        eventually(PATIENCE, "the services are ready", || async {
-            Muster::run(&["health", &healthy]).await.log.contains("200 OK")
-        })
-        .await;
-        Self { nats, server: format!("http://{rest}"), _services: services }
+        let (services, server) = up(&nats, "gateway,orchestration").await;
+        Self { nats, server, _services: services }
     }
 
     /// Starts the workflow under these ids, as the gateway does.

@@ -4,8 +4,10 @@
 
 use std::{fs, process::ExitStatus, time::Duration};
 
-use muster_testkit::Program;
+use muster_testkit::{NatsServer, Process, Program, eventually, free_port};
 use tempfile::TempDir;
+
+use crate::PATIENCE;
 
 /// What a run of the program came to.
 pub(crate) struct Muster {
@@ -46,6 +48,23 @@ impl Muster {
             assert!(self.log.contains(word), "no {word:?} in:\n{}", self.log);
         }
     }
+}
+
+/// Runs these services in a process, and waits until they serve. Returns it and the gateway's address.
+pub(crate) async fn up(nats: &NatsServer, services: &str) -> (Process, String) {
+    let (rest, health) =
+        (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let running = program(&["up", "--services", services])
+        .envs(nats.env(&[]))
+        .env("MUSTER_HTTP_ADDR", &rest)
+        .env("MUSTER_HEALTH_ADDR", &health)
+        .spawn();
+    let healthy = format!("http://{health}/readyz");
+    eventually(PATIENCE, "the services are ready", || async {
+        Muster::run(&["health", &healthy]).await.log.contains("200 OK")
+    })
+    .await;
+    (running, format!("http://{rest}"))
 }
 
 /// A temporary folder with these files.

@@ -1,31 +1,19 @@
 //! Services in the program's own process, and commands that speak to them.
 
-use muster_testkit::{Database, NatsServer, eventually, free_port};
+use muster_testkit::{Database, NatsServer, free_port};
 
 use crate::{
     PATIENCE, WORKFLOW,
-    program::{Muster, folder_with, program},
+    program::{Muster, folder_with, program, up},
 };
 
 #[tokio::test]
 async fn some_services_run_until_they_are_asked_to_stop() {
     let nats = NatsServer::start().await;
-    let (rest, health) =
-        (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let running = program(&["up", "--services", "gateway,orchestration"])
-        .envs(nats.env(&[]))
-        .env("MUSTER_HTTP_ADDR", &rest)
-        .env("MUSTER_HEALTH_ADDR", &health)
-        .spawn();
-    let healthy = format!("http://{health}/readyz");
-    eventually(PATIENCE, "the services are ready", || async {
-        Muster::run(&["health", &healthy]).await.log.contains("200 OK")
-    })
-    .await;
+    let (running, server) = up(&nats, "gateway,orchestration").await;
 
     let folder = folder_with(&[("workflows/one.yaml", WORKFLOW)]);
     let here = folder.path().display().to_string();
-    let server = format!("http://{rest}");
     let apply = Muster::run(&["apply", "-f", &here, "--server", &server]).await;
     apply.succeeded(&["workflow one 1.0.0"]);
     let wrong =
