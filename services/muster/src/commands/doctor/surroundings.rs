@@ -14,7 +14,8 @@ const WITH_POSTGRES: [&str; 2] = ["vector", "execution-log"];
 /// Clocks that differ by more are told, in seconds.
 const SKEW: f64 = 5.0;
 /// What to do where no gateway answers.
-const TODO: &str = "`make up` or `muster up` starts it; --server or MUSTER_SERVER says where it is";
+const START_IT: &str =
+    "`make up` or `muster up` starts it; --server or MUSTER_SERVER says where it is";
 /// How long the gateway may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -75,7 +76,9 @@ pub(super) async fn gateway(server: &str) -> Finding {
     };
     match asked.await {
         Ok((status, about, body)) => answered(server, status, &about, &body),
-        Err(_unreachable) => Finding::warn("gateway", format!("nobody answers at {server}"), TODO),
+        Err(_unreachable) => {
+            Finding::warn("gateway", format!("nobody answers at {server}"), START_IT)
+        }
     }
 }
 
@@ -92,7 +95,7 @@ fn answered(server: &str, status: StatusCode, about: &str, body: &Value) -> Find
         _ => Finding::fail(
             "gateway",
             format!("what answers at {server} is no Muster gateway: {about}"),
-            TODO,
+            START_IT,
         ),
     }
 }
