@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muster_bus::Bus;
 use muster_contracts::Fault;
 use muster_contracts::vector::v1::{UpsertCompleted, UpsertFailed};
-use muster_contracts::workflow::v1::WorkflowDefinition;
+use muster_contracts::workflow::v1::{ExecutionCompleted, WorkflowDefinition};
 use muster_runtime::{Context, Readiness};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::{config::Config, fresh::Fresh, waits::Waits};
 pub(crate) struct App {
     pub(crate) bus: Bus,
     /// Executions whose end someone waits for, by execution id.
-    pub(crate) ends: Waits<()>,
+    pub(crate) ends: Waits<End>,
     /// Definitions that are being asked for, by name and version.
     pub(crate) definitions: Fresh<Result<WorkflowDefinition, Fault>>,
     /// Uploads whose end someone waits for, by request id.
@@ -34,6 +34,14 @@ pub(crate) struct App {
     pub(crate) auth: Auth,
     /// Requests to models that nobody waits for any more.
     pub(crate) abandoned: Abandoned,
+}
+
+/// How an execution ended, as far as it was told.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    Completed(Arc<ExecutionCompleted>),
+    /// It failed or was cancelled.
+    Otherwise,
 }
 
 /// How an upload ended.

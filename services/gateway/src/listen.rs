@@ -1,6 +1,6 @@
 //! Hears on the bus what requests wait for: one subscription for each kind of event and process.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use muster_contracts::{
@@ -11,16 +11,23 @@ use muster_contracts::{
 };
 use tracing::warn;
 
-use crate::app::{App, Upload};
+use crate::app::{App, End, Upload};
 
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Listens until the process ends.
 pub(crate) async fn listen(app: App) {
     tokio::join!(
-        hear::<ExecutionCompleted>(&app, |app, event| app.ends.tell(&event.execution_id, &())),
-        hear::<ExecutionFailed>(&app, |app, event| app.ends.tell(&event.execution_id, &())),
-        hear::<ExecutionCancelled>(&app, |app, event| app.ends.tell(&event.execution_id, &())),
+        hear::<ExecutionCompleted>(&app, |app, event| {
+            let id = event.execution_id.clone();
+            app.ends.tell(&id, &End::Completed(Arc::new(event)));
+        }),
+        hear::<ExecutionFailed>(&app, |app, event| app
+            .ends
+            .tell(&event.execution_id, &End::Otherwise)),
+        hear::<ExecutionCancelled>(&app, |app, event| app
+            .ends
+            .tell(&event.execution_id, &End::Otherwise)),
         hear::<KeyRevoked>(&app, |app, event| app.auth.forget(&event.key_id)),
         hear::<UpsertCompleted>(&app, |app, event| {
             let key = event.request_id.clone();

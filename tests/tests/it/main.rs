@@ -30,4 +30,5 @@ mod stopping;
 mod templates;
 mod tidy;
 mod time_travel;
+mod waiting;
 mod workers;

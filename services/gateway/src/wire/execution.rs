@@ -170,14 +170,16 @@ impl From<contract::ExecutionState> for Execution {
     fn from(state: contract::ExecutionState) -> Self {
         let output = state.output.map(|output| output.0);
         let completed = state.status == "completed";
+        let begun = state.started_at.is_some();
+        let input = state.input.map(|input| input.0);
         Self {
             execution_id: state.execution_id,
             workflow: state.workflow,
             version: state.version,
             digest: state.digest,
             status: some(state.status).unwrap_or_else(|| "pending".to_owned()),
-            input: state.input.map(|input| input.0),
-            // On the wire a null output is no output.
+            // On the bus null is nothing, here it is what was given and what came out.
+            input: input.or_else(|| begun.then_some(Value::Null)),
             output: output.or_else(|| completed.then_some(Value::Null)),
             error: state.error.map(|error| error.into_value()),
             reason: some(state.reason),

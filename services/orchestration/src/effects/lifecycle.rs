@@ -3,14 +3,14 @@
 use chrono::Utc;
 use muster_bus::{Bus, MessageId};
 use muster_contracts::workflow::v1::{
-    ExecutionCancelled, ExecutionCompleted, ExecutionFailed, ExecutionForked, ExecutionResumed,
-    ExecutionRetried, ExecutionStarted, ExecutionSuspended, ExecutionWaiting,
+    ExecutionCancelled, ExecutionFailed, ExecutionForked, ExecutionResumed, ExecutionRetried,
+    ExecutionStarted, ExecutionSuspended, ExecutionWaiting,
 };
-use muster_contracts::{Event, Fault, Json, now};
+use muster_contracts::{Event, Fault, now};
 use muster_workflow::{Effect, Execution, Status};
 
 use crate::domain::child;
-use crate::domain::state::{error_object, word};
+use crate::domain::state::{completed, error_object, word};
 
 /// Publishes the event that belongs to the effect; of a child's end also the answer for its parent.
 pub(super) async fn tell(
@@ -85,9 +85,7 @@ async fn end(
 ) -> Result<(), Fault> {
     match effect {
         Effect::Completed { output } => {
-            let output = Some(Json(output.clone()));
-            send(bus, event!(ExecutionCompleted, execution, Status::Completed, { output }), id)
-                .await
+            send(bus, completed(execution, output, Utc::now()), id).await
         }
         Effect::Faulted { error } => {
             let error = Some(error_object(error));

@@ -12,14 +12,14 @@ use chrono::Utc;
 use muster_bus::{Bucket, KvError, MessageId};
 use muster_contracts::{
     Code,
-    workflow::v1::{GetWorkflowRequest, StartExecution},
+    workflow::v1::{ExecutionCompleted, ExecutionState, GetWorkflowRequest, StartExecution},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use uuid::Uuid;
 
 use super::{record_key, state};
 use crate::{
-    app::App,
+    app::{App, End},
     auth::Client,
     body,
     domain::{
@@ -89,14 +89,14 @@ pub(crate) async fn to_the_end(
     Ok(execution)
 }
 
-async fn waited(app: &App, wanted: Wanted<'_>, wait: Duration) -> Result<(String, End), Error> {
+async fn waited(app: &App, wanted: Wanted<'_>, wait: Duration) -> Result<(String, Outcome), Error> {
     if wanted.key.is_none() {
         return run(app, wanted, wait).await;
     }
     let execution_id = accept(app, wanted).await?;
     let waiter = app.ends.register(&execution_id);
     // A repeated request may be about an execution that ended long ago.
-    let end = end(app, &execution_id, wait, waiter, Duration::ZERO).await?;
+    let end = end(app, &execution_id, wait, (waiter, Duration::ZERO), None).await?;
     Ok((execution_id, end))
 }
 
@@ -145,12 +145,13 @@ async fn accept(app: &App, wanted: Wanted<'_>) -> Result<String, Error> {
 
 /// Starts an execution and waits for its end. Nobody knows its id before that or before the wait is over, so that its record
 /// can wait as long, and is mostly not needed.
-async fn run(app: &App, wanted: Wanted<'_>, wait: Duration) -> Result<(String, End), Error> {
+async fn run(app: &App, wanted: Wanted<'_>, wait: Duration) -> Result<(String, Outcome), Error> {
     let id = Uuid::now_v7().to_string();
     let record = resolve(app, wanted, String::new()).await?;
     let waiter = app.ends.register(&id);
     publish(app, &id, wanted.start, &record).await?;
-    let (over, execution) = end(app, &id, wait, waiter, READ_EVERY).await?;
+    let known = Some((wanted.start, &record));
+    let (over, execution) = end(app, &id, wait, (waiter, READ_EVERY), known).await?;
     if !over {
         app.bus.kv(Bucket::Idempotency).put(&record_key(&id), &record).await?;
     }
@@ -220,16 +221,39 @@ async fn publish(
 }
 
 /// Whether the end came in time, and the state that was read last.
-type End = (bool, Execution);
+type Outcome = (bool, Execution);
 
-/// Waits for the end. The state is read when the waiter is told of the end, and now and then: what tells of it may be missed.
+/// The state behind an end, where what tells of it and the start say all that belongs to it.
+fn told_whole(told: &ExecutionCompleted, start: &Start, record: &StartRecord) -> Option<Execution> {
+    let is_whole = told.started_at.is_some() && told.tasks.len() == told.task_count as usize;
+    is_whole.then(|| {
+        let told = told.clone();
+        let state = ExecutionState {
+            execution_id: told.execution_id,
+            workflow: told.workflow,
+            version: told.version,
+            digest: record.digest.clone(),
+            status: told.status,
+            input: Some(start.input.clone().into()),
+            output: told.output,
+            tasks: told.tasks,
+            started_at: told.started_at,
+            ended_at: told.ended_at,
+            tenant: record.tenant.clone(),
+            ..Default::default()
+        };
+        state.into()
+    })
+}
+
+/// Waits for the end. Where what tells of it does not say all, the state is read then; and now and then, because it may be missed.
 async fn end(
     app: &App,
     execution_id: &str,
     wait: Duration,
-    mut waiter: Waiter<()>,
-    first_read: Duration,
-) -> Result<End, Error> {
+    (mut waiter, first_read): (Waiter<End>, Duration),
+    known: Option<(&Start, &StartRecord)>,
+) -> Result<Outcome, Error> {
     let over_at = Instant::now() + wait;
     let mut ticks = interval_at(Instant::now() + first_read, READ_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -242,7 +266,14 @@ async fn end(
     loop {
         let mut stopping = false;
         tokio::select! {
-            () = waiter.told(), if !told => told = true,
+            end = waiter.told(), if !told => {
+                told = true;
+                if let (End::Completed(end), Some((start, record))) = (end, known)
+                    && let Some(execution) = told_whole(&end, start, record)
+                {
+                    return Ok((true, execution));
+                }
+            }
             _ = ticks.tick() => {}
             () = sleep_until(over_at) => stopping = true,
             () = app.stop.cancelled() => stopping = true,
