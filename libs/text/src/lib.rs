@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod hashing;
+pub mod jinja;
 mod near;
 mod sentences;
 pub mod tokens;

@@ -4,6 +4,8 @@
 //! So the engine's own limits (steps, nesting, length of the output) bound both time and memory. With `set`, `~`, filters
 //! and macros a template of 100 bytes could ask for terabytes before it writes anything.
 
+use muster_text::jinja::{self, Tag, Word};
+
 use super::{Flaw, shown};
 
 /// Checks that every place of a text is one that templates may have.
@@ -11,88 +13,36 @@ use super::{Flaw, shown};
 /// # Errors
 /// The first that is not, with its line.
 pub(super) fn check(source: &str) -> Result<(), Flaw> {
-    let mut rest = source;
-    while let Some(at) = next_mark(rest) {
-        let (_, from) = rest.split_at(at);
-        let line = || {
-            source.get(..source.len() - from.len()).map_or(1, |head| head.matches('\n').count() + 1)
-        };
-        let after = match from.get(..2) {
-            Some("{#") => from.find("#}").and_then(|end| from.get(end + 2..)),
-            Some("{{") => tag(from, "}}", is_value),
-            _ => tag(from, "%}", is_control),
-        };
-        rest = after.ok_or_else(|| {
-            let start = from.lines().next().unwrap_or_default();
-            Flaw(format!(
-                "`text` has {:?} on line {}, which is no place of a template; there are: {PLACES}",
-                shown(start),
-                line()
-            ))
-        })?;
-    }
-    Ok(())
+    let allowed = |tag: Tag<'_, '_>| match tag {
+        Tag::Value(words) => is_value(words),
+        Tag::Control(words) => is_control(words),
+    };
+    jinja::check(source, allowed).map_err(|refused| {
+        Flaw(format!(
+            "`text` has {:?} on line {}, which is no place of a template; there are: {PLACES}",
+            shown(refused.start),
+            refused.line
+        ))
+    })
 }
 
 const PLACES: &str = "{{ name }}, {{ name.field }}, {{ \"text\" }}, {% if name %}, {% if not name %}, {% if name == \"text\" %}, {% elif … %}, {% else %}, {% endif %}, {% for item in name %}, {% endfor %}, {# comment #}";
 
-fn next_mark(text: &str) -> Option<usize> {
-    ["{{", "{%", "{#"].into_iter().filter_map(|mark| text.find(mark)).min()
-}
-
-/// What follows the tag that the text begins with, where what stands in the tag is allowed.
-fn tag<'t>(text: &'t str, end: &str, allowed: fn(&[Word<'_>]) -> bool) -> Option<&'t str> {
-    let mut rest = text.get(2..)?;
-    rest = rest.strip_prefix(['-', '+']).unwrap_or(rest);
-    let mut words = Vec::new();
-    loop {
-        rest = rest.trim_start();
-        let signless = rest.strip_prefix(['-', '+']).unwrap_or(rest);
-        if let Some(after) = signless.strip_prefix(end) {
-            return allowed(&words).then_some(after);
-        }
-        let (word, after) = word(rest)?;
-        words.push(word);
-        rest = after;
-    }
-}
-
-/// What may stand in a tag.
-#[derive(Debug, PartialEq)]
-enum Word<'t> {
-    /// A name, or names joined by dots.
-    Name(&'t str),
-    Literal,
-    /// `==` or `!=`.
-    Compared,
-}
-
-fn word(text: &str) -> Option<(Word<'_>, &str)> {
-    if let Some(after) = text.strip_prefix("==").or_else(|| text.strip_prefix("!=")) {
-        return Some((Word::Compared, after));
-    }
-    let first = text.chars().next()?;
-    if first == '"' || first == '\'' {
-        let inner = text.get(1..)?;
-        let end = inner.find(first)?;
-        let literal = inner.get(..end)?;
-        return (!literal.contains('\\'))
-            .then(|| (Word::Literal, inner.get(end + 1..).unwrap_or_default()));
-    }
-    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
-    let end = text.find(|letter| !is_part(letter)).unwrap_or(text.len());
-    let (name, after) = text.split_at(end);
-    let word = if name.bytes().all(|byte| byte.is_ascii_digit()) {
-        Word::Literal
-    } else {
-        Word::Name(name)
-    };
-    let reads_well = !name.is_empty() && name.split('.').all(|part| !part.is_empty());
-    (reads_well && name.len() < 200).then_some((word, after))
-}
-
 fn is_value(words: &[Word<'_>]) -> bool {
-    matches!(words, [Word::Literal]) || matches!(words, [Word::Name(name)] if is_variable(name))
+    match words {
+        [Word::Name(name)] => is_variable(name),
+        [word] => is_literal(word),
+        _ => false,
+    }
+}
+
+/// A number, or a text without escapes.
+fn is_literal(word: &Word<'_>) -> bool {
+    match word {
+        Word::Number(_) => true,
+        Word::Text(text) => !text.contains('\\'),
+        _ => false,
+    }
 }
 
 fn is_control(words: &[Word<'_>]) -> bool {
@@ -102,7 +52,8 @@ fn is_control(words: &[Word<'_>]) -> bool {
             !rest.is_empty()
                 && rest.iter().all(|word| match word {
                     Word::Name(name) => is_variable(name) || matches!(*name, "not" | "and" | "or"),
-                    Word::Literal | Word::Compared => true,
+                    Word::Sign(sign) => matches!(*sign, "==" | "!="),
+                    literal => is_literal(literal),
                 })
         }
         "for" => matches!(
