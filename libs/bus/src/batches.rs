@@ -18,8 +18,9 @@ use crate::tasks::Tasks;
 
 /// Batches that are handled at the same time: while one tells what it did, the next one does it.
 const TURNS: usize = 2;
-/// How long a message waits for others to come with it. Most come in company: an execution has several within some milliseconds, and one statement for all of them costs little more than one for each.
-const LINGER: Duration = Duration::from_millis(20);
+/// How long a message waits for others to come with it. Most come in company: an execution has several within some milliseconds, and one statement for all of them costs
+/// little more than one for each.
+const LINGER: Duration = Duration::from_millis(100);
 /// The most bytes that wait for their turn.
 const MOST_BYTES: usize = 8 << 20;
 
