@@ -3,6 +3,13 @@
 //! A template engine bounds steps and output, but not what a template builds up on the way: with `set`, `~` and filters a
 //! hundred bytes can ask for terabytes before they write anything. Who fills templates of others says here which tags there are.
 
+use std::cell::Cell;
+
+/// The most words in one tag, each dot being one more: engines read a chain of operators by recursion, and have a stack.
+const MAX_WORDS: usize = 256;
+/// The most `elif` in a template, for the same reason.
+const MAX_BRANCHES: usize = 100;
+
 /// One thing in a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word<'t> {
@@ -37,18 +44,26 @@ pub struct Refused<'t> {
 /// Checks that every tag is allowed; comments always are.
 ///
 /// # Errors
-/// The first tag that is not allowed, does not end, or has what is no [`Word`].
+/// The first tag that is not allowed, does not end, has what is no [`Word`], more than 256 words (a dot in a name is one
+/// more), or is the 101st `elif`.
 pub fn check<'t>(
     source: &'t str,
     allowed: impl Fn(Tag<'_, 't>) -> bool,
 ) -> Result<(), Refused<'t>> {
     let mut rest = source;
+    let branches = Cell::new(0);
+    let is_control = |words: &[Word<'t>]| {
+        if words.first() == Some(&Word::Name("elif")) {
+            branches.set(branches.get() + 1);
+        }
+        branches.get() <= MAX_BRANCHES && allowed(Tag::Control(words))
+    };
     while let Some(at) = next_mark(rest) {
         let (_, from) = rest.split_at(at);
         let after = match from.get(..2) {
             Some("{#") => from.find("#}").and_then(|end| from.get(end + 2..)),
             Some("{{") => tag(from, "}}", |words| allowed(Tag::Value(words))),
-            _ => tag(from, "%}", |words| allowed(Tag::Control(words))),
+            _ => tag(from, "%}", is_control),
         };
         rest = after.ok_or_else(|| Refused {
             line: source
@@ -69,6 +84,7 @@ fn tag<'t>(text: &'t str, end: &str, allowed: impl FnOnce(&[Word<'t>]) -> bool) 
     let mut rest = text.get(2..)?;
     rest = rest.strip_prefix(['-', '+']).unwrap_or(rest);
     let mut words = Vec::new();
+    let mut left = MAX_WORDS;
     loop {
         rest = rest.trim_start();
         let signless = rest.strip_prefix(['-', '+']).unwrap_or(rest);
@@ -76,6 +92,11 @@ fn tag<'t>(text: &'t str, end: &str, allowed: impl FnOnce(&[Word<'t>]) -> bool) 
             return allowed(&words).then_some(after);
         }
         let (word, after) = word(rest)?;
+        let dots = match word {
+            Word::Name(name) => name.matches('.').count(),
+            _ => 0,
+        };
+        left = left.checked_sub(1 + dots)?;
         words.push(word);
         rest = after;
     }
@@ -137,6 +158,12 @@ mod tests {
             let source = format!("one\n{bad}\nthree");
             assert_eq!(check(&source, |_| true), Err(Refused { line: 2, start: bad }), "{bad}");
         }
+        let chain = format!("{{{{ a{} }}}}", " and a".repeat(128));
+        assert_eq!(check(&chain, |_| true), Err(Refused { line: 1, start: &chain }));
+        let path = format!("{{{{ a{} }}}}", ".b".repeat(90) + &" [0]".repeat(60));
+        assert_eq!(check(&path, |_| true), Err(Refused { line: 1, start: &path }));
+        let branches = "{% if a %}".to_owned() + &"\n{% elif a %}".repeat(101);
+        assert_eq!(check(&branches, |_| true), Err(Refused { line: 102, start: "{% elif a %}" }));
         assert_eq!(check("{{ a }}", |_| false), Err(Refused { line: 1, start: "{{ a }}" }));
     }
 }

@@ -1,13 +1,18 @@
-//! Templates and expressions of the offline provider's scripts, bounded in size and steps.
+//! Templates and expressions of the offline provider's scripts, bounded in size, steps and what they make.
 
-use std::io;
+use std::collections::BTreeMap;
 
+use minijinja::machinery::{Instructions, eval, make_string_output};
 use minijinja::value::{Kwargs, Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value as Json;
 
 use super::reply::MAX_REPLY;
 use super::text;
+use budget::Budget;
+
+mod budget;
+mod weighed;
 
 /// The longest template, in bytes.
 const MAX_SOURCE: usize = 64 << 10;
@@ -18,9 +23,10 @@ const MAX_DEPTH: usize = 32;
 /// The most sentences or words that a filter gives.
 const MAX_ITEMS: usize = 200;
 
-/// Fills templates.
+/// Fills the templates of one reply.
 pub(crate) struct Engine {
     environment: Environment<'static>,
+    budget: Budget,
 }
 
 impl Engine {
@@ -30,14 +36,12 @@ impl Engine {
         environment.set_recursion_limit(64);
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_auto_escape_callback(|_name| AutoEscape::None);
-        environment.add_filter("summary", summary);
-        environment.add_filter("sentences", sentences);
-        environment.add_filter("keywords", keywords);
-        environment.add_filter("covers", |of: String, term: String| text::covers(&of, &term));
-        environment.add_filter("flatten", flatten);
-        environment.add_filter("unique_by", unique_by);
-        environment.add_filter("fromjson", from_json);
-        Self { environment }
+        let budget = Budget::new();
+        budget.bind(&mut environment);
+        for (name, filter) in filters() {
+            budget.filter(&mut environment, name, filter);
+        }
+        Self { environment, budget }
     }
 
     /// Whether the expression is true; something that is not there is false.
@@ -50,6 +54,7 @@ impl Engine {
         let value = self.evaluate(expression, scope)?;
         match value.kind() {
             ValueKind::Seq | ValueKind::Iterable => {
+                self.budget.charge(&value).map_err(|error| told(expression, &error))?;
                 value.try_iter().map(Iterator::collect).map_err(|error| told(expression, &error))
             }
             kind => Err(format!("{expression:?} gives {kind}, but must give a list")),
@@ -65,6 +70,7 @@ impl Engine {
         if value.is_undefined() {
             return Err(format!("{expression:?} names something that is not there"));
         }
+        self.budget.charge(&value).map_err(|error| told(expression, &error))?;
         serde_json::to_value(&value)
             .map_err(|error| format!("{expression:?} is no JSON value: {error}"))
     }
@@ -72,12 +78,17 @@ impl Engine {
     /// The filled template as text.
     pub(crate) fn text(&self, template: &str, scope: &Value) -> Result<String, String> {
         check_size(template)?;
-        let mut output = Bounded(Vec::new());
-        self.environment
-            .template_from_named_str("template", template)
-            .and_then(|parsed| parsed.render_captured_to(scope, &mut output).map(drop))
+        let mut output = String::new();
+        weighed::template(template)
+            .and_then(|parsed| self.run(&parsed, scope, &mut output))
             .map_err(|error| told(template, &error))?;
-        String::from_utf8(output.0).map_err(|error| format!("{template:?} gives no text: {error}"))
+        if output.len() > MAX_REPLY {
+            return Err(format!(
+                "{}: the output is larger than {MAX_REPLY} bytes",
+                begun(template)
+            ));
+        }
+        Ok(output)
     }
 
     /// The value with every string in it filled.
@@ -104,11 +115,35 @@ impl Engine {
 
     fn evaluate(&self, expression: &str, scope: &Value) -> Result<Value, String> {
         check_size(expression)?;
-        self.environment
-            .compile_expression(expression)
-            .and_then(|compiled| compiled.eval(scope))
+        weighed::expression(expression)
+            .and_then(|parsed| self.run(&parsed, scope, &mut String::new()))
+            .map(Option::unwrap_or_default)
             .map_err(|error| told(expression, &error))
     }
+
+    fn run(
+        &self,
+        parsed: &Instructions<'_>,
+        scope: &Value,
+        output: &mut String,
+    ) -> Result<Option<Value>, Error> {
+        let (blocks, mut output) = (BTreeMap::new(), make_string_output(output));
+        let scope = scope.clone();
+        eval(&self.environment, parsed, scope, &blocks, &mut output, AutoEscape::None)
+            .map(|(value, _)| value)
+    }
+}
+
+fn filters() -> [(&'static str, Value); 7] {
+    [
+        ("summary", Value::from_function(summary)),
+        ("sentences", Value::from_function(sentences)),
+        ("keywords", Value::from_function(keywords)),
+        ("covers", Value::from_function(|of: String, term: String| text::covers(&of, &term))),
+        ("flatten", Value::from_function(flatten)),
+        ("unique_by", Value::from_function(unique_by)),
+        ("fromjson", Value::from_function(from_json)),
+    ]
 }
 
 /// A value of JSON as templates see it.
@@ -135,25 +170,12 @@ fn check_size(source: &str) -> Result<(), String> {
 }
 
 fn told(source: &str, error: &Error) -> String {
-    let start: String = source.chars().take(80).collect();
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{start:?}: {error}{}", cause.unwrap_or_default())
+    format!("{}: {error}{}", begun(source), cause.unwrap_or_default())
 }
 
-/// Refuses to grow beyond the largest reply.
-struct Bounded(Vec<u8>);
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_REPLY {
-            return Err(io::Error::other(format!("the output is larger than {MAX_REPLY} bytes")));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn begun(source: &str) -> String {
+    format!("{:?}", source.chars().take(80).collect::<String>())
 }
 
 fn summary(of: String, n: Option<usize>, named: Kwargs) -> Result<String, Error> {
@@ -246,5 +268,156 @@ mod tests {
             let error = fill(template).unwrap_err();
             assert!(error.contains(part) || part == "template", "{part}: {error}");
         }
+    }
+
+    #[test]
+    fn templates_that_would_fill_the_memory_end_with_an_error() {
+        let chain = "{% set a = 'x' %}".to_owned() + &"{% set a = a ~ a %}".repeat(40);
+        let lists = "{% set a = [1] %}".to_owned() + &"{% set a = a + a %}".repeat(40);
+        let adds = "{% set a = 'x' %}".to_owned() + &"{% set a = a + a %}".repeat(40);
+        let blocks =
+            "{% set a = 'xx' %}".to_owned() + &"{% set a %}{{ a }}{{ a }}{% endset %}".repeat(40);
+        let macros = format!("{{% macro m0() %}}{}{{% endmacro %}}", "x".repeat(30_000))
+            + &(1..6)
+                .map(|n| {
+                    format!(
+                        "{{% macro m{n}() %}}{}{{% endmacro %}}",
+                        format!("{{{{ m{}() }}}}", n - 1).repeat(16)
+                    )
+                })
+                .collect::<String>();
+        let raw = format!(
+            "{{% set a %}}{{% for i in range(9999) %}}{}{{% endfor %}}{{% endset %}}",
+            "x".repeat(30_000)
+        );
+        let ns = |step: &str| {
+            format!(
+                "{{% set s = namespace(a='0123456789', l=[]) %}}{{% for i in range(90000) %}}{step}{{% endfor %}}{{{{ s.a | length }}}}"
+            )
+        };
+        let long = "{% set s = namespace(a='0123456789') %}{% for i in range(19) %}{% set s.a = s.a ~ s.a %}{% endfor %}";
+        for template in [
+            ns("{% set s.a = s.a ~ s.a %}"),
+            ns("{% set s.a = [s.a, s.a] | join %}"),
+            ns("{% set s.a = s.a | replace('0', s.a) %}"),
+            ns("{% set s.l = s.l + s.l + [1] %}"),
+            ns("{% set s.l = [s.l, s.l] %}"),
+            ns("{% set s.l = [s.l] %}"),
+            ns("{% set s.l = (s.l, 1) %}"),
+            ns("{% set s.l = {'a': s.l} %}"),
+            ns("{% set s.l = dict(a=s.l) %}"),
+            ns("{% set s.l = namespace(a=s.l) %}"),
+            ns("{% set s.l = s.l | chain(s.l, [1]) | list %}"),
+            ns("{% set s.a = s %}{{ s }}"),
+            ns("{% set s.a %}{{ s.a }}{% filter upper %}{{ s.a }}{% endfilter %}{% endset %}"),
+            chain,
+            adds,
+            lists,
+            blocks,
+            macros + "{{ m5() | length }}",
+            raw,
+            long.to_owned() + "{{ s.a | list | length }}",
+            long.to_owned()
+                + "{{ [[s.a]] | map(attribute=0) | map('replace', '0', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa') }}",
+            long.to_owned()
+                + "{% set l = namespace(a=[]) %}{% for i in range(999) %}{% set l.a = l.a + [s.a[1:]] %}{% endfor %}",
+            long.to_owned()
+                + "{% set l = [s.a, s.a, s.a, s.a] %}{{ ((l + l + l + l) ~ '') | length }}",
+        ] {
+            let error = fill(&template).unwrap_err();
+            let refused = ["67108864 bytes", "4194304 at most", "deeper than 64"];
+            assert!(refused.iter().any(|part| error.contains(part)), "{template:.200}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_repeats_or_is_too_long_for_the_stack_is_refused_at_once() {
+        for (template, part) in [
+            ("{{ \"x\" * 1000000000 }}".to_owned(), "multiplies numbers"),
+            ("{{ [1] * n }}".to_owned(), "multiplies numbers"),
+            ("{{ n * \"x\" }}".to_owned(), "multiplies numbers"),
+            ("{{ text | indent(1000000000) }}".to_owned(), "unknown filter"),
+            ("{{ text | center(1000000000) }}".to_owned(), "unknown filter"),
+            ("{{ '%1000000000s' | format(1) }}".to_owned(), "unknown filter"),
+            ("{{ list | tojson(indent=1000000000) }}".to_owned(), "takes no arguments"),
+            ("{{ debug() }}".to_owned(), "unknown function"),
+            ("{% include 'a' %}".to_owned(), "other templates"),
+            ("{% autoescape true %}{% endautoescape %}".to_owned(), "autoescape"),
+            (format!("{{{{ n{} }}}}", " ~ n".repeat(15_000)), "256 operators"),
+            (format!("{{{{ n{} }}}}", " | abs".repeat(10_000)), "256 operators"),
+            (format!("{{{{ n{} }}}}", "[0]".repeat(20_000)), "256 operators"),
+            (format!("{{{{ n{} }}}}", " ~ n".repeat(200)), "operators in a row"),
+            ("{% if n %}".to_owned() + &"{% elif n %}".repeat(5_000), "100 `elif`"),
+            ("{% if n %}".repeat(5_000), "recursion"),
+        ] {
+            let error = fill(&template).unwrap_err();
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_one_for_all_templates_of_a_reply() {
+        let engine = Engine::new();
+        let scope = value(&json!({ "text": "x".repeat(1 << 20) }));
+        let fills = (0..100).take_while(|_| engine.fill("{{ text | upper }}", &scope).is_ok());
+        assert!((10..40).contains(&fills.count()));
+    }
+
+    #[test]
+    fn scripts_still_count_collect_and_call_macros() {
+        for (template, expected) in [
+            (
+                "{% set s = namespace(n=0, l=[], t='') %}{% for i in [2, 3] %}{% set s.n = s.n + i * 10 %}{% set s.l = s.l + [i] %}{% set s.t = s.t ~ i %}{% endfor %}{{ s.n }} {{ s.l }} {{ s.t }}",
+                json!("50 [2, 3] 23"),
+            ),
+            (
+                "{% macro m(a, b='c') %}{{ a }}{{ b }}{% endmacro %}{{ m('x') ~ m('y', b='z') }}",
+                json!("xcyz"),
+            ),
+            ("{{ (n * 2 // n) ** 3 + -1.5 }}", json!(6.5)),
+            ("{{ [1, 2, 3][1:] | map('string') | join(',') if n > 1 else 0 }}", json!("2,3")),
+            (
+                "{% macro w() %}{{ caller(1) }}{% endmacro %}{% call(x) w() %}[{{ x }}]{% endcall %}",
+                json!("[1]"),
+            ),
+            ("{% with a = 1 %}{% filter upper %}a{{ a }}{% endfilter %}{% endwith %}", json!("A1")),
+            (
+                "{% for a, b in {'k': 1} | items %}{% set c, d = a, b %}{{ c }}{{ d }}{% endfor %}",
+                json!("k1"),
+            ),
+            ("{{ {'a': [n is number, 1 < 2 <= 2]} }}", json!({"a": [true, true]})),
+        ] {
+            assert_eq!(fill(template), Ok(expected), "{template}");
+        }
+    }
+
+    #[test]
+    fn the_scripts_of_the_examples_can_be_read() {
+        fn texts(value: &Json, key: &str) -> usize {
+            match value {
+                Json::String(text) if key == "when" || key == "for_each" => {
+                    weighed::expression(text).expect(text);
+                    1
+                }
+                Json::String(text) => {
+                    weighed::template(text).expect(text);
+                    lone_expression(text).map(|lone| weighed::expression(lone).expect(lone));
+                    1
+                }
+                Json::Array(items) => items.iter().map(|item| texts(item, key)).sum(),
+                Json::Object(fields) => fields.iter().map(|(key, value)| texts(value, key)).sum(),
+                _ => 0,
+            }
+        }
+        let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+        let mut read = 0;
+        for name in ["research-brief", "feature-team", "tools"] {
+            for file in std::fs::read_dir(format!("{examples}/{name}/agents")).expect(name) {
+                let text = std::fs::read_to_string(file.expect(name).path()).expect(name);
+                let agent: Json = serde_yaml_ng::from_str(&text).expect(name);
+                read += texts(&agent["offline"], "");
+            }
+        }
+        assert!(read > 40, "{read}");
     }
 }
