@@ -191,7 +191,9 @@ def up(dev, _):
             dev.save()
     servers.say(models(environment))
     print(f"Muster is up (log: {dev.dir / 'log' / 'muster.log'}; stop it with: make down). Tell your shell where:")
-    print("\n".join([f"  export MUSTER={dev.state['muster']['url']}", *settings.token(environment)]))
+    url = dev.state["muster"]["url"]
+    # Of curl in the documents, and of the `muster` command.
+    print("\n".join([f"  export MUSTER={url} MUSTER_SERVER={url}", *settings.token(environment)]))
 
 
 def models(environment):

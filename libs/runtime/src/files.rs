@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It is not there, or may not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {reason}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
+        /// What the system says. It is in the text already, so it is no source of its own.
+        reason: std::io::Error,
     },
     /// It is something else than a file.
     #[error("{} is {what}, but must be a file", path.display())]
@@ -106,8 +106,8 @@ fn text(path: &Path, bytes: Vec<u8>) -> Result<String, FileError> {
     })
 }
 
-fn unreadable(path: &Path, source: std::io::Error) -> FileError {
-    FileError::Unreadable { path: path.to_owned(), source }
+fn unreadable(path: &Path, reason: std::io::Error) -> FileError {
+    FileError::Unreadable { path: path.to_owned(), reason }
 }
 
 fn large(path: &Path, size: String, limit: u64) -> FileError {

@@ -61,7 +61,7 @@ pub(crate) enum Command {
         plan: bool,
         /// Refuse a workflow where an execution that runs would have gone another way on its new version; without it what differs is told
         #[arg(long, conflicts_with = "plan")]
-        check: bool,
+        strict: bool,
         /// As JSON: a list of `kind`, `name`, `version`, `file`, `change`, `diff`, and `check` with the executions that would differ
         #[arg(long)]
         json: bool,

@@ -39,8 +39,8 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<ExitCode> {
         Command::Up { services } => up::up(&services).await,
         Command::Demo(demo) => demo::demo(demo, output).await,
         Command::Health { url } => health::health(&url, output).await,
-        Command::Apply { folder, plan, check, json, server } => {
-            let how = apply::How { plan, json, check };
+        Command::Apply { folder, plan, strict, json, server } => {
+            let how = apply::How { plan, json, strict };
             apply::apply(&folder, &server.server, how, output).await
         }
         Command::Doctor(what) => doctor::doctor(&what, output).await,

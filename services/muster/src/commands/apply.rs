@@ -29,7 +29,7 @@ pub(crate) struct How {
     pub(crate) plan: bool,
     pub(crate) json: bool,
     /// A workflow on whose new version an execution that runs would have gone another way is refused.
-    pub(crate) check: bool,
+    pub(crate) strict: bool,
 }
 
 pub(crate) async fn apply(
@@ -43,7 +43,7 @@ pub(crate) async fn apply(
     let mut checks = Vec::new();
     if !how.plan {
         // Told before all is done: where it fails in the middle, everybody sees how far it came.
-        send_all(&client, &planned, how.check, |planned, check| {
+        send_all(&client, &planned, how.strict, |planned, check| {
             if !how.json {
                 planned.tell(output);
                 tell_check(&check, output);
