@@ -105,7 +105,7 @@ impl Egress {
 
 fn entry(text: &str) -> Result<Allowed, String> {
     let expected = format!(
-        "MUSTER_HTTP_ALLOW has {text:?}, but an entry is a host or host:port, such as api.example.com or localhost:9000, or host:port=network, such as orders.example.com:8080=10.2.0.0/16"
+        "MUSTER_HTTP_ALLOW has {text:?}, but an entry is a host or host:port, such as api.example.com or localhost:9000 (no https://, no path), or host:port=network, such as orders.example.com:8080=10.2.0.0/16"
     );
     let (place, network) = match text.split_once('=') {
         Some((place, network)) => {
