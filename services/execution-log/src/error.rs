@@ -37,7 +37,8 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if is_away(&error) {
             Self::DatabaseAway(error)
-        } else if has_class(&error, "22") {
+        // A value that is none (class 22), or too long for an index (54).
+        } else if has_class(&error, "22") || has_class(&error, "54") {
             Self::Unstorable(error)
         } else {
             Self::Database(error)

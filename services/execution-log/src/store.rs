@@ -33,7 +33,10 @@ impl Store {
         let written = match self.together.write(&self.pool, &records).await {
             Some(written) => written,
             // It failed, perhaps for another's sake.
-            None => fates([&records[..]], &insert(&self.pool, records.iter()).await?).concat(),
+            None => {
+                let new = insert(&self.pool, records.iter()).await?;
+                fates(std::iter::once(&records[..]), &new).concat()
+            }
         };
         let (mut created, mut known) = (Vec::new(), Vec::new());
         for (record, written) in records.iter().zip(written) {

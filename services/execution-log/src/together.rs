@@ -1,6 +1,6 @@
 //! Records that come at the same time are written by one statement: a commit costs more than a row.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 
@@ -94,58 +94,57 @@ fn tell(batch: Vec<Waiting>, new: &[(String, i64)]) {
     }
 }
 
-/// How the records of a statement were written, which returned these as new.
+/// How the records of a statement were written, which returned these as new. The last of an execution is the one with the highest sequence: they may come in any order.
 pub(crate) fn fates<'a>(
-    groups: impl IntoIterator<Item = &'a [Record], IntoIter: DoubleEndedIterator>,
+    groups: impl Iterator<Item = &'a [Record]> + Clone,
     new: &[(String, i64)],
 ) -> Vec<Vec<Written>> {
     let new: HashSet<(&str, i64)> =
         new.iter().map(|(event_id, sequence)| (event_id.as_str(), *sequence)).collect();
-    let mut seen = HashSet::new();
-    let mut fate = |record: &'a Record| {
-        if !new.contains(&(record.event_id.as_str(), integer(record.sequence))) {
+    let is_new =
+        |record: &Record| new.contains(&(record.event_id.as_str(), integer(record.sequence)));
+    let mut last: HashMap<&str, u64> = HashMap::new();
+    for record in groups.clone().flatten().filter(|record| is_new(record)) {
+        let known = last.entry(&record.execution_id).or_default();
+        *known = record.sequence.max(*known);
+    }
+    let fate = |record: &Record| {
+        if !is_new(record) {
             Written::Before
-        } else if record.execution_id.is_empty() || seen.insert(record.execution_id.as_str()) {
+        } else if record.execution_id.is_empty()
+            || last.get(record.execution_id.as_str()) == Some(&record.sequence)
+        {
             Written::Last
         } else {
             Written::Followed
         }
     };
-    let mut fates: Vec<Vec<Written>> = groups
-        .into_iter()
-        .rev()
-        .map(|records| {
-            let mut fates: Vec<_> = records.iter().rev().map(&mut fate).collect();
-            fates.reverse();
-            fates
-        })
-        .collect();
-    fates.reverse();
-    fates
+    groups.map(|records| records.iter().map(fate).collect()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn record(event_id: &str, execution_id: &str) -> Record {
+    fn record(sequence: u64, execution_id: &str) -> Record {
         Record {
-            event_id: event_id.to_owned(),
+            event_id: sequence.to_string(),
+            sequence,
             execution_id: execution_id.to_owned(),
             ..Record::default()
         }
     }
 
     #[test]
-    fn the_last_of_each_execution_is_told_to_be_that() {
-        let groups = [
-            vec![record("1", "a"), record("2", "b"), record("3", "")],
-            vec![record("4", "a"), record("5", "a"), record("6", "")],
-        ];
-        let new = ["1", "2", "3", "4", "6"].map(|id| (id.to_owned(), 0));
-        let found = fates(groups.iter().map(|group| &group[..]), &new);
+    fn the_last_of_each_execution_is_told_to_be_that_in_whatever_order_they_come() {
         use Written::{Before, Followed, Last};
-        assert_eq!(found, [vec![Followed, Last, Last], vec![Last, Before, Last]]);
+        let groups = [
+            vec![record(4, "a"), record(2, "b"), record(3, "")],
+            vec![record(1, "a"), record(5, "a"), record(6, "")],
+        ];
+        let new = [1, 2, 3, 4, 6].map(|sequence| (sequence.to_string(), sequence));
+        let found = fates(groups.iter().map(|group| &group[..]), &new);
+        assert_eq!(found, [vec![Last, Last, Last], vec![Followed, Before, Last]]);
     }
 
     fn waiting(together: &Together, rows: usize, bytes: usize) {

@@ -5,7 +5,7 @@ use muster_contracts::tool::v1::ToolExecutionCompleted;
 use muster_contracts::vector::v1::SearchCompleted;
 use muster_contracts::workflow::v1::{JournalEntry, TimerFired};
 use muster_contracts::{Addressed as _, Code, Json, Stream};
-use muster_testkit::{Database, FaultProxy};
+use muster_testkit::{Database, FaultProxy, eventually};
 use serde_json::json;
 
 use crate::{DEADLINE, Platform};
@@ -95,6 +95,32 @@ async fn crashes_lose_no_event_and_double_none() {
     let ids: std::collections::BTreeSet<_> = timeline.iter().map(|entry| &entry.log_id).collect();
     assert_eq!((timeline.len(), ids.len()), (300, 300));
     platform.assert_no_dead_letter().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_no_index_takes_becomes_a_dead_letter_and_holds_up_no_other() {
+    let platform = Platform::start().await;
+    // Random enough not to become short enough for an index by compression.
+    let parts = (0..200).map(|n| MessageId::derived([&n.to_string()]).as_str().to_owned());
+    let event = ToolExecutionCompleted {
+        execution_id: parts.collect(),
+        task: "t".into(),
+        tool: "echo".into(),
+        ..ToolExecutionCompleted::default()
+    };
+    platform.bus.publish(&event, &MessageId::derived(["long"])).await.unwrap();
+    for n in 0..20 {
+        platform.started("e2", &format!("event-{n}")).await;
+    }
+    assert_eq!(platform.timeline("e2", 20).await.len(), 20);
+    eventually(DEADLINE, "the event is a dead letter with its reason", || async {
+        let letters = platform.bus.dead_letters().list(10).await.map_err(|fault| fault.message)?;
+        match letters.as_slice() {
+            [letter] if letter.1.reason.contains("index") => Ok(()),
+            letters => Err(format!("{letters:?}")),
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -362,7 +362,7 @@ async fn put_workflow(_: Peers, request: PutWorkflowRequest) -> Result<WorkflowD
 
 async fn get_workflow(_: Peers, request: GetWorkflowRequest) -> Result<WorkflowDefinition, Fault> {
     match request.name.as_str() {
-        "quick" | "slow" | "failing" | "chat-with-agent" => Ok(workflow(&request.name)),
+        "quick" | "slow" | "hanging" | "failing" | "chat-with-agent" => Ok(workflow(&request.name)),
         "broken" => Err(Fault::new(Code::Internal, "the secret of the database")),
         other => Err(Fault::new(Code::NotFound, format!("there is no workflow {other:?}"))),
     }
@@ -376,6 +376,11 @@ async fn get_execution(
     peers: Peers,
     request: GetExecutionRequest,
 ) -> Result<ExecutionState, Fault> {
+    let started =
+        peers.starts().into_iter().find(|start| start.execution_id == request.execution_id);
+    if started.is_some_and(|start| start.workflow == "hanging") {
+        return std::future::pending().await;
+    }
     let found = peers.0.lock().unwrap().executions.get(&request.execution_id).cloned();
     found.ok_or_else(|| {
         Fault::new(Code::NotFound, format!("there is no execution {:?}", request.execution_id))

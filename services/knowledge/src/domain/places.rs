@@ -26,6 +26,8 @@ pub(super) fn check(source: &str) -> Result<(), Flaw> {
     })
 }
 
+/// The longest text that something is compared with, in bytes.
+const MAX_COMPARED: usize = 256;
 const PLACES: &str = "{{ name }}, {{ name.field }}, {{ \"text\" }}, {% if name %}, {% if not name %}, {% if name == \"text\" %}, {% elif … %}, {% else %}, {% endif %}, {% for item in name %}, {% endfor %}, {# comment #}";
 
 fn is_value(words: &[Word<'_>]) -> bool {
@@ -34,6 +36,27 @@ fn is_value(words: &[Word<'_>]) -> bool {
         [word] => is_literal(word),
         _ => false,
     }
+}
+
+/// A name, or a name and what it is compared with: two that are given may be long, and a loop compares them very often.
+fn is_condition(words: &[Word<'_>]) -> bool {
+    let words = match words {
+        [Word::Name("not"), rest @ ..] => rest,
+        words => words,
+    };
+    match words {
+        [Word::Name(name)] => is_variable(name),
+        [literal] => is_literal(literal),
+        [Word::Name(name), Word::Sign("==" | "!="), literal]
+        | [literal, Word::Sign("==" | "!="), Word::Name(name)] => {
+            is_variable(name) && is_literal(literal) && is_short(literal)
+        }
+        _ => false,
+    }
+}
+
+const fn is_short(literal: &Word<'_>) -> bool {
+    !matches!(literal, Word::Text(text) if text.len() > MAX_COMPARED)
 }
 
 /// A number, or a text without escapes.
@@ -48,14 +71,9 @@ fn is_literal(word: &Word<'_>) -> bool {
 fn is_control(words: &[Word<'_>]) -> bool {
     let Some((Word::Name(tag), rest)) = words.split_first() else { return false };
     match *tag {
-        "if" | "elif" => {
-            !rest.is_empty()
-                && rest.iter().all(|word| match word {
-                    Word::Name(name) => is_variable(name) || matches!(*name, "not" | "and" | "or"),
-                    Word::Sign(sign) => matches!(*sign, "==" | "!="),
-                    literal => is_literal(literal),
-                })
-        }
+        "if" | "elif" => rest
+            .split(|word| matches!(word, Word::Name("and" | "or")))
+            .all(|part| is_condition(part)),
         "for" => matches!(
             rest,
             [Word::Name(item), Word::Name("in"), Word::Name(list)]
@@ -119,6 +137,13 @@ mod tests {
             "{% if a in b %}{% endif %}",
             "{% if %}{% endif %}",
             "{% if (a) %}{% endif %}",
+            "{% if a == b %}{% endif %}",
+            "{% if a == \"b\" == a %}{% endif %}",
+            "{% if not not a %}{% endif %}",
+            "{% if a and %}{% endif %}",
+            &format!("{{% if a == \"{}\" %}}{{% endif %}}", "x".repeat(257)),
+            &format!("{{% if a %}}x{}{{% endif %}}", "{% elif a %}".repeat(3_000)),
+            &format!("{{% if {}a %}}{{% endif %}}", "a and ".repeat(1_500)),
             "{% block a %}{% endblock %}",
             "{% %}",
             "{%",

@@ -281,7 +281,13 @@ async fn end(
         if stopping {
             return Ok((false, last));
         }
-        match state(app, execution_id).await {
+        // An engine that hangs must not hold the client longer than it wants to wait.
+        let read = tokio::select! {
+            read = state(app, execution_id) => read,
+            () = sleep_until(over_at) => return Ok((false, last)),
+            () = app.stop.cancelled() => return Ok((false, last)),
+        };
+        match read {
             Ok(execution) if execution.is_over() => return Ok((true, execution)),
             Ok(execution) => last = execution,
             // The start is safe: an engine that is away now will do it, and the client hears of it in time or later.
