@@ -209,7 +209,7 @@ async fn a_page_of_large_bodies_still_fits_a_message() {
         };
         platform.bus.publish(&tool, &MessageId::derived([n.to_string()])).await.unwrap();
     }
-    muster_testkit::eventually(DEADLINE, "all are recorded", || async {
+    eventually(DEADLINE, "all are recorded", || async {
         platform.usage("e1").await.is_ok_and(|usage| usage.events == 6)
     })
     .await;
