@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{Stream as Items, StreamExt};
-use muster_contracts::Fault;
 use muster_contracts::workflow::v1::{CallCancelled, GetCallRequest};
+use muster_contracts::{Code, Fault};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tracing::{debug, warn};
 
@@ -194,6 +194,36 @@ impl Known {
                 self.cancelled.remove(&key);
             }
         }
+    }
+}
+
+/// The part of a fault that a call of a cancelled task ends with: [`HeardFirst`].
+const CANCELLED: &str = "cancelled";
+
+/// A cancelled task reaches whoever works for it by one event. Who is asked may hear it before who asks, and says so: that is no failure of the task, its cancellation is on the way.
+#[derive(Clone, Copy, Debug)]
+pub struct HeardFirst;
+
+impl HeardFirst {
+    /// How long the event may be on the way to one process behind another.
+    const WITHIN: Duration = Duration::from_secs(10);
+
+    /// The details of the fault by which who is asked says it.
+    #[must_use]
+    pub fn details() -> serde_json::Value {
+        serde_json::json!({ CANCELLED: true })
+    }
+
+    /// Whether a fault says it.
+    #[must_use]
+    pub fn is_said(fault: &Fault) -> bool {
+        fault.details.get(CANCELLED).and_then(serde_json::Value::as_bool) == Some(true)
+    }
+
+    /// Waits until this process hears it: then the work that waits here is dropped. A fault (UNAVAILABLE) where it does not, so that the command comes again, before which orchestration is asked.
+    pub async fn wait() -> Fault {
+        tokio::time::sleep(Self::WITHIN).await;
+        Fault::new(Code::Unavailable, "the task is cancelled, as who was asked for it heard")
     }
 }
 

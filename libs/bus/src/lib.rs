@@ -48,7 +48,7 @@ mod timers;
 pub mod trace;
 
 pub use artifacts::Artifacts;
-pub use calls::{OpenCall, OpenCalls};
+pub use calls::{HeardFirst, OpenCall, OpenCalls};
 pub use connection::Bus;
 pub use consume::{Consume, Delivery, Feed, Idempotency};
 pub use dead_letters::{Batch, DeadLetters, Filter, Letter, Pace, Page, Range, Replayed};

@@ -1,5 +1,6 @@
 //! What can go wrong, and what kind of error it is.
 
+use muster_bus::HeardFirst;
 use muster_contracts::{Code, Fault, HasCode};
 
 /// An error of the model service.
@@ -86,6 +87,7 @@ impl HasCode for Error {
     fn details(&self) -> serde_json::Value {
         match self {
             Self::Bus(fault) => fault.details.clone(),
+            Self::Cancelled(_) => HeardFirst::details(),
             _ => serde_json::Value::Null,
         }
     }

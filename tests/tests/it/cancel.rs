@@ -146,7 +146,7 @@ async fn a_cancelled_execution_hangs_up_on_models_servers_and_workers() {
             count(".ExecutionCancelled"),
             count(".ExecutionFailed"),
         );
-        if ended == (1, 3, 0, 1, 0) { Ok(()) } else { Err(ended) }
+        if ended == (1, 3, 0, 1, 0) { Ok(()) } else { Err((ended, logged)) }
     })
     .await;
     let (status, body) = platform.post(&format!("/v1/executions/{id}/cancel"), &json!({})).await;

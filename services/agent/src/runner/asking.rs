@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use muster_bus::Bus;
+use muster_bus::{Bus, HeardFirst};
 use muster_contracts::agent::v1::AgentDefinition;
 use muster_contracts::llm::v1::{ChatTool, CompleteRequest, Parameters};
 use muster_contracts::tool::v1::{ExecuteToolRequest, ToolDefinition, ToolResult};
@@ -61,6 +61,9 @@ impl Runner {
                     }
                     Err(fault) => fault,
                 };
+            if HeardFirst::is_said(&fault) {
+                return Err(HeardFirst::wait().await.into());
+            }
             let pause = pause(tries, &fault);
             let passing = is_passing(&fault, tries);
             if !passing || left_until(self.deadline()) <= pause {

@@ -27,6 +27,19 @@ async fn a_cancelled_run_stops_in_the_middle_of_its_turn_and_tells_what_it_spent
 }
 
 #[tokio::test]
+async fn a_model_that_hears_of_the_cancellation_first_fails_no_run() {
+    let world = World::new().await;
+    world.ask("hearing", json!("go")).await;
+    eventually(LONG, "the model is asked", || async { world.peers.asked().len() == 1 }).await;
+    let event =
+        CallCancelled { execution_id: "e1".into(), task: TASK.into(), ..Default::default() };
+    world.bus.publish(&event, &MessageId::random()).await.unwrap();
+    let event: AgentExecutionCancelled = world.first("agent.execution.cancelled").await;
+    assert_eq!(event.agent, "hearing");
+    assert_eq!(world.facts("hearing").await, ["run_started", "run_cancelled"]);
+}
+
+#[tokio::test]
 async fn a_cancelled_run_that_waits_in_the_queue_does_not_begin() {
     let mut world = World::new().await;
     world.put(crate::world::agent("talk")).await.unwrap();

@@ -149,6 +149,9 @@ async fn model(peers: Peers, request: CompleteRequest) -> Result<CompleteRespons
     }
     match part.as_str() {
         "silent" => std::future::pending().await,
+        // The model has heard of the cancellation already.
+        "hearing" => Err(Fault::new(Code::Conflict, "the task is cancelled")
+            .with_details(muster_bus::HeardFirst::details())),
         "gated" if turn == 0 => {
             if times == 1 {
                 peers.gate.acquire().await.unwrap().forget();

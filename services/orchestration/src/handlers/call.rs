@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use muster_bus::{Delivery, MessageId};
+use muster_bus::{Delivery, HeardFirst, MessageId};
 use muster_contracts::llm::v1::{ChatMessage, CompleteRequest, Parameters};
 use muster_contracts::template::v1::RenderTemplateRequest;
 use muster_contracts::vector::v1::SearchRequest;
@@ -45,6 +45,8 @@ async fn answer(app: &App, command: &Delivery<CallRequested>) -> Result<(), Erro
     };
     let (output, error) = match answer {
         Ok(output) => (Some(Json(output)), None),
+        // The model has heard first that nobody waits any more.
+        Err(fault) if HeardFirst::is_said(&fault) => return Err(HeardFirst::wait().await.into()),
         Err(fault) if fault.code.on_event() != OnEvent::DeadLetter && command.attempt < TRIES => {
             return Err(fault.into());
         }
