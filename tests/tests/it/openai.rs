@@ -1,6 +1,7 @@
 //! OpenAI's own Python client, and a client that hangs up, on the whole platform with a scripted provider.
 
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -86,11 +87,21 @@ async fn a_client_that_hangs_up_ends_the_request_to_the_provider() {
         let asked = model.requests().len();
         let body = json!({ "model": "scripted", "stream": stream,
             "messages": [{ "role": "user", "content": "slowly" }] });
-        let request = platform.client.post(platform.url("/v1/chat/completions")).json(&body);
-        let hanging = tokio::spawn(request.send());
-        eventually(PATIENCE, "the provider is asked", || async { model.requests().len() > asked })
-            .await;
-        hanging.abort();
+        let ask = || {
+            let request = platform.client.post(platform.url("/v1/chat/completions")).json(&body);
+            tokio::spawn(request.send())
+        };
+        let hanging = Mutex::new(ask());
+        eventually(PATIENCE, "the provider is asked", || async {
+            // A model service that has just begun may refuse.
+            let mut hanging = hanging.lock().unwrap();
+            if hanging.is_finished() {
+                *hanging = ask();
+            }
+            model.requests().len() > asked
+        })
+        .await;
+        hanging.into_inner().unwrap().abort();
         let dropped =
             || platform.processes["model"].log().matches("nobody wants the reply").count();
         let before = usize::from(stream);

@@ -23,6 +23,10 @@ async def main():
     async def call(message):
         first = not os.path.exists(sys.argv[2])
         open(sys.argv[2], "a").write("call\n")
+        if sys.argv[3:]:
+            # Without a sign nobody could tell that it has ended, so the first is sent before it is killed.
+            await bus.publish(message.reply, headers={"Muster-Working": "1"})
+            await bus.flush()
         print("called", flush=True)
         while first:
             if sys.argv[3:]: await bus.publish(message.reply, headers={"Muster-Working": "1"})

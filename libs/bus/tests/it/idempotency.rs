@@ -76,9 +76,9 @@ async fn replicas_that_claim_at_the_same_time_handle_each_id_once_and_leave_few_
     sees(&seen, EVENTS).await;
     everything_is_acknowledged(&nats).await;
     assert!(each_once(&seen));
-    // The table, for each replica one log that is being written, and those that are full.
+    // The table, for each replica one log that is being written, and those that are full; a replica that was held up for long begins another.
     let messages = bucket(&nats).await.cached_info().state.messages;
-    assert!(messages <= 1 + 3 + EVENTS as u64 / 256, "{messages} messages");
+    assert!(messages <= EVENTS as u64 / 20, "{messages} messages");
 }
 
 #[tokio::test]
