@@ -153,7 +153,7 @@ impl<J: muster_contracts::Journal> Journal<J> {
             // An entry with this id is there, but not surely this one: only the journal knows.
             Ok(published) if published.duplicate => Err(AppendError::Conflict),
             Ok(published) => Ok(published.sequence),
-            Err(Refused::WrongLastSequence) => Err(AppendError::Conflict),
+            Err(Refused::WrongLastSequence { .. }) => Err(AppendError::Conflict),
             Err(Refused::Fault(fault)) => Err(AppendError::Fault(fault)),
         }
     }

@@ -35,13 +35,18 @@ pub struct Versioned<T> {
 /// A write that was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum KvError {
-    /// The key is there already, or has another revision.
+    /// The key is there already, or has another revision: nothing was written by this call.
     #[error("the key has changed")]
     Conflict,
-    /// Nothing can be said about the key.
+    /// Nothing can be said about the key: this call may have written it.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
+
+/// Somebody else has written while a write was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+#[error("it has changed meanwhile, and whether this write came before that is not known")]
+struct Overwritten;
 
 /// A bucket whose values are `T` as JSON.
 #[derive(Clone)]
@@ -182,10 +187,12 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
         let subject = self.subject(key)?;
         match self.bus.publish_expecting(subject, headers, body, expected).await {
             Ok(published) => Ok(published.sequence),
+            Err(Refused::WrongLastSequence { at_once: true }) => Err(KvError::Conflict),
             // It may be this very write that has changed the key, in a try whose acknowledgement was lost.
-            Err(Refused::WrongLastSequence) => match self.entry(key).await? {
+            Err(Refused::WrongLastSequence { at_once: false }) => match self.entry(key).await? {
                 Some(entry) if is_by(&entry, &id) => Ok(entry.sequence),
-                _ => Err(KvError::Conflict),
+                // A bucket keeps the last value only, so that nobody can tell what was before it.
+                _ => Err(KvError::Fault(self.failed(key, &Overwritten))),
             },
             Err(Refused::Fault(fault)) => Err(KvError::Fault(fault)),
         }

@@ -35,15 +35,18 @@ pub struct Published {
 /// A publish that was refused.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// The subject's last sequence is another.
-    WrongLastSequence,
+    /// The subject's last sequence is another. `at_once` says that the first try was told so: then nothing of this message is stored.
+    /// Otherwise an earlier try, of whose end nothing was heard, may have been stored, and another message behind it.
+    WrongLastSequence {
+        at_once: bool,
+    },
     Fault(Fault),
 }
 
 impl Refused {
     fn into_fault(self) -> Fault {
         match self {
-            Self::WrongLastSequence => {
+            Self::WrongLastSequence { .. } => {
                 Fault::new(Code::Conflict, "the subject's last sequence is another")
             }
             Self::Fault(fault) => fault,
@@ -186,7 +189,7 @@ impl Bus {
         let subject = Subject::from(subject);
         let started = Instant::now();
         let mut pause = Duration::from_millis(50);
-        let mut first = true;
+        let (mut first, mut moved_on) = (true, false);
         loop {
             let mut headers = headers();
             if let Some(sequence) = expected {
@@ -198,11 +201,19 @@ impl Bus {
                     return Ok(Published { sequence: seq, duplicate });
                 }
                 Stored { error: Some(error), .. } => match error.err_code {
-                    WRONG_LAST_SEQUENCE => return Err(Refused::WrongLastSequence),
+                    WRONG_LAST_SEQUENCE if first || moved_on => {
+                        return Err(Refused::WrongLastSequence { at_once: first });
+                    }
+                    // A new leader looks at the id before it looks at the sequence. Where it stores the earlier try in between, it
+                    // refuses this one for that very message; asked once more, it knows the id.
+                    WRONG_LAST_SEQUENCE => {
+                        moved_on = true;
+                        not_taken(&error)
+                    }
                     // A cluster also refuses while another append to the subject is in flight.
                     // After a try that was not acknowledged it may be that very one, which is still to be stored or not.
                     IN_FLIGHT if first && expected.is_some() => {
-                        return Err(Refused::WrongLastSequence);
+                        return Err(Refused::WrongLastSequence { at_once: true });
                     }
                     code if PASSING.contains(&code) => not_taken(&error),
                     _ => return Err(Refused::Fault(not_taken(&error))),

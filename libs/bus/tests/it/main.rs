@@ -30,6 +30,7 @@ mod setting_up;
 mod slow;
 mod streams;
 mod timers;
+mod unsure;
 mod versions;
 mod watching;
 
