@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod artifacts;
+mod ask_again;
 mod batches;
 mod bulk;
 mod by_hand;

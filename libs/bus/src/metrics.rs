@@ -101,6 +101,11 @@ pub(crate) fn disconnected(service: &str) {
     gauge!("muster_bus_connected", "service" => service.to_owned()).set(0.0);
 }
 
+/// Requests that were asked again.
+pub(crate) fn asked_again(service: &str, method: String) -> Counter {
+    counter!("muster_bus_asked_again_total", "service" => service.to_owned(), "method" => method)
+}
+
 /// How long the answer to a request took, as its server saw it.
 pub(crate) fn answering(service: &str, method: &str) -> Histogram {
     let labels = [("service", service.to_owned()), ("method", method.to_owned())];

@@ -6,11 +6,12 @@ use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::message::OutboundMessage;
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
 use async_nats::{HeaderMap, Message, Subject};
+use bytes::Bytes;
 use muster_contracts::{Code, Fault, Request};
 use tokio::time::Instant;
 
 use crate::publish::{decode, subject_of};
-use crate::{Bus, headers, payload};
+use crate::{Bus, ask_again, headers, payload};
 
 /// The deadline of [`Bus::request`].
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -26,7 +27,7 @@ pub struct Unanswered {
 }
 
 impl Bus {
-    /// Asks with a deadline of 30 s.
+    /// Asks with a deadline of 30 s. What only reads (`reads` in the contract) is asked again after 2 s without an answer, and then after pauses that double; the answer that comes first is taken.
     ///
     /// ```no_run
     /// # use muster_bus::Bus;
@@ -117,27 +118,42 @@ impl Bus {
                 .await;
         }
         let subject = Subject::from(subject);
-        // The deadline is ours: one timer for it and for the look at the connection.
-        let mut question = async_nats::Request::new().payload(body).timeout(None);
-        if !headers.is_empty() {
-            question = question.headers(headers);
+        let mut answer = std::pin::pin!(self.try_once(&subject, question(body, headers)));
+        let begun = Instant::now();
+        let end = begun + deadline;
+        let again = if R::READS { end.min(begun + ask_again::PATIENCE) } else { end };
+        if let Some(message) = self.until(Some(again), answer.as_mut()).await {
+            return message;
         }
-        let operation = async {
-            self.client().send_request(subject.clone(), question).await.map_err(|error| match error
-                .kind()
-            {
-                RequestErrorKind::NoResponders => nobody_serves(&subject),
+        let late = if again < end {
+            Box::pin(self.ask_again(request, &subject, answer, end)).await
+        } else {
+            None
+        };
+        late.unwrap_or_else(|| Err(too_late(&subject, deadline)))
+    }
+
+    /// Asks and waits for ever: the deadline is the caller's, so that one timer does for it and for the look at the connection.
+    pub(crate) async fn try_once(
+        &self,
+        subject: &Subject,
+        question: async_nats::Request,
+    ) -> Result<Message, Fault> {
+        self.client().send_request(subject.clone(), question).await.map_err(|error| {
+            match error.kind() {
+                RequestErrorKind::NoResponders => nobody_serves(subject),
                 _ => {
                     Fault::new(Code::Unavailable, format!("{subject} could not be asked: {error}"))
                 }
-            })
-        };
-        let end = Instant::now() + deadline;
-        match self.until(Some(end), operation).await {
-            Some(message) => message,
-            None => Err(too_late(&subject, deadline)),
-        }
+            }
+        })
     }
+}
+
+/// What is sent. It has no deadline of its own.
+pub(crate) fn question(body: Bytes, headers: HeaderMap) -> async_nats::Request {
+    let question = async_nats::Request::new().payload(body).timeout(None);
+    if headers.is_empty() { question } else { question.headers(headers) }
 }
 
 pub(crate) fn nobody_serves(subject: &str) -> Fault {

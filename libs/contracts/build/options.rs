@@ -30,6 +30,7 @@ pub(crate) struct Rpc {
     pub(crate) recorded: Option<String>,
     pub(crate) peers: Vec<String>,
     pub(crate) planned: bool,
+    pub(crate) reads: bool,
 }
 
 pub(crate) fn bus(message: &MessageDescriptor) -> anyhow::Result<Option<Bus>> {
@@ -61,11 +62,15 @@ pub(crate) fn rpc(method: &MethodDescriptor) -> anyhow::Result<Rpc> {
         .with_context(|| {
             format!("{}: a method needs (muster.options.v1.rpc)", method.full_name())
         })?;
+    let (long, reads) = (flag(&options, "long"), flag(&options, "reads"));
+    if long && reads {
+        bail!("{}: `long` has signs of life, so that it cannot be `reads`", method.full_name());
+    }
     Ok(Rpc {
         subject: text(&options, "subject"),
         callers: texts(&options, "callers"),
         server: text(&options, "server"),
-        long: flag(&options, "long"),
+        long,
         recorded: if number(&options, "recorded") == 0 {
             None
         } else {
@@ -73,6 +78,7 @@ pub(crate) fn rpc(method: &MethodDescriptor) -> anyhow::Result<Rpc> {
         },
         peers: texts(&options, "peers"),
         planned: flag(&options, "planned"),
+        reads,
     })
 }
 

@@ -281,6 +281,7 @@ fn write_request(
             const LONG: bool = {long};
             const RECORDED: bool = {recorded};
             const PEERS: bool = {peers};
+            const READS: bool = {reads};
         }}",
         path = path(&input),
         reply = path(&method.output()),
@@ -288,6 +289,7 @@ fn write_request(
         long = rpc.long,
         recorded = rpc.recorded.is_some(),
         peers = !rpc.peers.is_empty(),
+        reads = rpc.reads,
     )?;
     Ok(())
 }
@@ -297,7 +299,7 @@ fn durable_entries(message: &MessageDescriptor, bus: &options::Bus) -> Vec<Strin
     let entry = |subject: &str, stream: Option<&str>, producers: &[String]| {
         let stream = stream.map(|stream| format!("Stream::{stream}"));
         format!(
-            "Entry {{ subject: {subject:?}, kind: crate::Kind::{}, message: {:?}, reply: None, stream: {}, version: {}, producers: &{producers:?}, consumers: &{:?}, schedule: {:?}, planned: {} }}",
+            "Entry {{ subject: {subject:?}, kind: crate::Kind::{}, message: {:?}, reply: None, stream: {}, version: {}, producers: &{producers:?}, consumers: &{:?}, schedule: {:?}, planned: {}, reads: false }}",
             bus.kind,
             message.full_name(),
             stream.map_or_else(|| "None".to_owned(), |stream| format!("Some({stream})")),
@@ -331,13 +333,14 @@ fn request_entry(method: &prost_reflect::MethodDescriptor, rpc: &options::Rpc) -
         .as_ref()
         .map_or_else(|| "None".to_owned(), |stream| format!("Some(Stream::{stream})"));
     format!(
-        "Entry {{ subject: {:?}, kind: crate::Kind::Request, message: {:?}, reply: Some({:?}), stream: {stream}, version: 1, producers: &{:?}, consumers: &{:?}, schedule: \"\", planned: {} }}",
+        "Entry {{ subject: {:?}, kind: crate::Kind::Request, message: {:?}, reply: Some({:?}), stream: {stream}, version: 1, producers: &{:?}, consumers: &{:?}, schedule: \"\", planned: {}, reads: {} }}",
         rpc.subject,
         method.input().full_name(),
         method.output().full_name(),
         rpc.callers,
         std::iter::once(&rpc.server).chain(&rpc.peers).collect::<Vec<_>>(),
-        rpc.planned
+        rpc.planned,
+        rpc.reads
     )
 }
 

@@ -126,6 +126,8 @@ pub struct Entry {
     pub schedule: &'static str,
     /// No service of this version sends or answers it yet.
     pub planned: bool,
+    /// A request that changes nothing and costs little, so that it may come again where its answer is late.
+    pub reads: bool,
 }
 
 impl Stream {

@@ -87,6 +87,8 @@ pub trait Request: Addressed {
     const RECORDED: bool;
     /// Programs that are no services of the platform may answer it, too: they give no signs of life.
     const PEERS: bool;
+    /// It changes nothing and costs little, so that it is asked again where no answer comes for some seconds.
+    const READS: bool;
 }
 
 /// A message of the contract by its name, for programs that see messages of every kind.

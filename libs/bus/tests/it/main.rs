@@ -5,6 +5,7 @@
     reason = "test helpers and handlers that fail on purpose"
 )]
 
+mod asking_again;
 mod batches;
 mod cluster;
 mod confirming;

@@ -136,7 +136,7 @@ impl Gate {
 
     async fn until_began(&self, count: u32) {
         eventually(PATIENCE, "the handlers begin", || async {
-            self.began.load(Ordering::SeqCst) == count
+            self.began.load(Ordering::SeqCst) >= count
         })
         .await;
     }

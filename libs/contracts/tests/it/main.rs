@@ -19,8 +19,9 @@ fn the_catalogue_is_what_the_last_review_saw() {
             let reply = entry.reply.map(|reply| format!(" -> {reply}")).unwrap_or_default();
             let stream = entry.stream.map_or("-", Stream::name);
             let planned = if entry.planned { " (planned)" } else { "" };
+            let reads = if entry.reads { " (reads)" } else { "" };
             format!(
-                "{:<40} {:<8} {:<11} v{} {}{reply} | {} => {}{planned}",
+                "{:<40} {:<8} {:<11} v{} {}{reply} | {} => {}{reads}{planned}",
                 entry.subject,
                 format!("{:?}", entry.kind),
                 stream,

@@ -121,6 +121,9 @@ fn operation(entry: &Entry, service: &str, action: &str) -> Value {
     if entry.planned {
         add(&mut operation, "x-muster-planned", json!(true));
     }
+    if entry.reads {
+        add(&mut operation, "x-muster-reads", json!(true));
+    }
     if let Some(reply) = entry.reply {
         let channel = reply_id(entry);
         let reply = json!({

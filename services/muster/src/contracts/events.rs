@@ -126,7 +126,8 @@ fn write_message(
     for entry in entries(message.full_name()) {
         if let Some(reply) = entry.reply {
             let errors = contract.method_comment(entry.message);
-            writeln!(page, "\nAnswered by {}. {errors}", link(reply))?;
+            let reads = if entry.reads { " It only reads." } else { "" };
+            writeln!(page, "\nAnswered by {}.{reads} {errors}", link(reply))?;
         }
     }
     if message.fields().len() == 0 {

@@ -1,0 +1,76 @@
+//! Asking again what only reads: whoever was killed with a request in hand answers it to nobody, and another replica can do so at once.
+
+use std::future::Future;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message, Subject};
+use futures::StreamExt;
+use futures::future::{BoxFuture, pending};
+use futures::stream::FuturesUnordered;
+use muster_contracts::{Fault, Request, permissions};
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::request::question;
+use crate::{Bus, headers, metrics};
+
+/// How long the first try has, and then each further one twice as long as the one before: one that is slow is not made slower by much.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The pause where a try reached nobody: the service is about to start again, or its last replica to end and to answer what it has.
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Bus {
+    /// Asks again until `end` while every try before is still listened to. The answer that comes first, or nothing where none came.
+    pub(crate) async fn ask_again<R: Request>(
+        &self,
+        request: &R,
+        subject: &Subject,
+        first: impl Future<Output = Result<Message, Fault>> + Send,
+        end: Instant,
+    ) -> Option<Result<Message, Fault>> {
+        let again = metrics::asked_again(self.service(), permissions::kebab(R::METHOD));
+        let mut tries: FuturesUnordered<BoxFuture<'_, _>> = FuturesUnordered::new();
+        tries.push(Box::pin(first));
+        let mut patience = PATIENCE;
+        loop {
+            debug!(%subject, "no answer yet, asking again");
+            again.increment(1);
+            tries.push(Box::pin(self.try_again(request, subject)));
+            patience *= 2;
+            let mut next = end.min(Instant::now() + patience);
+            loop {
+                let answer = async {
+                    match tries.next().await {
+                        Some(answer) => Ok(answer),
+                        None => pending().await,
+                    }
+                };
+                match self.until(Some(next), answer).await {
+                    Some(Ok(Ok(message))) => return Some(Ok(message)),
+                    // This try reached nobody; another one may still be answered.
+                    Some(Ok(Err(_fault))) => {
+                        (next, patience) = (next.min(Instant::now() + PAUSE), PATIENCE);
+                    }
+                    Some(Err(unreachable)) => return Some(Err(unreachable)),
+                    None => break,
+                }
+            }
+            if next >= end {
+                return None;
+            }
+        }
+    }
+
+    /// Written anew: a lent body is gone once somebody has read it.
+    async fn try_again<R: Request>(
+        &self,
+        request: &R,
+        subject: &Subject,
+    ) -> Result<Message, Fault> {
+        let mut headers = HeaderMap::new();
+        headers::insert_trace(&mut headers);
+        let (body, _lent) = self.pack_request(request, &mut headers).await?;
+        self.try_once(subject, question(body, headers)).await
+    }
+}
