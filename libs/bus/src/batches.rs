@@ -104,26 +104,32 @@ impl Waiting {
         pulled: Result<Pulled, async_nats::Error>,
         puller: &mut Puller,
     ) -> Result<(), async_nats::Error> {
-        self.add(line, tasks, pulled?).await?;
+        let mut unwanted = self.add(line, tasks, pulled?);
         while self.has_room()
             && let Some(pulled) = puller.ready()?
         {
-            self.add(line, tasks, pulled).await?;
+            if let Some(message) = unwanted {
+                Box::pin(line.acknowledge(&message, line.origin())).await?;
+            }
+            unwanted = self.add(line, tasks, pulled);
         }
-        Ok(())
+        match unwanted {
+            Some(message) => Box::pin(line.acknowledge(&message, line.origin())).await,
+            None => Ok(()),
+        }
     }
 
-    /// Takes in a message, unless it is not for the handler, or must be opened first and goes alone.
-    async fn add(
+    /// Takes in a message. One that must be opened first goes alone; one that is not for the handler is returned.
+    fn add(
         &mut self,
         line: &Arc<Line>,
         tasks: &Tasks,
         (mut message, slot): Pulled,
-    ) -> Result<(), async_nats::Error> {
+    ) -> Option<jetstream::Message> {
         let wanted =
             line.patterns().iter().any(|pattern| subject::covers(pattern, &message.subject));
         if !wanted {
-            return line.acknowledge(&message, line.origin()).await;
+            return Some(message);
         }
         match Incoming::take(&mut message) {
             Ok(incoming) if incoming.is_plain() => {
@@ -138,7 +144,7 @@ impl Waiting {
                 warn!(consumer = line.durable(), subject = %message.subject, %error, "not a message of a stream");
             }
         }
-        Ok(())
+        None
     }
 
     const fn has_room(&self) -> bool {

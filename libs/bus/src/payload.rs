@@ -160,6 +160,19 @@ impl Bus {
         check(message)?;
         let mut headers = HeaderMap::new();
         let body = write(message, id.as_str(), self.seal_keys(), &mut headers)?;
+        if body.len() <= SMALL {
+            return Ok((headers, body));
+        }
+        // What is rare is on the heap: everybody who publishes would have room for it.
+        Box::pin(self.pack_large::<M>(id, headers, body)).await
+    }
+
+    async fn pack_large<M: Durable>(
+        &self,
+        id: &MessageId,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(HeaderMap, Bytes), Fault> {
         let body = compress::smaller(body, &mut headers).await;
         if body.len() <= CLAIM_ABOVE || !M::STREAMS.iter().all(|stream| outlives(*stream)) {
             return Ok((headers, body));
@@ -185,7 +198,7 @@ impl Bus {
             return Ok((body, None));
         }
         let claim = claim::Claim::of_exchange(&body);
-        claim.put(self, &body).await?;
+        Box::pin(claim.put(self, &body)).await?;
         claim.write(headers);
         Ok((Bytes::new(), Some(Lent::new(self, claim))))
     }
@@ -201,11 +214,14 @@ impl Bus {
         accepted: &str,
     ) -> Result<Bytes, Fault> {
         let takes = |coding: &str| accepted.split(',').any(|word| word.trim() == coding);
-        let body =
-            if takes(compress::ZSTD) { compress::smaller(body, headers).await } else { body };
+        let body = if body.len() > SMALL && takes(compress::ZSTD) {
+            Box::pin(compress::smaller(body, headers)).await
+        } else {
+            body
+        };
         if body.len() > CLAIM_ABOVE && takes(ACCEPTED_CLAIM) {
             let claim = claim::Claim::of_exchange(&body);
-            claim.put(self, &body).await?;
+            Box::pin(claim.put(self, &body)).await?;
             claim.write(headers);
             return Ok(Bytes::new());
         }
@@ -280,7 +296,7 @@ impl Bus {
         if is_plain(headers) {
             return decode(&body);
         }
-        let body = self.open_body_within(headers, body, largest(M::NAME)).await?;
+        let body = Box::pin(self.open_body_within(headers, body, largest(M::NAME))).await?;
         unseal(&body, self.seals(headers)?.as_ref())
     }
 

@@ -236,7 +236,9 @@ impl Bus {
         body: Bytes,
     ) -> Result<Stored, Refused> {
         let request = Request::new().headers(headers).payload(body).timeout(None);
-        let reply = async { Ok(self.client().send_request(subject, request).await) };
+        // On the heap: all who publish, and who calls them, would have room for it, and move it with every call.
+        let asked = Box::pin(self.client().send_request(subject, request));
+        let reply = async { Ok(asked.await) };
         let unanswered = |text: String| Ok(Stored::failed(text, UNANSWERED));
         match self.until(Some(Instant::now() + ACK_WAIT), reply).await {
             None => unanswered("it did not acknowledge in time".to_owned()),
@@ -303,9 +305,12 @@ pub(crate) fn check<M: muster_contracts::Message>(message: &M) -> Result<(), Fau
 }
 
 pub(crate) fn json<M: muster_contracts::Message>(message: &M) -> Result<Bytes, Fault> {
-    serde_json::to_vec(message).map(Bytes::from).map_err(|error| {
+    // Most fit at once: a vector that grows is copied each time.
+    let mut body = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut body, message).map_err(|error| {
         Fault::new(Code::Internal, format!("{} cannot be written as JSON: {error}", M::NAME))
-    })
+    })?;
+    Ok(body.into())
 }
 
 pub(crate) fn decode<M: muster_contracts::Message>(body: &[u8]) -> Result<M, Fault> {

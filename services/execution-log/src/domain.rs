@@ -2,6 +2,7 @@
 
 mod listing;
 mod record;
+mod seen;
 mod standing;
 mod usage;
 

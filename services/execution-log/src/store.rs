@@ -1,18 +1,17 @@
 //! The events in Postgres.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use muster_contracts::Json;
-use muster_contracts::log::v1::{ExecutionSummary, LogCreated, LogEntry};
+use muster_contracts::log::v1::{ExecutionSummary, LogEntry};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
 
 use crate::domain::{Listing, MAX_PAGE_BYTES, Record, Run, Summary, standings};
 use crate::error::Error;
-use crate::together::{Together, Written, fates};
+use crate::together::Together;
 
 /// The service's table. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -26,46 +25,14 @@ impl Store {
         Self { pool, together: Together::default() }
     }
 
-    /// Records events, each once. What is to be told of: the last event of each execution, and those of none, with the sequences under which they are recorded, those of their
-    /// first deliveries.
-    pub(crate) async fn record(&self, records: Vec<Record>) -> Result<Vec<LogCreated>, Error> {
+    /// Records events, each once.
+    pub(crate) async fn record(&self, records: Vec<Record>) -> Result<(), Error> {
         let records: Arc<[Record]> = records.into();
-        let written = match self.together.write(&self.pool, &records).await {
-            Some(written) => written,
+        if !self.together.write(&self.pool, &records).await {
             // It failed, perhaps for another's sake.
-            None => {
-                let new = insert(&self.pool, records.iter()).await?;
-                fates(std::iter::once(&records[..]), &new).concat()
-            }
-        };
-        let (mut created, mut known) = (Vec::new(), Vec::new());
-        for (record, written) in records.iter().zip(written) {
-            match written {
-                Written::Last => created.push(told(record, record.sequence)),
-                Written::Followed => {}
-                Written::Before => known.push(record),
-            }
+            insert(&self.pool, records.iter()).await?;
         }
-        if !known.is_empty() {
-            created.extend(self.recorded_before(&known).await?);
-        }
-        Ok(created)
-    }
-
-    /// What was told of events that are recorded already.
-    async fn recorded_before(&self, records: &[&Record]) -> Result<Vec<LogCreated>, Error> {
-        let ids: Vec<&str> = records.iter().map(|record| record.event_id.as_str()).collect();
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT event_id, sequence FROM events WHERE event_id = ANY($1)")
-                .bind(ids)
-                .fetch_all(&self.pool)
-                .await?;
-        let sequences: HashMap<String, i64> = rows.into_iter().collect();
-        let told_before = records.iter().filter_map(|record| {
-            let sequence = sequences.get(&record.event_id)?;
-            Some(told(record, u64::try_from(*sequence).unwrap_or_default()))
-        });
-        Ok(told_before.collect())
+        Ok(())
     }
 
     /// The next events of an execution behind a sequence: at most `limit`, and fewer where their bodies are large,
@@ -226,11 +193,11 @@ impl FromRow<'_, PgRow> for Summarised {
     }
 }
 
-/// Inserts what is not there yet, by one statement, and returns the id and the sequence of each that was new.
+/// Inserts what is not there yet, by one statement.
 pub(crate) async fn insert(
     pool: &PgPool,
     records: impl IntoIterator<Item = &Record>,
-) -> sqlx::Result<Vec<(String, i64)>> {
+) -> sqlx::Result<()> {
     let mut columns = Columns::default();
     let records: Vec<&Record> = records.into_iter().collect();
     for record in &records {
@@ -238,7 +205,7 @@ pub(crate) async fn insert(
     }
     let stand = Stand::of(&records);
     // What an execution's journal says comes in any order: the entry that stands last counts.
-    sqlx::query_as(
+    sqlx::query(
         "WITH new AS (
              INSERT INTO events (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
              SELECT event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body::json, usage::jsonb
@@ -246,18 +213,15 @@ pub(crate) async fn insert(
                          $9::timestamptz[], $10::integer[], $11::text[], $12::text[])
                   AS given (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
              ON CONFLICT (event_id) DO NOTHING
-             RETURNING event_id, sequence
-         ), stand AS (
-             INSERT INTO executions AS known (execution_id, workflow, version, status, sequence, started_at, updated_at, tenant)
-             SELECT * FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::timestamptz[], $19::timestamptz[], $20::text[])
-             ON CONFLICT (execution_id) DO UPDATE SET
-                 status = CASE WHEN excluded.sequence > known.sequence THEN excluded.status ELSE known.status END,
-                 sequence = greatest(excluded.sequence, known.sequence),
-                 started_at = least(excluded.started_at, known.started_at),
-                 updated_at = greatest(excluded.updated_at, known.updated_at),
-                 tenant = greatest(excluded.tenant, known.tenant)
          )
-         SELECT event_id, sequence FROM new",
+         INSERT INTO executions AS known (execution_id, workflow, version, status, sequence, started_at, updated_at, tenant)
+         SELECT * FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::timestamptz[], $19::timestamptz[], $20::text[])
+         ON CONFLICT (execution_id) DO UPDATE SET
+             status = CASE WHEN excluded.sequence > known.sequence THEN excluded.status ELSE known.status END,
+             sequence = greatest(excluded.sequence, known.sequence),
+             started_at = least(excluded.started_at, known.started_at),
+             updated_at = greatest(excluded.updated_at, known.updated_at),
+             tenant = greatest(excluded.tenant, known.tenant)",
     )
     .bind(columns.event_id)
     .bind(columns.sequence)
@@ -279,8 +243,9 @@ pub(crate) async fn insert(
     .bind(stand.started_at)
     .bind(stand.updated_at)
     .bind(stand.tenant)
-    .fetch_all(pool)
+    .execute(pool)
     .await
+    .map(drop)
 }
 
 /// Records as arrays, one for each column.
@@ -348,14 +313,6 @@ impl<'a> Stand<'a> {
     }
 }
 
-fn told(record: &Record, sequence: u64) -> LogCreated {
-    LogCreated {
-        log_id: record.event_id.clone(),
-        execution_id: record.execution_id.clone(),
-        sequence,
-    }
-}
-
-pub(crate) fn integer(sequence: u64) -> i64 {
+fn integer(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }

@@ -163,12 +163,19 @@ impl Executions {
     ) -> Result<(), Error> {
         let journal = self.journal(execution_id)?;
         let task = Task { execution_id, input_id, input, start, journal };
-        let slot = self.slot(execution_id);
+        // Nobody else knows of one that begins, and one that ends at once is never kept. Where somebody does, the journal decides as between processes.
+        let slot = match start {
+            Some(_) if !self.hot.contains_key(execution_id) => Slot::default(),
+            _ => self.slot(execution_id),
+        };
         let mut place = slot.lock().await;
         let done = self.advance_in(&mut place, &task).await;
         let weight = place.hot.as_ref().map_or(0, Hot::weight);
+        let is_over = |hot: &Hot| hot.execution.status().is_ended();
         if place.hot.is_none() {
             self.hot.invalidate(execution_id);
+        } else if place.weight == 0 && place.hot.as_ref().is_some_and(is_over) {
+            // As it began, so it ended.
         } else if weight > 2 * place.weight || weight < place.weight / 2 {
             // The cache weighs what comes in.
             place.weight = weight;

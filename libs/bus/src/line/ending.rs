@@ -32,8 +32,11 @@ impl Line {
         count.increment(1);
         match fate {
             Fate::Done => self.end(message, spot, Bytes::from_static(b"+ACK")).await,
-            Fate::Elsewhere => message.ack_with(AckKind::Nak(Some(backoff(attempt)))).await,
-            Fate::GivenBack => message.ack_with(AckKind::Nak(None)).await,
+            // What is rare is on the heap: every message would have room for it.
+            Fate::Elsewhere => {
+                Box::pin(message.ack_with(AckKind::Nak(Some(backoff(attempt))))).await
+            }
+            Fate::GivenBack => Box::pin(message.ack_with(AckKind::Nak(None))).await,
         }
     }
 
@@ -130,7 +133,7 @@ impl Line {
         let sequence = spot.place.0;
         if !self.confirms() {
             let lasts = self.consumer.stream.settings().storage == Storage::File;
-            if !lasts && self.is_gone(spot).await? {
+            if !lasts && Box::pin(self.is_gone(spot)).await? {
                 debug!(consumer = self.durable, sequence, "the message's stream is gone");
                 return Ok(());
             }

@@ -1,7 +1,5 @@
 //! An event as it is recorded.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use muster_bus::Recorded;
 use muster_contracts::Message;
@@ -15,6 +13,7 @@ use muster_contracts::workflow::v1::CallCompleted;
 use serde_json::Value;
 
 use super::Standing;
+use super::seen::{Facts, Seen, text};
 
 /// An event with what the log is asked by.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,20 +40,19 @@ pub(crate) struct Record {
 impl Record {
     /// The record of an event. Every event has one: what is not as the contract says is recorded as it came.
     pub(crate) fn of(event: &Recorded) -> Self {
-        let json: Option<Value> = serde_json::from_slice(&event.body).ok();
-        let text = String::from_utf8_lossy(&event.body);
-        let body = match &json {
-            Some(_) => text.into_owned(),
-            None => Value::String(storable(&text)).to_string(),
+        let seen = Seen::of(&event.body);
+        let body = String::from_utf8_lossy(&event.body);
+        let body = match &seen {
+            Some(_) => body.into_owned(),
+            None => Value::String(storable(&body)).to_string(),
         };
-        let json = json.unwrap_or_default();
-        let field = |name| storable(json.get(name).and_then(Value::as_str).unwrap_or_default());
+        let seen = seen.unwrap_or_default();
         let execution_id = match storable(&event.execution_id) {
-            id if id.is_empty() => field("execution_id"),
+            id if id.is_empty() => storable(text(seen.execution_id.as_ref())),
             id => id,
         };
-        let task = match field("task") {
-            task if task.is_empty() => storable(only_task(&json).unwrap_or_default()),
+        let task = match storable(text(seen.task.as_ref())) {
+            task if task.is_empty() => storable(only_task(&seen.facts).unwrap_or_default()),
             task => task,
         };
         Self {
@@ -65,11 +63,11 @@ impl Record {
             message_type: storable(&event.message_type),
             source: storable(&event.source),
             task,
-            agent: field("agent"),
+            agent: storable(text(seen.agent.as_ref())),
             at: event.time,
             body,
-            usage: usage(&event.message_type, &json),
-            standing: Standing::of(&event.message_type, &json),
+            usage: usage(&event.message_type, &seen),
+            standing: Standing::of(&event.message_type, &seen),
         }
     }
 }
@@ -85,30 +83,27 @@ fn event_id(event: &Recorded) -> String {
 }
 
 /// Postgres stores no NUL in a text.
-fn storable(text: &str) -> String {
+pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
 /// The task that all facts of a transition are about.
-fn only_task(json: &Value) -> Option<&str> {
-    let facts = json.get("facts")?.as_array()?;
-    let tasks: BTreeSet<&str> =
-        facts.iter().filter_map(|fact| fact.get("task")?.as_str()).collect();
-    let mut tasks = tasks.into_iter();
-    tasks.next().filter(|_| tasks.next().is_none())
+fn only_task(facts: &Facts) -> Option<&str> {
+    let (first, others) = facts.tasks.split_first()?;
+    others.iter().all(|task| task == first).then_some(first)
 }
 
 /// What ended with this event used: a run of an agent, or a workflow's own call of a tool or a model. Calls that an agent makes
 /// have no events; they are in the usage of its run.
-fn usage(message_type: &str, json: &Value) -> Option<Usage> {
-    let told = |pointer| json.pointer(pointer).cloned().unwrap_or_default();
+fn usage(message_type: &str, seen: &Seen) -> Option<Usage> {
     let ended = |names: &[&str]| names.contains(&message_type);
     if ended(&[
         AgentExecutionCompleted::NAME,
         AgentExecutionFailed::NAME,
         AgentExecutionCancelled::NAME,
     ]) {
-        return Some(serde_json::from_value(told("/usage")).unwrap_or_default());
+        let told = seen.usage.clone().unwrap_or_default();
+        return Some(serde_json::from_value(told).unwrap_or_default());
     }
     if ended(&[
         ToolExecutionCompleted::NAME,
@@ -117,18 +112,16 @@ fn usage(message_type: &str, json: &Value) -> Option<Usage> {
     ]) {
         return Some(Usage { tool_calls: 1, ..Usage::default() });
     }
-    let model = message_type == CallCompleted::NAME && json.pointer("/output/usage").is_some();
-    model.then(|| {
-        let tokens = |name| {
-            let count = told("/output/usage").get(name).and_then(Value::as_u64);
-            u32::try_from(count.unwrap_or_default()).unwrap_or(u32::MAX)
-        };
-        Usage {
-            input_tokens: tokens("input_tokens"),
-            output_tokens: tokens("output_tokens"),
-            model_calls: 1,
-            ..Usage::default()
-        }
+    let told = seen.output.usage.as_ref().filter(|_| message_type == CallCompleted::NAME)?;
+    let tokens = |name| {
+        let count = told.get(name).and_then(Value::as_u64);
+        u32::try_from(count.unwrap_or_default()).unwrap_or(u32::MAX)
+    };
+    Some(Usage {
+        input_tokens: tokens("input_tokens"),
+        output_tokens: tokens("output_tokens"),
+        model_calls: 1,
+        ..Usage::default()
     })
 }
 

@@ -8,6 +8,8 @@ use muster_contracts::workflow::v1::JournalEntry;
 use serde_json::Value;
 
 use super::Record;
+use super::record::storable;
+use super::seen::{Seen, text};
 
 /// What an entry of a journal says of its execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +23,18 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// What an event says; nothing where it is no entry of a journal, or one of a version that did not say it.
-    pub(super) fn of(message_type: &str, json: &Value) -> Option<Self> {
+    pub(super) fn of(message_type: &str, seen: &Seen) -> Option<Self> {
         if message_type != JournalEntry::NAME {
             return None;
         }
-        let field = |name| {
-            let text = json.get(name).and_then(Value::as_str).unwrap_or_default();
-            text.replace('\0', "\u{fffd}")
-        };
-        let (workflow, version, status) = (field("workflow"), field("version"), field("status"));
-        let tenant = field("tenant");
-        (!status.is_empty()).then_some(Self { workflow, version, status, tenant })
+        let part = |part: &Option<Value>| storable(text(part.as_ref()));
+        let status = part(&seen.status);
+        (!status.is_empty()).then(|| Self {
+            workflow: part(&seen.workflow),
+            version: part(&seen.version),
+            status,
+            tenant: part(&seen.tenant),
+        })
     }
 }
 
@@ -66,15 +69,19 @@ mod tests {
 
     use super::*;
 
+    fn seen(body: &Value) -> Seen {
+        Seen::of(body.to_string().as_bytes()).unwrap()
+    }
+
     #[test]
     fn the_last_entry_of_each_execution_counts_whatever_comes_first() {
         let record = |id: &str, sequence: u64, status: &str| {
-            let json = json!({"workflow": "w", "version": "1.0.0", "status": status});
+            let entry = json!({"workflow": "w", "version": "1.0.0", "status": status});
             Record {
                 execution_id: id.to_owned(),
                 sequence,
                 at: DateTime::from_timestamp(i64::try_from(sequence).unwrap(), 0).unwrap(),
-                standing: Standing::of(JournalEntry::NAME, &json),
+                standing: Standing::of(JournalEntry::NAME, &seen(&entry)),
                 ..Record::default()
             }
         };
@@ -93,9 +100,12 @@ mod tests {
     #[test]
     fn other_events_and_older_entries_say_nothing() {
         assert_eq!(
-            Standing::of("muster.workflow.v1.ExecutionStarted", &json!({"status": "running"})),
+            Standing::of(
+                "muster.workflow.v1.ExecutionStarted",
+                &seen(&json!({"status": "running"}))
+            ),
             None
         );
-        assert_eq!(Standing::of(JournalEntry::NAME, &json!({"workflow": "w"})), None);
+        assert_eq!(Standing::of(JournalEntry::NAME, &seen(&json!({"workflow": "w"}))), None);
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use futures::StreamExt as _;
 use muster_bus::{After, MessageId};
 use muster_contracts::log::v1::LogCreated;
@@ -92,7 +94,7 @@ async fn crashes_lose_no_event_and_double_none() {
         platform.run(&url).await;
     }
     let timeline = platform.timeline("e1", 300).await;
-    let ids: std::collections::BTreeSet<_> = timeline.iter().map(|entry| &entry.log_id).collect();
+    let ids: BTreeSet<_> = timeline.iter().map(|entry| &entry.log_id).collect();
     assert_eq!((timeline.len(), ids.len()), (300, 300));
     platform.assert_no_dead_letter().await;
 }
@@ -124,7 +126,7 @@ async fn an_event_that_no_index_takes_becomes_a_dead_letter_and_holds_up_no_othe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_recorded_is_told_once() {
+async fn what_is_recorded_is_told() {
     let platform = Platform::start().await;
     platform.started("e1", "started").await;
     let search =
@@ -135,20 +137,16 @@ async fn what_is_recorded_is_told_once() {
         vec![LogCreated::SUBJECT.to_owned()],
         After(0),
     ));
-    let mut told = Vec::new();
-    while told.len() < 2 {
+    // Together or one after the other, as they come.
+    let (mut last, mut executions) = (String::new(), BTreeSet::new());
+    while last != MessageId::derived(["search"]).as_str() {
         let event = tokio::time::timeout(DEADLINE, events.next()).await.unwrap().unwrap();
         let created: LogCreated = event.decode().unwrap();
-        told.push((created.execution_id, created.log_id));
+        last = created.log_id;
+        executions.insert(created.execution_id);
+        executions.extend(created.others);
     }
-    told.sort();
-    assert_eq!(
-        told,
-        [
-            (String::new(), MessageId::derived(["search"]).as_str().to_owned()),
-            ("e1".to_owned(), MessageId::derived(["started"]).as_str().to_owned()),
-        ]
-    );
+    assert_eq!(executions.into_iter().collect::<Vec<_>>(), ["", "e1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
