@@ -11,3 +11,4 @@ pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod thinking;
 pub(crate) mod tokens;
+pub(crate) mod usage;

@@ -1,6 +1,7 @@
 //! The models that can be asked, behind one trait.
 
 mod anthropic;
+mod counts;
 mod dialect;
 mod events;
 mod gemini;
@@ -15,7 +16,6 @@ mod remote;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use muster_contracts::llm::v1::TokenUsage;
 use muster_contracts::model::v1::ProviderInfo;
 use muster_text::hashing;
 
@@ -25,6 +25,7 @@ use crate::config::{Config, Dialect, ProviderSettings};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::Reply;
 use crate::domain::script;
+use crate::domain::usage::Told;
 use crate::error::Error;
 
 /// The provider that answers without key and network.
@@ -42,8 +43,7 @@ pub(crate) struct Texts {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Vectors {
     pub(crate) vectors: Vec<Vec<f32>>,
-    /// `None`: the provider did not say.
-    pub(crate) usage: Option<TokenUsage>,
+    pub(crate) usage: Told,
     /// The model's name as the provider gives it.
     pub(crate) model: String,
 }

@@ -5,6 +5,7 @@ use muster_contracts::llm::v1::{ChatMessage, ChatTool, TokenUsage, ToolCall};
 use serde_json::Value;
 
 use super::tokens;
+use super::usage::Told;
 
 /// The largest reply, in bytes of its text and of its calls.
 pub(crate) const MAX_REPLY: usize = 1 << 20;
@@ -20,16 +21,15 @@ pub(crate) struct Reply {
     pub(crate) message: ChatMessage,
     /// stop, length, tool_calls or content_filter.
     pub(crate) finish_reason: String,
-    pub(crate) usage: Option<TokenUsage>,
+    pub(crate) usage: Told,
     /// The model's name as the provider gives it.
     pub(crate) model: String,
 }
 
 impl Reply {
-    /// The usage, counted by our tokenizer where the provider did not say it.
+    /// The usage; what the provider did not say of it is counted by our tokenizer.
     pub(crate) fn usage(&self, messages: &[ChatMessage], tools: &[ChatTool]) -> TokenUsage {
-        let counted = || tokens::estimate(messages, tools, (&self.model, &self.message));
-        self.usage.unwrap_or_else(counted)
+        self.usage.or_counted(|| tokens::estimate(messages, tools, (&self.model, &self.message)))
     }
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct PartialReply {
     pub(crate) reasoning_signature: String,
     /// In OpenAI's words.
     pub(crate) finish_reason: Option<String>,
-    pub(crate) usage: Option<TokenUsage>,
+    pub(crate) usage: Told,
     pub(crate) model: String,
 }
 
@@ -93,8 +93,8 @@ impl PartialReply {
     /// The usage of a reply that broke off: what the provider told of it, and of the rest what was received. Nothing where nothing was.
     /// `input` is the prompt, where the provider did not tell it; the reply was allowed at most `most` tokens.
     pub(crate) fn cut_off(&self, input: impl FnOnce() -> u32, most: u32) -> TokenUsage {
-        let told = self.usage.unwrap_or_default();
-        let is_final = self.usage.is_some() && self.finish_reason.is_some();
+        let told = self.usage.known();
+        let is_final = self.usage.is_whole() && self.finish_reason.is_some();
         if is_final || !(self.has_begun || self.size > 0) {
             return told;
         }
@@ -124,6 +124,11 @@ impl PartialReply {
     /// What the model thought so far.
     pub(crate) fn reasoning(&self) -> &str {
         &self.reasoning
+    }
+
+    /// Whether there is anything that is not thought.
+    pub(crate) const fn has_said(&self) -> bool {
+        !self.text.is_empty() || !self.calls.is_empty()
     }
 
     /// How many calls there are so far.
@@ -162,7 +167,12 @@ impl PartialReply {
     }
 
     /// The whole reply.
-    pub(crate) fn finish(self, asked_model: &str) -> Reply {
+    pub(crate) fn finish(mut self, asked_model: &str) -> Reply {
+        if self.usage.output.is_none() && self.hidden > 0 {
+            // Who counts the rest does not see it.
+            let (_, thought) = self.count();
+            self.usage.reasoning = self.usage.reasoning.max(Some(thought));
+        }
         let tool_calls: Vec<ToolCall> = self
             .calls
             .into_iter()
@@ -272,7 +282,7 @@ mod tests {
         // The provider counts otherwise, but makes no more than it may.
         assert_eq!(cut(&reply, 4), (7, 4, 3, true));
         let told = |input_tokens, output_tokens| {
-            Some(TokenUsage { input_tokens, output_tokens, ..Default::default() })
+            Told::from(TokenUsage { input_tokens, output_tokens, ..Default::default() })
         };
         reply.usage = told(90, 1);
         assert_eq!(cut(&reply, 100), (90, 5, 3, true));

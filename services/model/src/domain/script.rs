@@ -12,6 +12,7 @@ use super::prompt::Prompt;
 use super::reply::{MAX_REPLY, Reply};
 use super::template::{Engine, value};
 use super::text;
+use super::usage::Told;
 use crate::error::Error;
 
 /// The most tool calls of one turn.
@@ -81,7 +82,7 @@ pub(crate) fn reply(prompt: &Prompt) -> Result<Reply, Error> {
             ..Default::default()
         },
         finish_reason: finish_reason.to_owned(),
-        usage: None,
+        usage: Told::default(),
         model: MODEL.to_owned(),
     })
 }

@@ -5,6 +5,7 @@ use muster_contracts::llm::v1::{EmbedRequest, EmbedResponse, TokenUsage, Vector}
 use crate::app::App;
 use crate::domain::prompt::{MAX_MESSAGES, check_model};
 use crate::domain::tokens;
+use crate::domain::usage::Told;
 use crate::error::Error;
 use crate::limits::{Caller, Quote};
 use crate::money::{Bill, Meter, Whose};
@@ -166,7 +167,9 @@ async fn ask(one: Try<'_>, route: &Route) -> Result<EmbedResponse, Error> {
             return Err(error);
         }
     };
-    let usage = answer.usage.unwrap_or_else(|| estimate(&texts.inputs));
+    // Vectors have no output, and few say that they have none.
+    let told = Told { output: answer.usage.output.or(Some(0)), ..answer.usage };
+    let usage = told.or_counted(|| estimate(&texts.inputs));
     meter.answered(&answer.model, &usage);
     let vectors = answer.vectors.into_iter().map(|values| Vector { values }).collect();
     Ok(EmbedResponse {

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::{OFFLINE, Output, Piece, Provider, Texts, Vectors};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::Reply;
+use crate::domain::usage::Told;
 use crate::domain::{script, tokens};
 use crate::error::Error;
 
@@ -50,7 +51,7 @@ fn answer(prompt: &Prompt) -> Result<Reply, Error> {
         reply.message.content = cut;
         "length".clone_into(&mut reply.finish_reason);
     }
-    reply.usage = Some(reply.usage(&prompt.messages, &prompt.tools));
+    reply.usage = reply.usage(&prompt.messages, &prompt.tools).into();
     Ok(reply)
 }
 
@@ -101,5 +102,5 @@ async fn vectors(model: &str, texts: &Texts) -> Result<Vectors, Error> {
         // Many long texts keep a thread busy; others want it too.
         tokio::task::yield_now().await;
     }
-    Ok(Vectors { vectors, usage: None, model: hashing::NAME.to_owned() })
+    Ok(Vectors { vectors, usage: Told::default(), model: hashing::NAME.to_owned() })
 }

@@ -19,6 +19,7 @@ use super::{Keys, Output, Piece, Provider, Texts, Vectors, events};
 use crate::config::{Dialect as Spoken, ProviderSettings, Secret};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::Reply;
+use crate::domain::usage::Told;
 use crate::error::Error;
 
 /// How often a connection is tried that cannot be opened.
@@ -89,7 +90,9 @@ impl Remote {
         // What follows is the end of the body: with it the connection serves the next request.
         drop(timeout(LINGER, events.next()).await);
         // A copy: until it is charged, what was received must not be forgotten.
-        Ok(output.received.with(|reply| reply.clone()).finish(model))
+        let reply = output.received.with(|reply| reply.clone()).finish(model);
+        self.tell_odd(model, &reply.usage);
+        Ok(reply)
     }
 
     async fn vectors(&self, model: &str, texts: &Texts) -> Result<Vectors, Error> {
@@ -107,7 +110,21 @@ impl Remote {
             serde_json::from_slice(&body).map_err(|error| nonsense(error.to_string()))?;
         let vectors = self.dialect.vectors(answer, model).map_err(nonsense)?;
         check_vectors(&vectors, texts.inputs.len()).map_err(nonsense)?;
+        self.tell_odd(model, &vectors.usage);
         Ok(vectors)
+    }
+
+    /// The answer is paid and good: only its usage is not what the dialect says.
+    fn tell_odd(&self, model: &str, usage: &Told) {
+        if let Some(odd) = &usage.odd {
+            let provider = &self.settings.name;
+            warn!(
+                provider,
+                model,
+                odd,
+                "usage of the provider cannot be read, it is estimated by the tokenizer"
+            );
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod keys;
 mod live;
 mod mixed;
 mod money;
+mod odd_usage;
 mod offline;
 mod openai;
 mod recorded;

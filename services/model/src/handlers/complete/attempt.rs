@@ -77,6 +77,7 @@ impl Try<'_> {
             model = reply.model,
             input_tokens = usage.input_tokens,
             output_tokens = usage.output_tokens,
+            estimated = usage.estimated,
             finish_reason = reply.finish_reason,
             "reply received"
         );

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use muster_contracts::llm::v1::TokenUsage;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::SIGNED;
 use crate::domain::reply::{PartialCall, PartialReply};
+use crate::domain::usage::Told;
+use crate::providers::counts::Counts;
 use crate::providers::dialect::{Broken, Reader, Step, json as parsed, typed};
 use crate::providers::refusal::{message_of, status_of};
 
@@ -27,7 +28,7 @@ enum Event {
     },
     MessageDelta {
         delta: End,
-        usage: Option<Usage>,
+        usage: Option<Value>,
     },
     MessageStop,
     Error {
@@ -42,7 +43,7 @@ enum Event {
 struct Start {
     #[serde(default)]
     model: String,
-    usage: Option<Usage>,
+    usage: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -87,20 +88,6 @@ struct End {
     stop_reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Usage {
-    input_tokens: Option<u32>,
-    output_tokens: Option<u32>,
-    cache_creation_input_tokens: Option<u32>,
-    cache_read_input_tokens: Option<u32>,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    thinking_tokens: Option<u32>,
-}
-
 /// Reads events. It knows which call each block of the reply is.
 #[derive(Default)]
 pub(super) struct Blocks {
@@ -114,7 +101,7 @@ impl Reader for Blocks {
         match typed(parsed(data)?, data)? {
             Event::MessageStart { message } => {
                 reply.model = message.model;
-                count(reply, message.usage);
+                count(reply, &message.usage.unwrap_or_default());
             }
             Event::ContentBlockStart { index, content_block } => {
                 return self.begin(index, content_block, reply).map(Step::text);
@@ -123,7 +110,7 @@ impl Reader for Blocks {
                 return self.grow(index, delta, reply).map(Step::text);
             }
             Event::MessageDelta { delta, usage } => {
-                count(reply, usage);
+                count(reply, &usage.unwrap_or_default());
                 if let Some(reason) = delta.stop_reason {
                     reply.finish_reason = Some(finish(&reason).to_owned());
                 }
@@ -229,23 +216,25 @@ impl Blocks {
     }
 }
 
-fn count(reply: &mut PartialReply, usage: Option<Usage>) {
-    let Some(usage) = usage else { return };
-    let mut known = reply.usage.unwrap_or_default();
-    if let Some(input) = usage.input_tokens {
-        // Anthropic counts what its cache knew beside the others.
-        let read = usage.cache_read_input_tokens.unwrap_or_default();
-        let written = usage.cache_creation_input_tokens.unwrap_or_default();
-        known.input_tokens = input.saturating_add(read).saturating_add(written);
-        known.cached_input_tokens = read;
-    }
-    if let Some(output) = usage.output_tokens {
-        known.output_tokens = output;
-    }
-    if let Some(thought) = usage.output_tokens_details.and_then(|details| details.thinking_tokens) {
-        known.reasoning_tokens = thought;
-    }
-    reply.usage = Some(TokenUsage { estimated: false, ..known });
+/// The beginning tells what came in, the end what went out. A number of the end stands in the place of one of the beginning.
+fn count(reply: &mut PartialReply, usage: &Value) {
+    let mut counts = Counts::default();
+    let known = std::mem::take(&mut reply.usage);
+    // Anthropic counts what its cache knew beside the others.
+    let fields = ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
+    let input = counts.sum(usage, &fields);
+    let cached = input.and_then(|_| counts.number(usage, &["cache_read_input_tokens"]));
+    let thought = counts.number(usage, &["output_tokens_details", "thinking_tokens"]);
+    let told = Told {
+        input: input.or(known.input),
+        cached: if input.is_some() { cached } else { known.cached },
+        // That of the beginning is no count of the reply.
+        output: counts.number(usage, &["output_tokens"]),
+        reasoning: thought.or(known.reasoning),
+        ..Told::default()
+    };
+    let told = counts.finish(told);
+    reply.usage = Told { odd: known.odd.or(told.odd), ..told };
 }
 
 fn finish(reason: &str) -> &'static str {
@@ -295,7 +284,7 @@ mod tests {
             (reply.finish_reason.as_str(), reply.model.as_str()),
             ("tool_calls", "claude-x")
         );
-        let usage = reply.usage.unwrap();
+        let usage = reply.usage.known();
         assert_eq!(
             (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens),
             (16, 5, 42)
@@ -308,6 +297,28 @@ mod tests {
         );
         let ids: Vec<_> = message.tool_calls.iter().map(|call| call.id.as_str()).collect();
         assert_eq!(ids, ["t1", "t2"]);
+    }
+
+    #[test]
+    fn the_end_tells_what_went_out_and_only_what_can_be_read_counts() {
+        let told = |start: Value, end: Value| {
+            let reply = read(&[
+                json!({ "type": "message_start", "message": { "usage": start } }),
+                json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": end }),
+            ]);
+            let usage = reply.unwrap().usage;
+            (usage.input, usage.cached, usage.output, usage.odd.is_some())
+        };
+        let start = json!({ "input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 1 });
+        let end = json!({ "output_tokens": 42 });
+        assert_eq!(told(start.clone(), end.clone()), (Some(15), Some(5), Some(42), false));
+        assert_eq!(told(start.clone(), Value::Null), (Some(15), Some(5), None, false));
+        assert_eq!(told(start.clone(), json!([])), (Some(15), Some(5), None, true));
+        assert_eq!(told(start, json!({ "output_tokens": -1 })), (Some(15), Some(5), None, true));
+        let cache = json!({ "input_tokens": 10, "cache_read_input_tokens": "many" });
+        assert_eq!(told(cache, end.clone()), (None, None, Some(42), true));
+        let later = json!({ "input_tokens": 12, "output_tokens": 42 });
+        assert_eq!(told(json!("?"), later), (Some(12), None, Some(42), true));
     }
 
     #[test]

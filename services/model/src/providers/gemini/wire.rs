@@ -1,12 +1,13 @@
 //! The pieces of a streamed reply in Google's format.
 
-use muster_contracts::llm::v1::TokenUsage;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::SIGNED;
 use crate::domain::reply::{PartialCall, PartialReply};
+use crate::domain::usage::Told;
 use crate::providers::Vectors;
+use crate::providers::counts::Counts;
 use crate::providers::dialect::{Broken, Reader, Step, json, typed};
 use crate::providers::refusal::{message_of, status_of};
 
@@ -16,7 +17,7 @@ struct Chunk {
     #[serde(default)]
     candidates: Vec<Candidate>,
     prompt_feedback: Option<Feedback>,
-    usage_metadata: Option<Usage>,
+    usage_metadata: Option<Value>,
     model_version: Option<String>,
 }
 
@@ -56,21 +57,6 @@ struct Feedback {
     block_reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Usage {
-    #[serde(default)]
-    prompt_token_count: u32,
-    #[serde(default)]
-    candidates_token_count: u32,
-    #[serde(default)]
-    thoughts_token_count: u32,
-    #[serde(default)]
-    cached_content_token_count: u32,
-    #[serde(default)]
-    tool_use_prompt_token_count: u32,
-}
-
 /// Reads pieces. They stand for themselves; the stream ends with its connection.
 pub(super) struct Candidates;
 
@@ -81,24 +67,23 @@ impl Reader for Candidates {
             return Err(Broken::Told { status: status_of(error), message: message_of(error) });
         }
         let chunk: Chunk = typed(value, data)?;
-        if let Some(usage) = chunk.usage_metadata {
-            reply.usage = Some(usage.into());
-        }
         if let Some(model) = chunk.model_version.filter(|_| reply.model.is_empty()) {
             reply.model = model;
         }
         if chunk.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some()) {
             reply.finish_reason = Some("content_filter".to_owned());
         }
-        let Some(candidate) = chunk.candidates.into_iter().next() else {
-            return Ok(Step::default());
-        };
         let mut text = String::new();
-        for part in candidate.content.into_iter().flat_map(|content| content.parts) {
-            add(part, reply, &mut text)?;
+        if let Some(candidate) = chunk.candidates.into_iter().next() {
+            for part in candidate.content.into_iter().flat_map(|content| content.parts) {
+                add(part, reply, &mut text)?;
+            }
+            if let Some(reason) = candidate.finish_reason {
+                reply.finish_reason = Some(finish(&reason)?.to_owned());
+            }
         }
-        if let Some(reason) = candidate.finish_reason {
-            reply.finish_reason = Some(finish(&reason)?.to_owned());
+        if let Some(usage) = chunk.usage_metadata {
+            reply.usage = told(&usage, reply.has_said());
         }
         Ok(Step::text(text))
     }
@@ -141,19 +126,20 @@ fn finish(reason: &str) -> Result<&'static str, Broken> {
     })
 }
 
-impl From<Usage> for TokenUsage {
-    fn from(usage: Usage) -> Self {
-        let output = usage.candidates_token_count.saturating_add(usage.thoughts_token_count);
-        Self {
-            input_tokens: usage
-                .prompt_token_count
-                .saturating_add(usage.tool_use_prompt_token_count),
-            output_tokens: output,
-            reasoning_tokens: usage.thoughts_token_count,
-            cached_input_tokens: usage.cached_content_token_count,
-            estimated: false,
-        }
-    }
+/// Google leaves out what is 0, and the answer is 0 only where nothing was said.
+fn told(usage: &Value, has_said: bool) -> Told {
+    let mut counts = Counts::default();
+    let answered = counts.sum(usage, &["candidatesTokenCount", "thoughtsTokenCount"]);
+    let thought = counts.number(usage, &["thoughtsTokenCount"]);
+    let is_silent = !has_said && usage.get("candidatesTokenCount").is_none() && !counts.are_odd();
+    let told = Told {
+        output: if is_silent { Some(thought.unwrap_or_default()) } else { answered },
+        input: counts.sum(usage, &["promptTokenCount", "toolUsePromptTokenCount"]),
+        reasoning: thought,
+        cached: counts.number(usage, &["cachedContentTokenCount"]),
+        ..Told::default()
+    };
+    counts.finish(told)
 }
 
 #[derive(Deserialize)]
@@ -170,7 +156,7 @@ struct VectorItem {
 pub(super) fn vectors(answer: Value, model: &str) -> Result<Vectors, String> {
     let list: VectorList = serde_json::from_value(answer).map_err(|error| error.to_string())?;
     let vectors = list.embeddings.into_iter().map(|item| item.values).collect();
-    Ok(Vectors { vectors, usage: None, model: model.to_owned() })
+    Ok(Vectors { vectors, usage: Told::default(), model: model.to_owned() })
 }
 
 #[cfg(test)]
@@ -197,13 +183,31 @@ mod tests {
             (reply.finish_reason.as_str(), reply.model.as_str()),
             ("tool_calls", "gemini-x")
         );
-        let usage = reply.usage.unwrap();
+        let usage = reply.usage.known();
         let counts = (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens);
         assert_eq!((counts, usage.cached_input_tokens), ((9, 7, 4), 2));
         let message = reply.message;
         assert_eq!((message.content.as_str(), message.reasoning.as_str()), ("Let me.", "hm"));
         let calls = message.tool_calls;
         assert_eq!((calls[0].signature.as_str(), calls[1].id.as_str()), ("gemini:sig", "call_2"));
+    }
+
+    #[test]
+    fn a_count_that_is_left_out_is_none_only_where_nothing_was_said() {
+        let told = |parts: &str, usage: &str| {
+            let chunk = format!(
+                r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":"STOP"}}],"usageMetadata":{usage}}}"#
+            );
+            read(&[&chunk]).unwrap().usage
+        };
+        let thought = r#"{"text":"hm","thought":true}"#;
+        let usage = r#"{"promptTokenCount":9,"thoughtsTokenCount":4}"#;
+        assert_eq!(told(thought, usage).output, Some(4));
+        assert_eq!(told(r#"{"text":"hi"}"#, usage).output, None);
+        assert_eq!(told(thought, r#"{"thoughtsTokenCount":"x"}"#).output, None);
+        let sum = r#"{"candidatesTokenCount":3,"thoughtsTokenCount":-4}"#;
+        let found = told(r#"{"text":"hi"}"#, sum);
+        assert_eq!((found.output, found.odd.as_deref()), (None, Some("thoughtsTokenCount is -4")));
     }
 
     #[test]

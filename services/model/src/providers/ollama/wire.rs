@@ -1,11 +1,12 @@
 //! The lines of a streamed reply in Ollama's format.
 
-use muster_contracts::llm::v1::TokenUsage;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::domain::reply::{PartialCall, PartialReply};
+use crate::domain::usage::Told;
 use crate::providers::Vectors;
+use crate::providers::counts::Counts;
 use crate::providers::dialect::{Broken, Reader, Step, json, typed};
 use crate::providers::refusal::{message_of, status_of};
 
@@ -16,8 +17,6 @@ struct Line {
     #[serde(default)]
     done: bool,
     done_reason: Option<String>,
-    prompt_eval_count: Option<u32>,
-    eval_count: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +48,7 @@ impl Reader for Lines {
         if let Some(error) = value.get("error") {
             return Err(Broken::Told { status: status_of(error), message: message_of(error) });
         }
+        let usage = told(&value);
         let line: Line = typed(value, data)?;
         if let Some(model) = line.model.filter(|_| reply.model.is_empty()) {
             reply.model = model;
@@ -61,10 +61,7 @@ impl Reader for Lines {
             let reason = line.done_reason.as_deref();
             reply.finish_reason =
                 Some(if reason == Some("length") { "length" } else { "stop" }.to_owned());
-            // A prompt that was cached is not counted by some versions: then the tokenizer counts.
-            reply.usage = line.prompt_eval_count.zip(line.eval_count).map(|(input, output)| {
-                TokenUsage { input_tokens: input, output_tokens: output, ..TokenUsage::default() }
-            });
+            reply.usage = usage;
         }
         Ok(Step { text, ended: line.done })
     }
@@ -88,20 +85,30 @@ fn add(message: Message, reply: &mut PartialReply) -> Result<String, Broken> {
     Ok(text)
 }
 
+/// A prompt that was cached is not counted by some versions: then the tokenizer counts.
+fn told(line: &Value) -> Told {
+    let mut counts = Counts::default();
+    let told = Told {
+        input: counts.number(line, &["prompt_eval_count"]),
+        output: counts.number(line, &["eval_count"]),
+        ..Told::default()
+    };
+    counts.finish(told)
+}
+
 #[derive(Deserialize)]
 struct VectorList {
     embeddings: Vec<Vec<f32>>,
-    prompt_eval_count: Option<u32>,
     model: Option<String>,
 }
 
 /// The vectors of an answer, in the order of their texts.
 pub(super) fn vectors(answer: Value, model: &str) -> Result<Vectors, String> {
+    let usage = told(&answer);
     let list: VectorList = serde_json::from_value(answer).map_err(|error| error.to_string())?;
-    let usage = list.prompt_eval_count;
     Ok(Vectors {
         vectors: list.embeddings,
-        usage: usage.map(|input| TokenUsage { input_tokens: input, ..TokenUsage::default() }),
+        usage,
         model: list.model.unwrap_or_else(|| model.to_owned()),
     })
 }
@@ -124,7 +131,7 @@ mod tests {
         let reply = reply.finish("m");
         assert_eq!((reply.finish_reason.as_str(), reply.model.as_str()), ("tool_calls", "qwen3"));
         assert_eq!(reply.message.reasoning, "hm");
-        let usage = reply.usage.unwrap();
+        let usage = reply.usage.known();
         assert_eq!((usage.input_tokens, usage.output_tokens), (9, 4));
         let error = Lines.read(r#"{"error":"no such model"}"#, &mut PartialReply::default());
         let expected = Broken::Told { status: 500, message: "no such model".into() };

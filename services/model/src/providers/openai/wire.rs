@@ -1,11 +1,12 @@
 //! The chunks of a streamed reply in OpenAI's format.
 
-use muster_contracts::llm::v1::TokenUsage;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::domain::reply::{PartialCall, PartialReply, TooLarge};
+use crate::domain::usage::Told;
 use crate::providers::Vectors;
+use crate::providers::counts::Counts;
 use crate::providers::dialect::{Broken, Reader, Step, json, typed};
 use crate::providers::refusal::{message_of, status_of};
 
@@ -13,7 +14,7 @@ use crate::providers::refusal::{message_of, status_of};
 struct Chunk {
     #[serde(default)]
     choices: Vec<Choice>,
-    usage: Option<Usage>,
+    usage: Option<Value>,
     model: Option<String>,
 }
 
@@ -47,26 +48,6 @@ struct FunctionPiece {
     arguments: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Usage {
-    #[serde(default)]
-    prompt_tokens: u32,
-    #[serde(default)]
-    completion_tokens: u32,
-    prompt_tokens_details: Option<PromptDetails>,
-    completion_tokens_details: Option<CompletionDetails>,
-}
-
-#[derive(Deserialize)]
-struct PromptDetails {
-    cached_tokens: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct CompletionDetails {
-    reasoning_tokens: Option<u32>,
-}
-
 /// Reads chunks. They stand for themselves.
 pub(super) struct Chunks;
 
@@ -88,7 +69,7 @@ impl Chunk {
     /// Adds the chunk to the reply. Returns the text that is new.
     fn add_to(self, reply: &mut PartialReply) -> Result<String, TooLarge> {
         if let Some(usage) = self.usage {
-            reply.usage = Some(usage.into());
+            reply.usage = told(&usage);
         }
         if let Some(model) = self.model.filter(|_| reply.model.is_empty()) {
             reply.model = model;
@@ -118,24 +99,22 @@ impl Chunk {
     }
 }
 
-impl From<Usage> for TokenUsage {
-    fn from(usage: Usage) -> Self {
-        let prompt = usage.prompt_tokens_details.and_then(|details| details.cached_tokens);
-        let thought = usage.completion_tokens_details.and_then(|details| details.reasoning_tokens);
-        Self {
-            input_tokens: usage.prompt_tokens,
-            output_tokens: usage.completion_tokens,
-            reasoning_tokens: thought.unwrap_or_default(),
-            cached_input_tokens: prompt.unwrap_or_default(),
-            estimated: false,
-        }
-    }
+fn told(usage: &Value) -> Told {
+    let mut counts = Counts::default();
+    let told = Told {
+        input: counts.number(usage, &["prompt_tokens"]),
+        output: counts.number(usage, &["completion_tokens"]),
+        reasoning: counts.number(usage, &["completion_tokens_details", "reasoning_tokens"]),
+        cached: counts.number(usage, &["prompt_tokens_details", "cached_tokens"]),
+        ..Told::default()
+    };
+    counts.finish(told)
 }
 
 #[derive(Deserialize)]
 struct VectorList {
     data: Vec<VectorItem>,
-    usage: Option<Usage>,
+    usage: Option<Value>,
     model: Option<String>,
 }
 
@@ -154,7 +133,7 @@ pub(super) fn vectors(answer: Value, model: &str) -> Result<Vectors, String> {
     }
     Ok(Vectors {
         vectors: list.data.into_iter().map(|item| item.embedding).collect(),
-        usage: list.usage.map(TokenUsage::from),
+        usage: list.usage.as_ref().map(told).unwrap_or_default(),
         model: list.model.unwrap_or_else(|| model.to_owned()),
     })
 }
@@ -184,8 +163,7 @@ mod tests {
             (reply.message.content.as_str(), reply.message.reasoning.as_str()),
             ("7", "hm so")
         );
-        let usage = reply.usage.unwrap();
-        assert_eq!((usage.reasoning_tokens, usage.cached_input_tokens), (6, 4));
+        assert_eq!((reply.usage.reasoning, reply.usage.cached), (Some(6), Some(4)));
     }
 
     #[test]
