@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use muster_bus::{Bus, MessageId};
+use muster_contracts::Addressed;
 use muster_contracts::tool::v1::ToolExecutionRequested;
+use muster_contracts::workflow::v1::ListWorkflowsRequest;
 use muster_testkit::{NatsServer, Program, eventually, free_port};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -62,4 +65,31 @@ async fn a_service_starts_before_its_server_tells_what_it_does_and_ends_with_cod
     .await;
     let status = service.terminate(DEADLINE).await;
     assert_eq!(status.code(), Some(0), "{}", service.log());
+}
+
+#[tokio::test]
+async fn what_a_killed_service_was_asked_is_answered_when_it_is_back() {
+    let nats = NatsServer::start().await;
+    let address = format!("127.0.0.1:{}", free_port());
+    let start = |service| {
+        let health = format!("127.0.0.1:{}", free_port());
+        let settings = [("MUSTER_HTTP_ADDR", address.as_str()), ("MUSTER_HEALTH_ADDR", &health)];
+        Program::of_workspace(service).envs(nats.env(&settings)).spawn()
+    };
+    let (_gateway, orchestration) = (start("muster-gateway"), start("muster-orchestration"));
+    let workflows = format!("http://{address}/v1/workflows");
+    answers(&workflows, 200).await;
+    let watch = nats.client("operator").await;
+    let mut questions = watch.subscribe(ListWorkflowsRequest::SUBJECT).await.unwrap();
+    watch.request("$JS.API.INFO", "".into()).await.unwrap();
+
+    // It has the question, and cannot answer it any more.
+    orchestration.pause();
+    let asked = tokio::spawn(async move { get(&workflows).await });
+    tokio::time::timeout(DEADLINE, questions.next()).await.unwrap().unwrap();
+    questions.unsubscribe().await.unwrap();
+    orchestration.kill_9();
+    orchestration.restart();
+    let (status, text) = asked.await.unwrap().unwrap();
+    assert_eq!(status, 200, "{text}");
 }
