@@ -53,6 +53,11 @@ impl Config {
         if let Some(path) = env.get("MUSTER_MODELS_FILE").filter(|path| !path.is_empty()) {
             file::read(path, env, idle)?.put_into(&mut config);
         }
+        let names = config.providers.iter().map(|provider| provider.name.as_str());
+        let mut known: Vec<&str> = names.chain(Dialect::ALL.map(Dialect::name)).collect();
+        known.sort_unstable();
+        known.dedup();
+        config.limits.prices.check_providers(&known)?;
         Ok(config)
     }
 }
@@ -76,6 +81,33 @@ mod tests {
             matches!(&openai.key, KeySource::Given(key) if key.redact("bad key sk-hush") == "bad key ***")
         );
         assert_eq!((openai.default_model.as_str(), openai.is_home()), ("gpt-4o-mini", false));
+    }
+
+    #[test]
+    fn a_wrong_name_in_the_file_of_prices_is_refused_with_the_file_and_the_right_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("prices.yaml");
+        let check = |prices: &str, parts: &[&str]| {
+            std::fs::write(&path, format!("prices: [{prices}]")).unwrap();
+            let path = path.to_str().unwrap();
+            let read = config(&[("MUSTER_PRICES_FILE", path), ("OLLAMA_HOST", "localhost")]);
+            let told = read.err().map_or_else(String::new, |error| format!("{error:#}"));
+            assert_eq!(told.is_empty(), parts.is_empty(), "{told}");
+            assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        };
+        let file = "MUSTER_PRICES_FILE";
+        check(
+            "{model: gpt-4o, imput: 2.5, output: 10}",
+            &[file, "prices.yaml", "\"gpt-4o\", entry 1", "`imput`", "`input`"],
+        );
+        check(
+            "{provider: opnai, model: gpt-4o, input: 2.5, output: 10}",
+            &[file, "\"gpt-4o\"", "\"opnai\"", "did you mean \"openai\"?"],
+        );
+        check("{provider: openai, model: gpt-4o, input: 2.5, output: 10}", &[]);
+        check("{provider: offline, model: '*', input: 0, output: 0}", &[]);
+        // A provider of other services may have its prices in the same file.
+        check("{provider: a-house-of-models, model: m, input: 0, output: 0}", &[]);
     }
 
     #[test]

@@ -1,27 +1,23 @@
 //! The price table: what is built in, and the operator's own prices before it.
 
+mod file;
 mod price;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, ensure};
-use muster_document::Bounds;
+use anyhow::{Context, bail};
 use muster_runtime::{Env, files::regular_text};
-use serde::Deserialize;
+use muster_text::nearest;
 use tracing::warn;
 
 const BUILT_IN: &str = include_str!("prices.yaml");
 /// The setting that has the operator's own prices.
 const SETTING: &str = "MUSTER_PRICES_FILE";
-/// The largest price, in dollars for a million tokens.
-const DEAREST: f64 = 1_000_000.0;
-const BOUNDS: Bounds = Bounds { bytes: 4 << 20, values: 200_000, depth: 8 };
 /// How many models without a price are told of.
 const TOLD: usize = 1_000;
 
 pub(crate) use self::price::Price;
-use self::price::Rates;
 
 /// Every price that is known. Cheap to clone.
 #[derive(Clone)]
@@ -44,34 +40,6 @@ struct Entry {
     price: Price,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    prices: Vec<Line>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    provider: Option<String>,
-    model: String,
-    input: f64,
-    cached_input: Option<f64>,
-    output: f64,
-    /// What a token costs where the prompt is a long one.
-    long: Option<Long>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Long {
-    /// Prompts with more tokens than this are long.
-    above: u32,
-    input: f64,
-    cached_input: Option<f64>,
-    output: f64,
-}
-
 impl Prices {
     /// The built-in prices, and those of the file that the settings name.
     pub(crate) fn from_env(env: &Env) -> anyhow::Result<Self> {
@@ -79,13 +47,35 @@ impl Prices {
             None => Table::default(),
             Some(path) => {
                 let place = || format!("{SETTING} is {path:?}");
-                let largest = u64::try_from(BOUNDS.bytes)?;
+                let largest = u64::try_from(file::BOUNDS.bytes)?;
                 let text = regular_text(path, largest).with_context(place)?;
                 Table::read(&text).with_context(place)?
             }
         };
         let built_in = Table::read(BUILT_IN).context("the built-in prices")?;
         Ok(Self { tables: Arc::new([own, built_in]), told: Arc::default() })
+    }
+
+    /// Checks for which providers there are prices: these are known. One that is nobody's name would have no price at all, and be charged nothing.
+    ///
+    /// # Errors
+    /// Where a name is most likely a slip of one that is known.
+    pub(crate) fn check_providers(&self, known: &[&str]) -> anyhow::Result<()> {
+        let [own, _] = &*self.tables;
+        for (model, name) in own.providers() {
+            if known.contains(&name) {
+                continue;
+            }
+            if let Some(near) = nearest(name, known.iter().copied()) {
+                bail!(
+                    "{SETTING}: the price of {model:?} is for the provider {name:?}, which is not there: did you mean {near:?}? (there are {})",
+                    known.join(", ")
+                );
+            }
+            // A file of prices may be the same for services that have other providers.
+            warn!(model, provider = name, "price is for a provider that is not configured here");
+        }
+        Ok(())
     }
 
     /// The price of a model; nothing where it has none.
@@ -116,12 +106,9 @@ impl Prices {
 
 impl Table {
     fn read(text: &str) -> anyhow::Result<Self> {
-        let value = muster_document::read(text, &BOUNDS)?;
-        let file: File = serde_json::from_value(value)?;
         let mut table = Self::default();
-        for line in file.prices {
-            let price = line.price().with_context(|| format!("the price of {:?}", line.model))?;
-            let entry = Entry { provider: line.provider, price };
+        for line in file::read(text)? {
+            let entry = Entry { provider: line.provider, price: line.price };
             match line.model.strip_suffix('*') {
                 Some(start) => table.open.push((start.to_owned(), entry)),
                 None => table.exact.entry(line.model).or_default().push(entry),
@@ -129,6 +116,16 @@ impl Table {
         }
         table.open.sort_by_key(|(start, _)| std::cmp::Reverse(start.len()));
         Ok(table)
+    }
+
+    /// The models that have a price of one provider only, and that provider.
+    fn providers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let exact = self
+            .exact
+            .iter()
+            .flat_map(|(model, entries)| entries.iter().map(move |entry| (model.as_str(), entry)));
+        let all = exact.chain(self.open.iter().map(|(start, entry)| (start.as_str(), entry)));
+        all.filter_map(|(model, entry)| Some((model, entry.provider.as_deref()?)))
     }
 
     fn find(&self, provider: &str, model: &str) -> Option<Price> {
@@ -145,40 +142,6 @@ impl Table {
         };
         exact(model).or_else(|| exact(undated(model))).or_else(open)
     }
-}
-
-impl Line {
-    fn price(&self) -> anyhow::Result<Price> {
-        let long = |long: &Long| {
-            rates(long.input, long.cached_input, long.output).map(|rates| (long.above, rates))
-        };
-        let long = self.long.as_ref().map(long).transpose().context("`long`")?;
-        Ok(Price { rates: rates(self.input, self.cached_input, self.output)?, long })
-    }
-}
-
-/// In billionths for a token, from dollars for a million.
-fn rates(input: f64, cached_input: Option<f64>, output: f64) -> anyhow::Result<Rates> {
-    let input = per_token("input", input)?;
-    let cached_input = match cached_input {
-        Some(dollars) => per_token("cached_input", dollars)?,
-        None => input,
-    };
-    Ok(Rates { input, cached_input, output: per_token("output", output)? })
-}
-
-/// Dollars for a million tokens are thousands of billionths for one.
-fn per_token(field: &str, dollars: f64) -> anyhow::Result<u64> {
-    ensure!(
-        (0.0..=DEAREST).contains(&dollars),
-        "`{field}` is {dollars}, but must be 0 to {DEAREST} US dollars for a million tokens"
-    );
-    let nanos = (dollars * 1_000.0).round();
-    ensure!(
-        (nanos / 1_000.0 - dollars).abs() < 1e-9,
-        "`{field}` is {dollars}, but must have at most three decimals: round it up"
-    );
-    Ok(nanos as u64)
 }
 
 /// The model's name without what tells one version of it from the next: `gpt-4o-2024-08-06`, `claude-sonnet-4-20250514`, `gemini-2.0-flash-001`, `mistral-large-latest`.
@@ -267,24 +230,5 @@ mod tests {
         assert_eq!((input("openai", "gpt-4o-mini"), input("mine", "gpt-4o-mini")), (1_000, 1));
         assert_eq!((input("x", "big-two"), input("x", "big-one-2")), (3_000, 4_000));
         assert_eq!(input("x", "gpt-4o"), 2_500);
-    }
-
-    #[test]
-    fn a_bad_price_is_told_with_its_model_and_value() {
-        for (line, part) in [
-            ("{model: m, input: 0.0001, output: 1}", "at most three decimals"),
-            ("{model: m, input: -1, output: 1}", "`input` is -1"),
-            ("{model: m, input: 1}", "output"),
-            ("{model: m, input: 1, output: 1, long: {input: 1, output: 1}}", "above"),
-            (
-                "{model: m, input: 1, output: 1, long: {above: 9, input: 1, output: -1}}",
-                "`long`: `output` is -1",
-            ),
-            ("{model: m, input: 1, output: 1, long: {above: 9, input: 1, output: 1, x: 1}}", "x"),
-            ("{model: m, input: 1, output: 1, per: 1}", "per"),
-        ] {
-            let error = prices(&format!("prices: [{line}]")).err().unwrap();
-            assert!(format!("{error:#}").contains(part), "{error:#}");
-        }
     }
 }
