@@ -69,6 +69,8 @@ async fn a_service_starts_before_its_server_tells_what_it_does_and_ends_with_cod
 
 #[tokio::test]
 async fn what_a_killed_service_was_asked_is_answered_when_it_is_back() {
+    // Fails where another test has installed it.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let nats = NatsServer::start().await;
     let address = format!("127.0.0.1:{}", free_port());
     let start = |service| {
