@@ -7,6 +7,7 @@ mod http;
 mod lines;
 mod revision;
 mod supervisor;
+mod told;
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock, Weak};
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use self::supervisor::Supervisor;
+use self::supervisor::{Problem, Supervisor};
 use super::template::Places;
 use super::{Kinds, Source, Tools, endpoint, with};
 use crate::calls::Vault;
@@ -221,8 +222,7 @@ impl Source for Server {
             match (&state.tools, &state.problem) {
                 (Some(tools), _) => Ok(tools.clone()),
                 (None, problem) => {
-                    let problem = problem.clone().unwrap_or_default();
-                    Err(Error::unavailable(format!("{}: {problem}", self.who())))
+                    Err(away(problem.as_ref(), |problem| format!("{}: {problem}", self.who())))
                 }
             }
         }
@@ -270,11 +270,9 @@ impl ServerTool {
         }
         drop(found);
         let problem = state.borrow().problem.clone();
-        Err(Error::unavailable(format!(
-            "{} is not connected: {}",
-            self.shared.who(),
-            problem.unwrap_or_else(|| "it does not answer".to_owned())
-        )))
+        Err(away(problem.as_ref(), |problem| {
+            format!("{} is not connected: {problem}", self.shared.who())
+        }))
     }
 
     fn result(&self, result: CallToolResult, vault: &Vault) -> Result<Value, Error> {
@@ -300,10 +298,11 @@ impl ServerTool {
     fn failed(&self, error: ServiceError) -> Error {
         let who = self.shared.who();
         match error {
-            ServiceError::McpError(error) => {
-                let (code, text) = (error.code.0, error.message);
-                Error::Conflict(format!("{who} answered the error {code}: {text:.1000}"))
-            }
+            ServiceError::McpError(error) => Error::Conflict(format!(
+                "{who} refused the call of {:.200}: {}",
+                self.name,
+                told::of_answer(&error)
+            )),
             error => {
                 if let Some(busy) = busy(&who, &error) {
                     return busy;
@@ -312,7 +311,8 @@ impl ServerTool {
                 if let Some(supervisor) = cell.as_ref().and_then(|cell| cell.get()) {
                     supervisor.look_again();
                 }
-                let text = format!("{who} did not answer the call of {}: {error}", self.name);
+                let why = told::question(&error);
+                let text = format!("{who} did not answer the call of {:.200}: {why}", self.name);
                 if self.definition.effect == Effect::Once && !never_arrived(&error) {
                     return Error::Interrupted(text);
                 }
@@ -325,10 +325,19 @@ impl ServerTool {
 /// What failed on the way to the server.
 fn on_the_way(error: &ServiceError) -> Option<&StreamableHttpError<Error>> {
     let ServiceError::TransportSend(error) = error else { return None };
-    error.error.downcast_ref()
+    told::on_the_way(error)
 }
 
-/// The error of a server that wants to be asked later.
+/// The error of a server without a connection: a host that is not allowed is not asked by another try.
+fn away(problem: Option<&Problem>, told: impl FnOnce(&str) -> String) -> Error {
+    match problem {
+        Some(Problem { text, is_denied: true }) => Error::Denied(told(text)),
+        Some(Problem { text, .. }) => Error::unavailable(told(text)),
+        None => Error::unavailable(told("it does not answer")),
+    }
+}
+
+/// The error of a server that wants to be asked later, or may not be asked.
 fn busy(who: &str, error: &ServiceError) -> Option<Error> {
     let StreamableHttpError::Client(error) = on_the_way(error)? else { return None };
     let told = |text: &String| format!("{who}: {text}");
@@ -339,6 +348,7 @@ fn busy(who: &str, error: &ServiceError) -> Option<Error> {
         Error::Unavailable { text, retry_after_ms: Some(wait) } => {
             Some(Error::Unavailable { text: told(text), retry_after_ms: Some(*wait) })
         }
+        Error::Denied(text) => Some(Error::Denied(told(text))),
         _ => None,
     }
 }

@@ -65,3 +65,32 @@ async fn a_server_of_mcp_that_is_busy_says_so() {
     let shown = world.register(definition("mcp", "mcp", with)).await.unwrap();
     assert!(shown.problem.contains("it answered 429: later"), "{}", shown.problem);
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_a_server_of_mcp_is_told_in_our_words() {
+    let server = Server::start().await;
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = closed.local_addr().unwrap();
+    drop(closed);
+    let world = World::allowing(&format!("{},{nobody}", server.address)).await;
+    let at = |path: &str| json!({ "endpoint": server.url(path) });
+    for (name, with, said) in [
+        ("odd", at("/odd"), "it answered"),
+        ("text", at("/text"), "it answered 200: plain"),
+        ("away", at("/status/500/-"), "it answered 500: later"),
+        ("locked", at("/status/403/-"), "it answered 403: later"),
+        ("nobody", json!({ "endpoint": format!("http://{nobody}/mcp") }), "nobody"),
+        ("ends", json!({ "command": "true" }), "it did not say hello"),
+        ("mute", json!({ "command": "python3", "arguments": ["-c", "print('x'); input()"] }), ""),
+    ] {
+        let shown = world.register(definition(name, "mcp", with)).await.unwrap();
+        let fault = world.call(&format!("{name}__x"), "", json!({})).await.unwrap_err();
+        for told in [&shown.problem, &fault.message] {
+            assert!(told.starts_with(&format!("the MCP server {name:?}")), "{told}");
+            for internal in ["rmcp", "::", "ransport", "Some(", "JsonRpc", "Mcp error", "expect "] {
+                assert!(!told.contains(internal), "{name}: {internal}: {told}");
+            }
+            assert!(told.contains(said), "{name}: {told}");
+        }
+    }
+}

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::http::Http;
 use super::lines::{Deaf, Lines, Told};
-use super::{Shared, Way, revision};
+use super::{Shared, Way, revision, told};
 use crate::calls::plain;
 use crate::error::Error;
 use crate::process::{Bounds, Process, Processes, Program};
@@ -143,7 +143,7 @@ impl Connection {
         let service = serve_client_with_lifecycle(handler, transport, lifecycle).await;
         let service = service.map_err(|error| match revision::older(&error) {
             Some(version) => Failed::Older(version),
-            None => Failed::Error(Error::unavailable(revision::refusal(&error))),
+            None => Failed::Error(told::greeting(&error)),
         })?;
         Ok(Self { service, process: None })
     }
@@ -182,9 +182,8 @@ impl Connection {
             Err(error) => Err(match revision::older(&error) {
                 Some(version) => Failed::Older(version),
                 None => {
-                    let told = running.told();
-                    let why = revision::refusal(&error);
-                    Failed::Error(Error::unavailable(vault.mask(&format!("{why}{told}"))))
+                    let why = told::greeting(&error);
+                    Failed::Error(Error::unavailable(format!("{why}{}", running.told())))
                 }
             }),
         }
@@ -209,17 +208,17 @@ pub(super) struct Words(Option<Arc<Mutex<Vec<u8>>>>);
 
 impl Words {
     pub(super) fn told(&self) -> String {
-        self.0.as_ref().map(|words| told(words)).unwrap_or_default()
+        self.0.as_ref().map(|words| last(words)).unwrap_or_default()
     }
 }
 
 impl Running {
     fn told(&self) -> String {
-        told(&self.words)
+        last(&self.words)
     }
 }
 
-fn told(words: &Mutex<Vec<u8>>) -> String {
+fn last(words: &Mutex<Vec<u8>>) -> String {
     let words = words.lock().unwrap_or_else(PoisonError::into_inner);
     let text = String::from_utf8_lossy(&words);
     let text = text.trim();

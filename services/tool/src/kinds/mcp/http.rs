@@ -206,7 +206,12 @@ fn refused(
         Some(message @ ServerJsonRpcMessage::Error(_)) if !is_denied => {
             Ok(StreamableHttpPostResponse::Json(message, None))
         }
-        _ => Err(Failure::UnexpectedServerResponse(said.into())),
+        _ => Err(Failure::Client(Error::Raised {
+            kind: "communication",
+            status: status.as_u16(),
+            detail: said,
+            again,
+        })),
     }
 }
 

@@ -30,10 +30,15 @@ pub(super) fn is_spoken(name: &str) -> bool {
 
 /// The error of a server that speaks no revision of ours.
 pub(super) fn unknown(spoken: &str) -> Error {
-    Error::unavailable(foreign(spoken))
+    Error::unavailable(told(spoken))
 }
 
-fn foreign(spoken: &str) -> String {
+/// The same of a server that has said what it speaks.
+pub(super) fn foreign(spoken: &[ProtocolVersion]) -> String {
+    told(&spoken.iter().map(ProtocolVersion::as_str).collect::<Vec<_>>().join(", "))
+}
+
+fn told(spoken: &str) -> String {
     format!("it speaks the revision {spoken:.200} of MCP, but must speak one of {}", names())
 }
 
@@ -65,17 +70,6 @@ pub(super) fn older(error: &ClientInitializeError) -> Option<ProtocolVersion> {
     REVISIONS
         .into_iter()
         .find(|revision| revision.has_initialize() && server_supported.contains(revision))
-}
-
-/// Why a server was not agreed with.
-pub(super) fn refusal(error: &ClientInitializeError) -> String {
-    match error {
-        ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. } => {
-            let theirs: Vec<_> = server_supported.iter().map(ProtocolVersion::as_str).collect();
-            foreign(&theirs.join(", "))
-        }
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

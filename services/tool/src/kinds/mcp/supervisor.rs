@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::connection::Connection;
-use super::{ServerTool, Shared};
+use super::{ServerTool, Shared, told};
 use crate::domain::call::{Definition, Effect};
 use crate::domain::registration::{derived, is_small};
 use crate::error::Error;
@@ -38,7 +38,15 @@ pub(super) struct State {
     /// The revision that is spoken over it.
     pub(super) protocol: Option<String>,
     /// Why there is no connection; nothing also before the first.
-    pub(super) problem: Option<String>,
+    pub(super) problem: Option<Problem>,
+}
+
+/// Why there is no connection.
+#[derive(Clone)]
+pub(super) struct Problem {
+    pub(super) text: String,
+    /// Whether the operator allows no connection.
+    pub(super) is_denied: bool,
 }
 
 /// Ends its server when it is dropped.
@@ -86,8 +94,11 @@ impl Work {
         loop {
             let begun = Instant::now();
             let problem = match Box::pin(self.connected()).await {
-                Ok(problem) => problem,
-                Err(error) => error.to_string(),
+                Ok(text) => Problem { text, is_denied: false },
+                Err(error) => Problem {
+                    is_denied: matches!(error, Error::Denied(_)),
+                    text: self.masked(error.to_string()).await,
+                },
             };
             failures = if begun.elapsed() > GOOD { 1 } else { failures.saturating_add(1) };
             let pause = PAUSE.saturating_mul(1 << failures.min(10).saturating_sub(1));
@@ -95,7 +106,7 @@ impl Work {
             let name = &self.shared.definition.name;
             warn!(
                 server = name,
-                problem,
+                problem = problem.text,
                 pause_ms = pause.as_millis(),
                 "an MCP server is away, will be connected again"
             );
@@ -104,6 +115,15 @@ impl Work {
                 state.problem = Some(problem);
             });
             sleep(pause).await;
+        }
+    }
+
+    /// What a server said, without the secrets that it was given.
+    async fn masked(&self, text: String) -> String {
+        match self.shared.vault().await {
+            Ok(vault) => vault.mask(&text),
+            // It was given none.
+            Err(_unread) => text,
         }
     }
 
@@ -146,8 +166,9 @@ impl Work {
         let listed = listed.map_err(|_elapsed| {
             Error::unavailable(format!("it did not list its tools within {} s", LIST.as_secs()))
         })?;
-        let listed = listed
-            .map_err(|error| Error::unavailable(format!("it did not list its tools: {error}")))?;
+        let listed = listed.map_err(|error| {
+            Error::unavailable(format!("it did not list its tools: {}", told::question(&error)))
+        })?;
         Ok(Arc::new(self.make(&listed)?))
     }
 
