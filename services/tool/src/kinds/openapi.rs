@@ -222,6 +222,10 @@ impl Document {
                 warn!(tool = self.definition.name, %error, "the document cannot be read again, its tools are those it had");
                 return Ok(tools);
             }
+            // No other try reaches a host that is not allowed.
+            (Err(Error::Denied(error)), None) => {
+                return Err(Error::Denied(format!("{}: {error}", self.who())));
+            }
             (Err(error), None) => {
                 return Err(Error::unavailable(format!("{}: {error}", self.who())));
             }

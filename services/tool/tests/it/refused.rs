@@ -1,7 +1,7 @@
 //! What a server refuses: what passes by itself is tried again, and not before the server wants it.
 
 use muster_contracts::Code;
-use muster_contracts::tool::v1::RegisterToolRequest;
+use muster_contracts::tool::v1::{ListToolsRequest, RegisterToolRequest};
 use serde_json::json;
 
 use crate::World;
@@ -64,6 +64,35 @@ async fn a_server_of_mcp_that_is_busy_says_so() {
     let with = json!({ "endpoint": server.url("/status/429/5") });
     let shown = world.register(definition("mcp", "mcp", with)).await.unwrap();
     assert!(shown.problem.contains("it answered 429: later"), "{}", shown.problem);
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_allowed_is_refused_in_one_way_by_every_kind() {
+    let server = Server::start().await;
+    let world = World::start().await;
+    let allow = format!("MUSTER_HTTP_ALLOW=\"{}\"", server.address);
+    world.register(tool(&server, "http", "get", "/x")).await.unwrap();
+    // What has tools is registered all the same, and says why there are none.
+    let document = definition("doc", "openapi", json!({ "document": server.url("/openapi.json") }));
+    let endpoint = definition("mcp", "mcp", json!({ "endpoint": server.url("/mcp") }));
+    for source in [document, endpoint] {
+        let shown = world.register(source).await.unwrap();
+        assert!(shown.problem.contains(&allow), "{}", shown.problem);
+    }
+    let operation = json!({ "document": server.url("/openapi.json"), "operationId": "x" });
+    let refused = world.register(definition("op", "openapi", operation)).await.unwrap_err();
+    assert_eq!((refused.code, refused.retry_after_ms), (Code::Denied, None), "{refused}");
+    for name in ["http", "doc__x", "mcp__x"] {
+        let fault = world.call(name, "", json!({})).await.unwrap_err();
+        assert_eq!((fault.code, fault.retry_after_ms), (Code::Denied, None), "{name}: {fault}");
+        assert!(fault.message.contains(&allow), "{name}: {fault}");
+    }
+    for names in ["doc__*", "mcp__*"] {
+        let names = vec![names.to_owned()];
+        let fault = world.bus.request(&ListToolsRequest { names }).await.unwrap_err();
+        assert_eq!(fault.code, Code::Denied, "{fault}");
+    }
+    assert!(server.asked().is_empty());
 }
 
 #[tokio::test]
