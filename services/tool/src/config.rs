@@ -67,6 +67,7 @@ mod tests {
     fn a_malformed_setting_is_named() {
         for (name, value) in [
             ("MUSTER_HTTP_ALLOW", "http://x"),
+            ("MUSTER_HTTP_ALLOW", "orders.example.com:8080=0.0.0.0/0"),
             ("MUSTER_TOOL_TIMEOUT_SECONDS", "0"),
             ("MUSTER_TOOL_CONCURRENCY", "x"),
             ("MUSTER_RUN", "shell,perl"),

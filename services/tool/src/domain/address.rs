@@ -12,15 +12,63 @@ pub(crate) struct Network {
 
 impl Network {
     /// Reads `10.2.0.0/16`, `fd00::/8` or a single address; nothing else.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+    ///
+    /// # Errors
+    /// What is wrong with it, told after its text.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let no_network = || "is no network such as 10.2.0.0/16, and no address".to_owned();
+        let (address, mask) = match text.split_once('/') {
+            Some((address, mask)) => (address, Some(mask)),
             None => (text, None),
         };
-        let base: IpAddr = address.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+        let base = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let base: IpAddr = base.unwrap_or(address).parse().map_err(|_error| no_network())?;
+        if base != base.to_canonical() {
+            return Err(format!("has no address: say the IPv4 one, {}", base.to_canonical()));
+        }
         let most = if base.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        (bits <= most).then_some(Self { base, bits })
+        let Some(mask) = mask else {
+            // The last part of an IPv4 address, and the half of an IPv6 one that says which machine it is.
+            let machine = if base.is_ipv4() { 8 } else { 64 };
+            let is_address = Self { base, bits: most - machine }.first() != base;
+            return if is_address {
+                Ok(Self { base, bits: most })
+            } else {
+                Err(format!(
+                    "is where a network begins: say how long its mask is, such as {base}/{}, or {base}/{most} for this very address",
+                    most / 2
+                ))
+            };
+        };
+        let digits = mask.len() <= 3 && mask.bytes().all(|digit| digit.is_ascii_digit());
+        let bits: Option<u8> = mask.parse().ok().filter(|bits| digits && *bits <= most);
+        let bits = bits.ok_or_else(|| {
+            format!("has the mask {mask:?}, but a mask is a number of bits, 1 to {most}")
+        })?;
+        if bits == 0 {
+            return Err("is every address there is".to_owned());
+        }
+        let network = Self { base, bits };
+        match network.first() {
+            first if first == base => Ok(network),
+            first => Err(format!(
+                "is no network, since {base} is within one: say {first}/{bits}, or {base}/{most} for this very address"
+            )),
+        }
+    }
+
+    /// The first of its addresses.
+    fn first(self) -> IpAddr {
+        match self.base {
+            IpAddr::V4(base) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits.min(32)));
+                Ipv4Addr::from_bits(base.to_bits() & mask.unwrap_or_default()).into()
+            }
+            IpAddr::V6(base) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits.min(128)));
+                Ipv6Addr::from_bits(base.to_bits() & mask.unwrap_or_default()).into()
+            }
+        }
     }
 
     /// Whether the address is in it. One that stands for an IPv4 address is that.
@@ -181,10 +229,37 @@ mod tests {
         assert!(has("10.2.0.0/16", "::ffff:10.2.9.9"));
         assert!(has("10.0.0.7", "10.0.0.7") && !has("10.0.0.7", "10.0.0.6"));
         assert!(has("fd00::/8", "fdff::1") && !has("fd00::/8", "fe00::1"));
-        assert!(has("0.0.0.0/0", "8.8.8.8") && !has("0.0.0.0/0", "2606:4700::1"));
-        assert!(has("::/0", "fe80::1") && has("[::1]", "::1"));
-        for wrong in ["", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0", "::/129", "a/8", "10.0.0.0/"] {
-            assert!(Network::parse(wrong).is_none(), "{wrong}");
+        assert!(has("128.0.0.0/1", "200.0.0.1") && !has("128.0.0.0/1", "2606:4700::1"));
+        assert!(has("fe80::/10", "fe80::1") && has("[::1]", "::1"));
+        assert!(has("10.2.0.0/32", "10.2.0.0") && !has("10.2.0.0/32", "10.2.0.1"));
+        assert!(has("fd12::100", "fd12::100") && !has("fd12::100", "fd12::101"));
+        assert!(has("fd00::/128", "fd00::") && !has("fd00::/128", "fd00::1"));
+    }
+
+    #[test]
+    fn a_network_that_is_none_is_refused_with_what_is_right() {
+        for (wrong, told) in [
+            ("", "is no network such as 10.2.0.0/16"),
+            ("10.0.0", "is no network such as 10.2.0.0/16"),
+            ("a/8", "is no network such as 10.2.0.0/16"),
+            ("0.0.0.0/0", "is every address there is"),
+            ("::/0", "is every address there is"),
+            ("10.2.3.4/0", "is every address there is"),
+            ("10.0.0.0/", "has the mask \"\", but a mask is a number of bits, 1 to 32"),
+            ("10.0.0.0/33", "has the mask \"33\", but a mask is a number of bits, 1 to 32"),
+            ("::/129", "has the mask \"129\", but a mask is a number of bits, 1 to 128"),
+            ("10.0.0.0/-1", "has the mask \"-1\""),
+            ("10.0.0.0/+8", "has the mask \"+8\""),
+            ("10.0.0.0/255.0.0.0", "has the mask \"255.0.0.0\""),
+            ("10.2.0.0", "say how long its mask is, such as 10.2.0.0/16, or 10.2.0.0/32"),
+            ("0.0.0.0", "say how long its mask is"),
+            ("fd00::", "say how long its mask is, such as fd00::/64, or fd00::/128"),
+            ("10.2.3.4/16", "say 10.2.0.0/16, or 10.2.3.4/32 for this very address"),
+            ("fd12::1/16", "say fd12::/16, or fd12::1/128 for this very address"),
+            ("::ffff:10.0.0.0/104", "say the IPv4 one, 10.0.0.0"),
+        ] {
+            let error = Network::parse(wrong).unwrap_err();
+            assert!(error.contains(told), "{wrong}: {error}");
         }
     }
 }

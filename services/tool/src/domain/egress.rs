@@ -109,7 +109,7 @@ fn entry(text: &str) -> Result<Allowed, String> {
     );
     let (place, network) = match text.split_once('=') {
         Some((place, network)) => {
-            (place, Some(Network::parse(network).ok_or_else(|| expected.clone())?))
+            (place, Some(Network::parse(network).map_err(|what| unfit(text, network, &what))?))
         }
         None => (text, None),
     };
@@ -127,6 +127,13 @@ fn entry(text: &str) -> Result<Allowed, String> {
     }
     let host = host.trim_start_matches('[').trim_end_matches([']', '.']);
     Ok(Allowed { host: plain(host), port, network })
+}
+
+/// Why an entry cannot have its network. One that reaches everything is said by no network at all.
+fn unfit(entry: &str, network: &str, what: &str) -> String {
+    format!(
+        "MUSTER_HTTP_ALLOW has {entry:?}, but {network:?} {what}; behind `=` stands the network that the host is in, such as orders.example.com:8080=10.2.0.0/16, and without `=` a public name leads to public addresses"
+    )
 }
 
 /// A host as it is compared: in small letters, an address in its shortest form.
@@ -162,11 +169,19 @@ mod tests {
             "a:99999",
             "a:1=",
             "a:1=10.0.0.0/33",
+            "a:1=0.0.0.0/0",
+            "a:1=::/0",
+            "a:1=10.2.0.0",
+            "a:1=10.2.3.4/16",
             "a:1=b",
             "a=10.0.0.0/8",
         ] {
-            assert!(Egress::parse(wrong).unwrap_err().contains("MUSTER_HTTP_ALLOW"), "{wrong}");
+            let told = Egress::parse(&format!("localhost:9000,{wrong}")).unwrap_err();
+            assert!(told.contains(&format!("MUSTER_HTTP_ALLOW has {wrong:?}, but ")), "{told}");
         }
+        let told = Egress::parse("a:1=0.0.0.0/0").unwrap_err();
+        assert!(told.contains("\"0.0.0.0/0\" is every address there is"), "{told}");
+        assert!(told.contains("without `=` a public name leads to public addresses"), "{told}");
     }
 
     /// Each entry with one of its addresses that is reached and one that is not.
