@@ -16,6 +16,10 @@ const MAX_SCHEMA: usize = 64 << 10;
 const MAX_VALUE: usize = 128 << 10;
 /// Names that an error lists.
 const LISTED: usize = 20;
+/// What of a schema says what each variable is.
+const EACH: [&str; 5] = ["$schema", "type", "properties", "$defs", "definitions"];
+/// What of a variable's schema refuses no value.
+const NO_RULES: [&str; 4] = ["default", "description", "title", "examples"];
 /// What templates say themselves.
 const WORDS: [&str; 17] = [
     "loop", "true", "false", "none", "not", "and", "or", "in", "is", "if", "elif", "else", "endif",
@@ -79,12 +83,46 @@ impl<'t> Variables<'t> {
         }
         names.iter().try_for_each(|name| check_name(name))?;
         self.required.iter().try_for_each(|name| self.known(name, "`variables.required` names"))?;
-        for name in names {
-            if let Some(value) = self.default_of(name) {
-                check_size(name, value)?;
-            }
+        self.check_defaults()
+    }
+
+    /// A default that does not fit would make every call wrong that gives no value: whoever registers it must hear of it.
+    fn check_defaults(&self) -> Result<(), Flaw> {
+        let defaults = self.names().filter_map(|name| Some((name, self.default_of(name)?)));
+        let mut schema = None;
+        for (name, value) in defaults {
+            check_size(name, value)?;
+            let schema = match &schema {
+                Some(schema) => schema,
+                None => schema.insert(self.each()?),
+            };
+            let alone = Value::Object(Map::from_iter([(name.to_owned(), value.clone())]));
+            schema.check(&alone).map_err(|error| {
+                let own = self.properties.and_then(|properties| properties.get(name));
+                let own = own.and_then(Value::as_object).cloned().unwrap_or_default();
+                let own = own.into_iter().filter(|(key, _)| !NO_RULES.contains(&key.as_str()));
+                Flaw(format!(
+                    "the variable {name:?} has the default {}, which does not fit its own schema: {error}; give it a default that fits {}, or none: then it is null",
+                    shown(&value.to_string()),
+                    shown(&Value::Object(own.collect()).to_string())
+                ))
+            })?;
         }
         Ok(())
+    }
+
+    /// The schema of each variable by itself: what is said of several of them together holds for values that are given.
+    fn each(&self) -> Result<Schema, Flaw> {
+        let mut own = self.schema.clone();
+        own.retain(|key, _| EACH.contains(&key.as_str()));
+        // References may lead to what was left away.
+        Schema::parse(&Value::Object(own)).or_else(|_lost| self.without_required()).map_err(Flaw)
+    }
+
+    fn without_required(&self) -> Result<Schema, String> {
+        let mut rest = self.schema.clone();
+        rest.remove("required");
+        Schema::parse(&Value::Object(rest))
     }
 
     /// Fails where it is none of them.
@@ -179,4 +217,83 @@ fn check_size(name: &str, value: &Value) -> Result<(), Flaw> {
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is wrong with these variables.
+    fn flaw(variables: Value) -> Option<String> {
+        let declared = JsonObject::wrap(variables);
+        let variables = Variables::of(Some(&declared)).unwrap();
+        variables.check().err().map(|flaw| flaw.0)
+    }
+
+    fn tone(schema: Value) -> Option<String> {
+        flaw(json!({ "properties": { "tone": schema } }))
+    }
+
+    #[test]
+    fn a_default_that_does_not_fit_is_refused_with_what_would() {
+        for (schema, value, part) in [
+            (json!({ "type": "string" }), json!(7), "7 is not of type"),
+            (json!({ "type": "string" }), Value::Null, "null is not of type"),
+            (json!({ "enum": ["kind", "brief"] }), json!("loud"), "is not one of"),
+            (json!({ "type": "integer", "maximum": 9 }), json!(10), "10 is greater than"),
+            (json!({ "type": "array", "items": { "type": "string" } }), json!(["a", 1]), "/tone/1"),
+        ] {
+            let mut own = schema.clone();
+            own["default"] = value.clone();
+            own["description"] = json!("How it is said.");
+            let told = tone(own).unwrap();
+            let says = format!("the variable \"tone\" has the default {value}, which does not fit");
+            assert!(told.starts_with(&says) && told.contains(part), "{told}");
+            assert!(told.contains(&format!("a default that fits {schema}, or none")), "{told}");
+            let mut right = schema;
+            right["default"] = json!("kind");
+            if right["type"] == "integer" {
+                right["default"] = json!(9);
+            } else if right["type"] == "array" {
+                right["default"] = json!([]);
+            }
+            assert_eq!(tone(right), None);
+        }
+        let long = tone(json!({ "enum": ["x".repeat(900)], "default": "y".repeat(900) })).unwrap();
+        assert!(long.len() < 1_000, "{long}");
+    }
+
+    #[test]
+    fn a_default_is_judged_by_its_own_schema_alone() {
+        let both = json!({
+            "$defs": { "word": { "type": "string", "maxLength": 5 } },
+            "required": ["who", "what"],
+            "minProperties": 2,
+            "additionalProperties": false,
+            "dependentRequired": { "tone": ["who"] },
+            "properties": {
+                "who": { "type": "string" },
+                "what": true,
+                "tone": { "$ref": "#/$defs/word", "default": "kind" },
+                "mood": { "$ref": "#/properties/tone", "default": "calm" },
+            },
+        });
+        assert_eq!(flaw(both.clone()), None);
+        let mut wrong = both;
+        wrong["properties"]["mood"]["default"] = json!("melancholic");
+        let told = flaw(wrong).unwrap();
+        assert!(told.contains("\"mood\" has the default \"melancholic\""), "{told}");
+        // A reference may lead to what is said of all of them.
+        let elsewhere = |default: &str| {
+            flaw(json!({
+                "required": ["b"],
+                "propertyNames": { "type": "string", "maxLength": 5 },
+                "properties": { "a": { "$ref": "#/propertyNames", "default": default }, "b": {} },
+            }))
+        };
+        assert_eq!(elsewhere("calm"), None);
+        assert!(elsewhere("melancholic").unwrap().contains("/a: "));
+    }
 }

@@ -96,6 +96,10 @@ async fn what_is_wrong_is_told_with_what_would_be_right() {
             "`variables.required` names the variable \"x\"",
         ),
         (json!({"variables": {"properties": {"who": {"type": "nope"}}}}), "no JSON Schema"),
+        (
+            json!({"variables": {"properties": {"who": {"type": "string", "default": 7}}}}),
+            "the variable \"who\" has the default 7, which does not fit its own schema: /who: 7 is not of type",
+        ),
         (json!({"variables": {"properties": {"who": {}, "loop": {}}}}), "\"loop\""),
     ] {
         let mut definition = greeting("Hello {{ who }}.");
