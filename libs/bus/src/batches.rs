@@ -19,7 +19,8 @@ use crate::tasks::Tasks;
 /// Batches that are handled at the same time: while one tells what it did, the next one does it.
 const TURNS: usize = 2;
 /// How long a message waits for others to come with it. Most come in company: an execution has several within some milliseconds, and one statement for all of them costs
-/// little more than one for each.
+/// little more than one for each. The others are asked for when that time is over: a broker that hands over what it has reads and sends it at once, one that tells of each
+/// message as it comes does so again and again.
 const LINGER: Duration = Duration::from_millis(100);
 /// The most bytes that wait for their turn.
 const MOST_BYTES: usize = 8 << 20;
@@ -37,11 +38,20 @@ struct Item {
 /// What was pulled and waits for its turn.
 struct Waiting {
     items: Vec<Item>,
-    /// When they go: a moment after the first came, or as soon as there is no room for more.
-    due: Instant,
     bytes: usize,
     /// The most items.
     most: usize,
+    /// Whether no more are waited for.
+    is_complete: bool,
+}
+
+/// What is asked of the stream next.
+struct Pace {
+    /// None: the next message, whenever it comes. Else, what there is then.
+    at: Option<Instant>,
+    /// Messages that the last question asked for, and that came.
+    asked: usize,
+    came: usize,
 }
 
 /// Pulls until the connection breaks or the service stops. What waits then is still handled.
@@ -57,19 +67,36 @@ pub(crate) async fn pull_until_broken(
     let mut puller = Puller::open(line, slots.clone()).await?;
     let turns = Arc::new(Semaphore::new(TURNS));
     let mut waiting = Waiting::new((line.concurrency() / TURNS).max(1));
+    let mut pace = Pace { at: None, asked: 0, came: 0 };
     let ended = loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break puller.stop().await,
             // A new connection: the server has forgotten the pulls.
             () = async { drop(link.wait_for(|link| link.generation != generation).await) } => break Ok(()),
-            pulled = puller.next(), if waiting.has_room() => {
-                if let Err(error) = waiting.fill(line, tasks, pulled, &mut puller).await {
-                    break Err(error);
+            answer = puller.answer(), if puller.is_open() && waiting.has_room() => {
+                let came = match answer {
+                    Ok(Some(pulled)) => waiting.fill(line, tasks, pulled, &mut puller).await,
+                    Ok(None) => Ok(0),
+                    Err(error) => Err(error),
+                };
+                match came {
+                    Ok(came) => pace.came += came,
+                    Err(error) => break Err(error),
+                }
+                if !puller.is_open() {
+                    pace.next(&mut waiting);
                 }
             }
             turn = waiting.turn(&turns) => {
                 tasks.spawn(line.clone().take_all(waiting.take(), tasks.clone(), turn?));
+            }
+            granted = pace.slots(slots, waiting.room()), if !puller.is_open() && waiting.has_room() => {
+                let granted = granted?;
+                (pace.asked, pace.came) = (granted.num_permits(), 0);
+                if let Err(error) = puller.ask_for(granted, pace.at.is_none()).await {
+                    break Err(error);
+                }
             }
         }
     };
@@ -80,43 +107,74 @@ pub(crate) async fn pull_until_broken(
     ended
 }
 
-impl Waiting {
-    fn new(most: usize) -> Self {
-        Self { items: Vec::new(), due: Instant::now(), bytes: 0, most }
+impl Pace {
+    /// What was asked for has come, or there is no more.
+    fn next(&mut self, waiting: &mut Waiting) {
+        let now = Instant::now();
+        let was_patient = self.at.is_none();
+        waiting.is_complete = !was_patient;
+        self.at = match self.came {
+            0 => None,
+            came if came == self.asked && !was_patient => Some(now),
+            _ => Some(now + LINGER),
+        };
     }
 
-    /// The turn of what waits; never comes where nothing waits. Safe to drop.
-    async fn turn(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, AcquireError> {
-        if self.items.is_empty() {
-            return std::future::pending().await;
+    /// Slots for what is asked next, when it is time. Safe to drop.
+    async fn slots(
+        &self,
+        slots: &Arc<Semaphore>,
+        room: usize,
+    ) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let Some(at) = self.at else { return slots.clone().acquire_owned().await };
+        tokio::time::sleep_until(at).await;
+        let mut granted = slots.clone().acquire_owned().await?;
+        let more = slots.available_permits().min(room.saturating_sub(1));
+        if let Ok(more) = u32::try_from(more)
+            && let Ok(more) = slots.clone().try_acquire_many_owned(more)
+        {
+            granted.merge(more);
         }
-        if self.has_room() {
-            tokio::time::sleep_until(self.due).await;
+        Ok(granted)
+    }
+}
+
+impl Waiting {
+    const fn new(most: usize) -> Self {
+        Self { items: Vec::new(), bytes: 0, most, is_complete: false }
+    }
+
+    /// The turn of what waits; never comes where nothing waits, or more is still to come. Safe to drop.
+    async fn turn(&self, turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, AcquireError> {
+        if self.items.is_empty() || (self.has_room() && !self.is_complete) {
+            return std::future::pending().await;
         }
         turns.clone().acquire_owned().await
     }
 
-    /// Takes in a message and what came with it.
+    /// Takes in a message and what came with it; how many that were.
     async fn fill(
         &mut self,
         line: &Arc<Line>,
         tasks: &Tasks,
-        pulled: Result<Pulled, async_nats::Error>,
+        pulled: Pulled,
         puller: &mut Puller,
-    ) -> Result<(), async_nats::Error> {
-        let mut unwanted = self.add(line, tasks, pulled?);
+    ) -> Result<usize, async_nats::Error> {
+        let mut came = 1;
+        let mut unwanted = self.add(line, tasks, pulled);
         while self.has_room()
             && let Some(pulled) = puller.ready()?
         {
+            came += 1;
             if let Some(message) = unwanted {
                 Box::pin(line.acknowledge(&message, line.origin())).await?;
             }
             unwanted = self.add(line, tasks, pulled);
         }
-        match unwanted {
-            Some(message) => Box::pin(line.acknowledge(&message, line.origin())).await,
-            None => Ok(()),
+        if let Some(message) = unwanted {
+            Box::pin(line.acknowledge(&message, line.origin())).await?;
         }
+        Ok(came)
     }
 
     /// Takes in a message. One that must be opened first goes alone; one that is not for the handler is returned.
@@ -133,9 +191,6 @@ impl Waiting {
         }
         match Incoming::take(&mut message) {
             Ok(incoming) if incoming.is_plain() => {
-                if self.items.is_empty() {
-                    self.due = Instant::now() + LINGER;
-                }
                 self.bytes += incoming.body.len().max(1);
                 self.items.push(Item { message, incoming, slot, origin: line.origin() });
             }
@@ -151,8 +206,13 @@ impl Waiting {
         self.items.len() < self.most && self.bytes < MOST_BYTES
     }
 
+    const fn room(&self) -> usize {
+        self.most.saturating_sub(self.items.len())
+    }
+
     fn take(&mut self) -> Vec<Item> {
         self.bytes = 0;
+        self.is_complete = false;
         std::mem::take(&mut self.items)
     }
 }
@@ -179,11 +239,10 @@ impl Line {
     }
 
     async fn acknowledge_all(&self, items: Vec<Item>) {
-        for Item { message, incoming, slot, origin } in items {
-            if let Err(error) = self.acknowledge(&message, origin).await {
+        for Item { message, incoming, origin, .. } in &items {
+            if let Err(error) = self.acknowledge(message, *origin).await {
                 debug!(consumer = self.durable(), sequence = incoming.sequence, %error, "could not be acknowledged, will be delivered again");
             }
-            drop(slot);
         }
     }
 

@@ -30,7 +30,8 @@ impl Bus {
     ) -> Result<Option<StreamMessage>, Fault> {
         let handle = self.jetstream().get_stream_no_info(stream).await;
         let handle = handle.map_err(|error| unreadable(stream, &error))?;
-        self.ask_leader(stream, || handle.get_last_raw_message_by_subject(subject)).await
+        // On the heap: who reads seldom would have room for it always.
+        Box::pin(self.ask_leader(stream, || handle.get_last_raw_message_by_subject(subject))).await
     }
 
     /// The first message on `subject`, which may have wildcards, from this sequence on.
@@ -45,9 +46,9 @@ impl Bus {
     ) -> Result<Option<StreamMessage>, Fault> {
         let handle = self.jetstream().get_stream_no_info(stream).await;
         let handle = handle.map_err(|error| unreadable(stream, &error))?;
-        self.ask_leader(stream, || {
+        Box::pin(self.ask_leader(stream, || {
             handle.raw_message_builder().sequence(from).next_by_subject(subject).send()
-        })
+        }))
         .await
     }
 

@@ -233,8 +233,13 @@ impl Line {
         message: &jetstream::Message,
         origin: Origin,
     ) -> Result<(), async_nats::Error> {
-        let spot = Spot::of(message, origin)?;
-        self.settle(message, spot, 1, Fate::Done).await
+        if !self.ends_plainly() {
+            let spot = Spot::of(message, origin)?;
+            return Box::pin(self.settle(message, spot, 1, Fate::Done)).await;
+        }
+        self.metrics.done.increment(1);
+        let Some(reply) = &message.reply else { return Ok(()) };
+        Ok(self.bus.client().publish(reply.clone(), ending::DONE).await?)
     }
 
     /// How often a message in work needs a sign of life.

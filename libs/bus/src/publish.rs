@@ -100,7 +100,7 @@ impl Bus {
             headers
         };
         if M::STREAM.settings().no_ack {
-            return self.publish_unacknowledged(subject, headers(), body).await;
+            return Box::pin(self.publish_unacknowledged(subject, headers(), body)).await;
         }
         self.publish_made(subject, headers, body, None).await.map_err(Refused::into_fault)
     }
@@ -223,7 +223,8 @@ impl Bus {
                 return Err(Refused::Fault(fault));
             }
             first = false;
-            tokio::time::sleep(pause + Duration::from_millis(rand::random::<u64>() % 50)).await;
+            Box::pin(tokio::time::sleep(pause + Duration::from_millis(rand::random::<u64>() % 50)))
+                .await;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
     }

@@ -70,6 +70,38 @@ impl Puller {
         }
     }
 
+    /// Asks for as many messages as there are slots: for those that the stream has now, or, `patiently`, for the next ones.
+    pub(crate) async fn ask_for(
+        &mut self,
+        slots: OwnedSemaphorePermit,
+        patiently: bool,
+    ) -> Result<(), async_nats::Error> {
+        let pull = if patiently {
+            patient(slots.num_permits())
+        } else {
+            json!({ "batch": slots.num_permits(), "no_wait": true })
+        };
+        self.ask_as(&pull, slots).await
+    }
+
+    /// Whether there may be an answer to what was asked for.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open_slots() > 0
+    }
+
+    /// The next message of what was asked for; none where that has ended. Safe to drop.
+    pub(crate) async fn answer(&mut self) -> Result<Option<Pulled>, async_nats::Error> {
+        while self.is_open() {
+            let message = tokio::time::timeout(SILENCE, self.replies.next())
+                .await?
+                .ok_or("the subscription has ended")?;
+            if let Some(pulled) = self.sort(message)? {
+                return Ok(Some(pulled));
+            }
+        }
+        Ok(None)
+    }
+
     /// A message that is here already; [`Puller::next`] asks for more and looks whether the server is alive.
     pub(crate) fn ready(&mut self) -> Result<Option<Pulled>, async_nats::Error> {
         while let Some(Some(message)) = self.replies.next().now_or_never() {
@@ -89,6 +121,11 @@ impl Puller {
                 Ok(Some((jetstream::Message { message, context }, slot)))
             }
             StatusCode::IDLE_HEARTBEAT => Ok(None),
+            // There is none now, and that was the question.
+            StatusCode::NOT_FOUND => {
+                drop(self.take_slots(self.open_slots()));
+                Ok(None)
+            }
             StatusCode::TIMEOUT => {
                 let pending =
                     crate::headers::get(message.headers.as_ref(), "Nats-Pending-Messages");
@@ -125,7 +162,14 @@ impl Puller {
         {
             slots.merge(more);
         }
-        let pull = json!({ "batch": slots.num_permits(), "expires": EXPIRES.as_nanos() as u64, "idle_heartbeat": HEARTBEAT.as_nanos() as u64 });
+        self.ask_as(&patient(slots.num_permits()), slots).await
+    }
+
+    async fn ask_as(
+        &mut self,
+        pull: &serde_json::Value,
+        slots: OwnedSemaphorePermit,
+    ) -> Result<(), async_nats::Error> {
         match &mut self.reserved {
             Some(reserved) => reserved.merge(slots),
             none => *none = Some(slots),
@@ -135,7 +179,7 @@ impl Puller {
             .publish_with_reply(
                 self.subject.clone(),
                 self.inbox.clone(),
-                serde_json::to_vec(&pull)?.into(),
+                serde_json::to_vec(pull)?.into(),
             )
             .await?;
         Ok(())
@@ -149,4 +193,10 @@ impl Puller {
         let reserved = self.reserved.as_mut()?;
         reserved.split(count.min(reserved.num_permits())).filter(|slots| slots.num_permits() > 0)
     }
+}
+
+/// A pull that waits for messages.
+fn patient(batch: usize) -> serde_json::Value {
+    let (expires, heartbeat) = (EXPIRES.as_nanos() as u64, HEARTBEAT.as_nanos() as u64);
+    json!({ "batch": batch, "expires": expires, "idle_heartbeat": heartbeat })
 }

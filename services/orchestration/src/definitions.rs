@@ -124,9 +124,14 @@ impl Definitions {
 
     /// The definition with this digest.
     pub(crate) async fn load(&self, digest: &str) -> Result<Arc<Definition>, Error> {
-        if let Some(definition) = self.parsed.get(digest) {
-            return Ok(definition);
+        match self.parsed.get(digest) {
+            Some(definition) => Ok(definition),
+            // On the heap: every transition would have room for it.
+            None => Box::pin(self.read(digest)).await,
         }
+    }
+
+    async fn read(&self, digest: &str) -> Result<Arc<Definition>, Error> {
         if digest.is_empty() || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(Error::UnknownDigest(digest.to_owned()));
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
+use moka::policy::EvictionPolicy;
 use muster_bus::{AppendError, Bus, Journal, MessageId};
 use muster_contracts::Code;
 use muster_contracts::workflow::v1::{ExecutionState, JournalEntry, StartExecution};
@@ -65,19 +66,32 @@ struct Task<'a> {
     input: &'a Input,
     /// Set where the execution may begin with it.
     start: Option<&'a StartExecution>,
+    /// Where it will be in memory, if it is not there yet.
+    fresh: Option<&'a Slot>,
     journal: Journal<JournalEntry>,
+}
+
+/// The executions in memory. Each counts for its bytes, and for its share of the number that may be there at least: both are bounded.
+///
+/// Whoever was not needed for the longest time goes first. That a newcomer has to be asked for more often than those who are there, as this cache does it otherwise, would turn away whoever has just
+/// begun in favour of those who have ended.
+fn memory(config: &Config) -> moka::sync::Cache<String, Slot> {
+    let (bytes, share) = (config.hot_bytes, (config.hot_bytes / config.hot).max(1));
+    let weigh = move |_id: &String, slot: &Slot| {
+        let weight = slot.try_lock().map_or(0, |place| place.weight);
+        u32::try_from(weight.max(share)).unwrap_or(u32::MAX)
+    };
+    moka::sync::Cache::builder()
+        .weigher(weigh)
+        .eviction_policy(EvictionPolicy::lru())
+        .max_capacity(bytes)
+        .time_to_idle(IDLE)
+        .build()
 }
 
 impl Executions {
     pub(crate) fn new(bus: Bus, definitions: Definitions, config: &Config) -> Self {
-        // Each counts for its bytes, and for its share of the number that may be there at least: both are bounded.
-        let (bytes, share) = (config.hot_bytes, (config.hot_bytes / config.hot).max(1));
-        let weigh = move |_id: &String, slot: &Slot| {
-            let weight = slot.try_lock().map_or(0, |place| place.weight);
-            u32::try_from(weight.max(share)).unwrap_or(u32::MAX)
-        };
-        let hot = moka::sync::Cache::builder().weigher(weigh);
-        Self { bus, definitions, hot: hot.max_capacity(bytes).time_to_idle(IDLE).build() }
+        Self { bus, definitions, hot: memory(config) }
     }
 
     /// Starts an execution; one that is there already stays as it is.
@@ -162,12 +176,11 @@ impl Executions {
         start: Option<&StartExecution>,
     ) -> Result<(), Error> {
         let journal = self.journal(execution_id)?;
-        let task = Task { execution_id, input_id, input, start, journal };
         // Nobody else knows of one that begins, and one that ends at once is never kept. Where somebody does, the journal decides as between processes.
-        let slot = match start {
-            Some(_) if !self.hot.contains_key(execution_id) => Slot::default(),
-            _ => self.slot(execution_id),
-        };
+        let is_fresh = start.is_some() && !self.hot.contains_key(execution_id);
+        let slot = if is_fresh { Slot::default() } else { self.slot(execution_id) };
+        let fresh = is_fresh.then_some(&slot);
+        let task = Task { execution_id, input_id, input, start, fresh, journal };
         let mut place = slot.lock().await;
         let done = self.advance_in(&mut place, &task).await;
         let weight = place.hot.as_ref().map_or(0, Hot::weight);
@@ -220,6 +233,12 @@ impl Executions {
             match task.journal.append(&entry, hot.last, &id).await {
                 Ok(sequence) => {
                     hot.note(sequence, task.input_id, &facts);
+                    if let Some(slot) = task.fresh
+                        && !hot.execution.status().is_ended()
+                    {
+                        // Before anybody answers what is published next.
+                        self.hot.insert(task.execution_id.to_owned(), slot.clone());
+                    }
                     return self.appended(place.hot.insert(hot), &facts).await;
                 }
                 // Somebody else was faster, perhaps with this very input: read what is there and decide again.
@@ -340,4 +359,26 @@ fn apply_all(
         hot.apply(sequence, &input_id, &facts(entry)?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::lifecycle::Lifecycle;
+
+    #[test]
+    fn who_begins_is_kept_however_often_those_were_needed_that_are_there() {
+        let config = Config { concurrency: 1, hot: 10, hot_bytes: 1000, lifecycle: Lifecycle::Off };
+        let memory = memory(&config);
+        for n in 0..20 {
+            memory.insert(format!("ended-{n}"), Slot::default());
+            for _ in 0..10 {
+                memory.get(&format!("ended-{n}"));
+            }
+        }
+        memory.insert("begun".to_owned(), Slot::default());
+        memory.run_pending_tasks();
+        assert!(memory.contains_key("begun"));
+        assert_eq!(memory.entry_count(), 10);
+    }
 }

@@ -15,6 +15,8 @@ use crate::trace::Trace;
 
 const SHORTEST_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// What the stream is told of a message that is done with.
+pub(super) const DONE: Bytes = Bytes::from_static(b"+ACK");
 
 impl Line {
     pub(super) async fn settle(
@@ -31,7 +33,7 @@ impl Line {
         };
         count.increment(1);
         match fate {
-            Fate::Done => self.end(message, spot, Bytes::from_static(b"+ACK")).await,
+            Fate::Done => self.end(message, spot, DONE).await,
             // What is rare is on the heap: every message would have room for it.
             Fate::Elsewhere => {
                 Box::pin(message.ack_with(AckKind::Nak(Some(backoff(attempt))))).await
@@ -132,8 +134,7 @@ impl Line {
         let Some(reply) = &message.reply else { return Ok(()) };
         let sequence = spot.place.0;
         if !self.confirms() {
-            let lasts = self.consumer.stream.settings().storage == Storage::File;
-            if !lasts && Box::pin(self.is_gone(spot)).await? {
+            if !self.ends_plainly() && Box::pin(self.is_gone(spot)).await? {
                 debug!(consumer = self.durable, sequence, "the message's stream is gone");
                 return Ok(());
             }
@@ -157,6 +158,11 @@ impl Line {
             }
         }
         Ok(())
+    }
+
+    /// Whether an end is told as it is: nobody confirms it, and the stream is there as long as its messages.
+    pub(super) const fn ends_plainly(&self) -> bool {
+        !self.confirms() && matches!(self.consumer.stream.settings().storage, Storage::File)
     }
 
     async fn is_gone(&self, spot: Spot) -> Result<bool, async_nats::Error> {

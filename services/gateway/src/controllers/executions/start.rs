@@ -63,7 +63,7 @@ pub(crate) async fn start(State(app): State<App>, request: Request) -> Result<Re
     client.may_use(&format!("workflow:{}", start.workflow))?;
     let wanted = Wanted { start: &start, key: key.as_ref(), client: &client };
     let Some(wait) = wait else {
-        let execution_id = accept(&app, wanted).await?;
+        let execution_id = Box::pin(accept(&app, wanted)).await?;
         return Ok(started(execution_id, "pending".to_owned()));
     };
     let (execution_id, (over, execution)) = waited(&app, wanted, wait).await?;
@@ -93,7 +93,7 @@ async fn waited(app: &App, wanted: Wanted<'_>, wait: Duration) -> Result<(String
     if wanted.key.is_none() {
         return run(app, wanted, wait).await;
     }
-    let execution_id = accept(app, wanted).await?;
+    let execution_id = Box::pin(accept(app, wanted)).await?;
     let waiter = app.ends.register(&execution_id);
     // A repeated request may be about an execution that ended long ago.
     let end = end(app, &execution_id, wait, (waiter, Duration::ZERO), None).await?;
@@ -153,7 +153,8 @@ async fn run(app: &App, wanted: Wanted<'_>, wait: Duration) -> Result<(String, O
     let known = Some((wanted.start, &record));
     let (over, execution) = end(app, &id, wait, (waiter, READ_EVERY), known).await?;
     if !over {
-        app.bus.kv(Bucket::Idempotency).put(&record_key(&id), &record).await?;
+        let records = app.bus.kv(Bucket::Idempotency);
+        Box::pin(records.put(&record_key(&id), &record)).await?;
     }
     Ok((id, (over, execution)))
 }
@@ -188,7 +189,9 @@ async fn resolve(app: &App, wanted: Wanted<'_>, request: String) -> Result<Start
     let asked = GetWorkflowRequest { name: start.workflow.clone(), version, brief: true };
     // A name may have any characters: its length keeps it apart from the version.
     let key = format!("{} {}{}", asked.name.len(), asked.name, asked.version);
-    let definition = app.definitions.get(&key, || app.bus.request(&asked)).await?;
+    // On the heap: who asks is mostly one of many, and the others only wait.
+    let ask = || Box::pin(app.bus.request(&asked));
+    let definition = app.definitions.get(&key, ask).await?;
     Ok(StartRecord {
         request,
         workflow: definition.name,
@@ -283,7 +286,7 @@ async fn end(
         }
         // An engine that hangs must not hold the client longer than it wants to wait.
         let read = tokio::select! {
-            read = state(app, execution_id) => read,
+            read = Box::pin(state(app, execution_id)) => read,
             () = sleep_until(over_at) => return Ok((false, last)),
             () = app.stop.cancelled() => return Ok((false, last)),
         };
