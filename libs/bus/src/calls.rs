@@ -123,7 +123,8 @@ impl OpenCalls {
     ) -> Result<OpenCall, Fault> {
         let call = self.begin(execution_id, task);
         if !call.is_cancelled() && !self.would_have_heard(command.time, command.attempt) {
-            self.ask_about(&call.key).await?;
+            // Rare, and on the heap: every command would have room for it.
+            Box::pin(self.ask_about(&call.key)).await?;
         }
         Ok(call)
     }

@@ -23,7 +23,8 @@ const MAX_DEPTH: usize = 120;
 /// Executes a call of any tool.
 pub(crate) async fn execute(app: &App, call: &Call) -> Result<Outcome, Error> {
     let tool = app.registry.find(&call.name).await?;
-    match execute_with(app, &tool, call).await {
+    // On the heap: it is large, and moved with whatever waits for it.
+    match Box::pin(execute_with(app, &tool, call)).await {
         // Not recorded as the end of the call: whoever asks again may find a worker.
         Err(error) if tool.kind == Kind::Unregistered && is_unserved(&error) => {
             let (name, known) = (&call.name, app.registry.names().await);
@@ -67,7 +68,8 @@ async fn execute_with(app: &App, tool: &Registered, call: &Call) -> Result<Outco
         (run().await?, false)
     } else {
         let key = format!("{}/{}", call.name, call.idempotency_key);
-        let (done, replayed) = app.results.run(&key, effect.repeat(), run).await?;
+        // On the heap: what is computed would have room for it.
+        let (done, replayed) = Box::pin(app.results.run(&key, effect.repeat(), run)).await?;
         if replayed && !done.arguments.is_empty() && done.arguments != digest(call) {
             return Err(Error::Conflict(format!(
                 "the idempotency key {:?} belongs to a call of {} with other arguments; repeat that one unchanged or use a new key",

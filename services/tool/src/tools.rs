@@ -129,7 +129,7 @@ impl Registry {
     pub(crate) async fn known(&self, name: &str) -> Result<Option<Arc<Registered>>, Error> {
         match self.built_in.get(name) {
             Some(tool) => Ok(Some(tool.clone())),
-            None => self.definitions.tool(name).await,
+            None => Box::pin(self.definitions.tool(name)).await,
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) async fn requested(
     let attempt = request.attempt;
     let request = request.message;
     if open.is_cancelled() {
-        return cancelled(&app, &request, "it was cancelled before it began").await;
+        return Box::pin(cancelled(&app, &request, "it was cancelled before it began")).await;
     }
     let call = Call {
         name: request.tool.clone(),
@@ -45,10 +45,10 @@ pub(crate) async fn requested(
         match execute(&app, &call).await {
             Ok(outcome) => completed(&app, &request, outcome).await,
             Err(error) if open.is_cancelled() => {
-                cancelled(&app, &request, &error.to_string()).await
+                Box::pin(cancelled(&app, &request, &error.to_string())).await
             }
             Err(error) if attempt < tries(error.code()) => Err(error),
-            Err(error) => failed(&app, &request, &error).await,
+            Err(error) => Box::pin(failed(&app, &request, &error)).await,
         }
     })
     .await;
