@@ -147,6 +147,19 @@ impl<J: muster_contracts::Journal> Journal<J> {
         expected: u64,
         id: &MessageId,
     ) -> Result<u64, AppendError> {
+        self.append_as(entry, expected, id).await
+    }
+
+    /// As [`Journal::append`], of an entry that its writer has in another form: its JSON is that of a `J`.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub async fn append_as<E: muster_contracts::Journal>(
+        &self,
+        entry: &E,
+        expected: u64,
+        id: &MessageId,
+    ) -> Result<u64, AppendError> {
         let (headers, body) = self.bus.pack(entry, id).await?;
         match self.bus.publish_expecting(self.subject.clone(), headers, body, Some(expected)).await
         {

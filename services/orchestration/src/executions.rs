@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use tracing::debug;
 
 use self::aside::Aside;
-use self::entry::{entry, facts};
+use self::entry::{Written, facts};
 use self::hot::Hot;
 use crate::config::Config;
 use crate::definitions::Definitions;
@@ -228,10 +228,11 @@ impl Executions {
                 }
                 return Ok(());
             }
-            let entry = entry(&hot.execution, task.input_id, &facts)?;
+            let entry = Written::new(&hot.execution, task.input_id, facts);
             let id = MessageId::derived(["journal", task.execution_id, task.input_id]);
-            match task.journal.append(&entry, hot.last, &id).await {
+            match task.journal.append_as(&entry, hot.last, &id).await {
                 Ok(sequence) => {
+                    let facts = entry.facts;
                     hot.note(sequence, task.input_id, &facts);
                     if let Some(slot) = task.fresh
                         && !hot.execution.status().is_ended()
