@@ -10,8 +10,9 @@ use bytes::Bytes;
 use muster_contracts::{Code, Fault, Request};
 use tokio::time::Instant;
 
+use crate::ask_again::{self, Try};
 use crate::publish::{decode, subject_of};
-use crate::{Bus, ask_again, headers, payload};
+use crate::{Bus, headers, payload};
 
 /// The deadline of [`Bus::request`].
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -118,7 +119,9 @@ impl Bus {
                 .await;
         }
         let subject = Subject::from(subject);
-        let mut answer = std::pin::pin!(self.try_once(&subject, question(body, headers)));
+        // On the heap: whoever asks, and who calls it, would have room for it, and move it with every call.
+        let asked = self.clone().try_once(subject.clone(), question(body, headers));
+        let mut answer: Try = Box::pin(asked);
         let begun = Instant::now();
         let end = begun + deadline;
         let again = if R::READS { end.min(begun + ask_again::PATIENCE) } else { end };
@@ -135,13 +138,13 @@ impl Bus {
 
     /// Asks and waits for ever: the deadline is the caller's, so that one timer does for it and for the look at the connection.
     pub(crate) async fn try_once(
-        &self,
-        subject: &Subject,
+        self,
+        subject: Subject,
         question: async_nats::Request,
     ) -> Result<Message, Fault> {
         self.client().send_request(subject.clone(), question).await.map_err(|error| {
             match error.kind() {
-                RequestErrorKind::NoResponders => nobody_serves(subject),
+                RequestErrorKind::NoResponders => nobody_serves(&subject),
                 _ => {
                     Fault::new(Code::Unavailable, format!("{subject} could not be asked: {error}"))
                 }

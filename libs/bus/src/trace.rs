@@ -81,8 +81,11 @@ impl Trace {
         let is_sampled = flags.is_some_and(|flags| flags & SAMPLED != 0);
         let parent = u64::from_str_radix(parent, 16).ok()?;
         let trace_id = u128::from_str_radix(trace_id, 16).ok()?;
-        (trace_id != 0 && parent != 0)
-            .then(|| Self { trace_id, span_id: rand::random::<u64>() | 1, is_sampled })
+        (trace_id != 0 && parent != 0).then(|| Self {
+            trace_id,
+            span_id: rand::random::<u64>() | 1,
+            is_sampled,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What only reads is asked again where no answer comes: whoever had the request may have been killed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
@@ -11,9 +12,12 @@ use muster_contracts::workflow::v1::{
 };
 use muster_contracts::{Code, Fault, Request};
 use muster_testkit::{NatsServer, eventually};
+use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::exchange::is_emptied;
+use crate::payloads::{noise, raw};
 use crate::{connect, serve};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -91,6 +95,27 @@ async fn a_late_answer_to_the_first_try_is_taken() {
     assert_ne!(first.reply, second.reply);
     server.publish(first.reply.unwrap(), state("slow").into()).await.unwrap();
     assert_eq!(told(asked).await.unwrap().status, "slow");
+}
+
+#[tokio::test]
+async fn of_large_answers_that_nobody_reads_nothing_is_left() {
+    let nats = NatsServer::start().await;
+    let (client, server) = (connect(&nats, "gateway").await, connect(&nats, "orchestration").await);
+    // The first one is answered when the second one is.
+    let both = Arc::new(Barrier::new(2));
+    let answer =
+        async |both: Arc<Barrier>, request: GetExecutionRequest| -> Result<ExecutionState, Fault> {
+            if request.execution_id == "e1" {
+                both.wait().await;
+            }
+            Ok(ExecutionState { execution_id: noise(1 << 20), ..Default::default() })
+        };
+    let _serving = serve(&server, Routes::new(both).rpc(answer));
+    let probe = GetExecutionRequest { execution_id: "probe".into() };
+    eventually(PATIENCE, "the service answers", || async { client.request(&probe).await }).await;
+    assert_eq!(told(ask(&client, HOUR)).await.unwrap().execution_id.len(), 1 << 20);
+    let exchange = raw(&nats).await.get_object_store("EXCHANGE").await.unwrap();
+    is_emptied(&exchange).await;
 }
 
 #[tokio::test]

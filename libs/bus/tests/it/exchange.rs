@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::object_store::ObjectStore;
 use futures::StreamExt;
 use muster_bus::Routes;
 use muster_contracts::tool::v1::ToolExecutionRequested;
@@ -55,8 +56,14 @@ async fn requests_and_replies_of_every_size_arrive_and_leave_nothing_behind() {
     let expected = "muster.workflow.v1.WorkflowDefinition has 10485";
     assert!(fault.message.starts_with(expected), "{fault}");
     let exchange = raw(&nats).await.get_object_store("EXCHANGE").await.unwrap();
+    is_emptied(&exchange).await;
+}
+
+/// Each look at an object store is a consumer for some minutes, of which a stream has a thousand at most.
+pub(crate) async fn is_emptied(store: &ObjectStore) {
     eventually(Duration::from_secs(60), "no object is left", || async {
-        names(&exchange).await.is_empty()
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        names(store).await.is_empty()
     })
     .await;
 }
