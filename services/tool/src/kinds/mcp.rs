@@ -18,13 +18,13 @@ use futures::future::BoxFuture;
 use muster_contracts::tool::v1::ToolDefinition;
 use muster_document::marks;
 use rmcp::model::{CallToolRequestParams, CallToolResult};
-use rmcp::service::{Peer, RoleClient, ServiceError};
+use rmcp::service::ServiceError;
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use self::supervisor::{Problem, Supervisor};
+use self::supervisor::{Linked, Problem, Supervisor};
 use super::template::Places;
 use super::{Kinds, Source, Tools, endpoint, with};
 use crate::calls::Vault;
@@ -250,23 +250,23 @@ impl ServerTool {
         marks::unmark(&mut arguments);
         let mut parameters = CallToolRequestParams::new(self.name.clone());
         parameters.arguments = arguments.as_object().cloned();
-        let peer = self.peer().await?;
-        match Box::pin(peer.call_tool(parameters)).await {
+        let linked = self.linked().await?;
+        match Box::pin(linked.peer.call_tool(parameters)).await {
             Ok(result) => self.result(result, &vault),
-            Err(error) => Err(vault.mask_error(self.failed(error))),
+            Err(error) => Err(vault.mask_error(self.failed(error, linked.number))),
         }
     }
 
     /// The connection, which is waited for while it is being made.
-    async fn peer(&self) -> Result<Peer<RoleClient>, Error> {
+    async fn linked(&self) -> Result<Linked, Error> {
         let removed = || Error::NotFound(format!("{} was removed or replaced", self.shared.who()));
         let cell = self.supervisor.upgrade().ok_or_else(removed)?;
         let mut state = supervisor(&self.shared, &cell).state();
         let found = timeout(CONNECT, state.wait_for(|state| state.peer.is_some())).await;
         if let Ok(Ok(state)) = &found
-            && let Some(peer) = &state.peer
+            && let Some(linked) = &state.peer
         {
-            return Ok(peer.clone());
+            return Ok(linked.clone());
         }
         drop(found);
         let problem = state.borrow().problem.clone();
@@ -295,7 +295,7 @@ impl ServerTool {
     }
 
     /// What became of a call without a result depends on whether the server had it.
-    fn failed(&self, error: ServiceError) -> Error {
+    fn failed(&self, error: ServiceError, connection: u64) -> Error {
         let who = self.shared.who();
         match error {
             ServiceError::McpError(error) => Error::Conflict(format!(
@@ -309,6 +309,9 @@ impl ServerTool {
                 }
                 let cell = self.supervisor.upgrade();
                 if let Some(supervisor) = cell.as_ref().and_then(|cell| cell.get()) {
+                    if matches!(error, ServiceError::TransportClosed) {
+                        supervisor.ended(connection);
+                    }
                     supervisor.look_again();
                 }
                 let why = told::question(&error);

@@ -34,11 +34,19 @@ const GOOD: Duration = Duration::from_secs(10);
 pub(super) struct State {
     /// As they were last listed.
     pub(super) tools: Option<Tools>,
-    pub(super) peer: Option<Peer<RoleClient>>,
+    pub(super) peer: Option<Linked>,
     /// The revision that is spoken over it.
     pub(super) protocol: Option<String>,
     /// Why there is no connection; nothing also before the first.
     pub(super) problem: Option<Problem>,
+}
+
+/// A server as one connection reaches it.
+#[derive(Clone)]
+pub(super) struct Linked {
+    pub(super) peer: Peer<RoleClient>,
+    /// Which connection to the server it is, from 1.
+    pub(super) number: u64,
 }
 
 /// Why there is no connection.
@@ -51,7 +59,7 @@ pub(super) struct Problem {
 
 /// Ends its server when it is dropped.
 pub(super) struct Supervisor {
-    state: watch::Receiver<State>,
+    state: watch::Sender<State>,
     look: Arc<Notify>,
     task: JoinHandle<()>,
 }
@@ -62,18 +70,27 @@ struct Work {
     cell: Weak<OnceLock<Supervisor>>,
     state: watch::Sender<State>,
     look: Arc<Notify>,
+    /// Of the last connection.
+    number: u64,
 }
 
 impl Supervisor {
     pub(super) fn start(shared: Arc<Shared>, cell: Weak<OnceLock<Supervisor>>) -> Self {
-        let (sender, state) = watch::channel(State::default());
+        let state = watch::Sender::new(State::default());
         let look = Arc::new(Notify::new());
-        let work = Work { shared, cell, state: sender, look: look.clone() };
+        let work = Work { shared, cell, state: state.clone(), look: look.clone(), number: 0 };
         Self { state, look, task: tokio::spawn(work.run()) }
     }
 
     pub(super) fn state(&self) -> watch::Receiver<State> {
-        self.state.clone()
+        self.state.subscribe()
+    }
+
+    /// A call heard that this connection has ended: the next one does not go into it.
+    pub(super) fn ended(&self, number: u64) {
+        self.state.send_if_modified(|state| {
+            state.peer.take_if(|linked| linked.number == number).is_some()
+        });
     }
 
     /// A call had no answer: the connection may be none any more.
@@ -89,9 +106,10 @@ impl Drop for Supervisor {
 }
 
 impl Work {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut failures = 0u32;
         loop {
+            self.number += 1;
             let begun = Instant::now();
             let problem = match Box::pin(self.connected()).await {
                 Ok(text) => Problem { text, is_denied: false },
@@ -146,7 +164,7 @@ impl Work {
             self.state.send_modify(|state| {
                 *state = State {
                     tools: Some(listed),
-                    peer: Some(peer.clone()),
+                    peer: Some(Linked { peer: peer.clone(), number: self.number }),
                     protocol: protocol.clone(),
                     problem: None,
                 };
