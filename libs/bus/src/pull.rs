@@ -18,6 +18,8 @@ use crate::line::Line;
 const EXPIRES: Duration = Duration::from_secs(30);
 /// How often the server says that a pull is still open.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The most bytes of what a stream has that are asked for at once: a server hangs up on a client that lets 64 MiB wait. One message has some 10 MiB at most.
+const MOST_AT_ONCE: usize = 16 << 20;
 /// A server that is silent for so long has forgotten the pull.
 const SILENCE: Duration = Duration::from_secs(12);
 
@@ -79,7 +81,7 @@ impl Puller {
         let pull = if patiently {
             patient(slots.num_permits())
         } else {
-            json!({ "batch": slots.num_permits(), "no_wait": true })
+            json!({ "batch": slots.num_permits(), "no_wait": true, "max_bytes": MOST_AT_ONCE })
         };
         self.ask_as(&pull, slots).await
     }
@@ -121,10 +123,10 @@ impl Puller {
                 Ok(Some((jetstream::Message { message, context }, slot)))
             }
             StatusCode::IDLE_HEARTBEAT => Ok(None),
-            // There is none now, and that was the question.
-            StatusCode::NOT_FOUND => {
-                drop(self.take_slots(self.open_slots()));
-                Ok(None)
+            // There is none now, and that was the question; or as many bytes came as were asked for.
+            StatusCode::NOT_FOUND => self.close(),
+            StatusCode::REQUEST_TERMINATED if is_full(message.description.as_deref()) => {
+                self.close()
             }
             StatusCode::TIMEOUT => {
                 let pending =
@@ -138,6 +140,12 @@ impl Puller {
                 Err(format!("the pull ended with {status} {why}").into())
             }
         }
+    }
+
+    /// What was asked for has ended.
+    fn close(&mut self) -> Result<Option<Pulled>, async_nats::Error> {
+        drop(self.take_slots(self.open_slots()));
+        Ok(None)
     }
 
     /// Ends the pulls. What was delivered meanwhile goes back, so that another replica has it at once.
@@ -199,4 +207,12 @@ impl Puller {
 fn patient(batch: usize) -> serde_json::Value {
     let (expires, heartbeat) = (EXPIRES.as_nanos() as u64, HEARTBEAT.as_nanos() as u64);
     json!({ "batch": batch, "expires": expires, "idle_heartbeat": heartbeat })
+}
+
+/// Whether a pull has ended because it has had its `max_bytes`, or the next message would be more.
+fn is_full(why: Option<&str>) -> bool {
+    why.is_some_and(|why| {
+        why.eq_ignore_ascii_case("Message Size Exceeds MaxBytes")
+            || why.eq_ignore_ascii_case("Batch Completed")
+    })
 }

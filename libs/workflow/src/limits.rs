@@ -44,8 +44,8 @@ pub const VALUE_SIZE: u64 = 20 * 1024 * 1024;
 /// Bytes of JSON of what goes out: the arguments of a call, the output of the workflow. A message
 /// may have 10 MiB, and says more than this.
 pub const OUTGOING_BYTES: u64 = 10 * 1024 * 1024 - 128 * 1024;
-/// Depth to which a value that an expression makes or reads may be nested.
-pub const VALUE_DEPTH: usize = 128;
+/// Depth to which a value may be nested: what is deeper by more than seven levels, which messages put around it, no parser reads.
+pub const VALUE_DEPTH: usize = 120;
 /// Bytes of each text of an error; what is longer is cut.
 pub const ERROR_BYTES: usize = 16 * 1024;
 /// Size of all facts of one step, in bytes, roughly; a workflow that makes more in one go faults.

@@ -14,6 +14,16 @@ pub(crate) fn size(value: &Value) -> u64 {
     }
 }
 
+/// Whether a value is nested deeper than `limit` levels.
+pub(crate) fn is_deeper_than(value: &Value, limit: usize) -> bool {
+    let Some(inner) = limit.checked_sub(1) else { return true };
+    match value {
+        Value::Array(values) => values.iter().any(|value| is_deeper_than(value, inner)),
+        Value::Object(map) => map.values().any(|value| is_deeper_than(value, inner)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// Whether the JSON of a value has more than `limit` bytes.
 pub(crate) fn is_longer_than(value: &Value, limit: u64) -> bool {
     // A character becomes six at most, a value with what is around it 32.

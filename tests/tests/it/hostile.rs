@@ -226,6 +226,10 @@ async fn run_deep(platform: &Platform, workflow: &str, depth: usize) -> String {
         return "refused".to_owned();
     }
     assert_eq!(status, StatusCode::OK, "{depth} levels in {workflow}: {body}");
+    // What its journal says can be read, whoever asks for it later.
+    let path = format!("/v1/executions/{}/replay", body["execution_id"].as_str().unwrap());
+    let (status, replay) = platform.get(&path).await;
+    assert_eq!(status, StatusCode::OK, "{depth} levels in {workflow}: {replay}");
     body["status"].as_str().unwrap_or_default().to_owned()
 }
 

@@ -1,5 +1,6 @@
 //! Messages that are handled together are each handled, acknowledged and tried again as if they were alone.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use muster_contracts::tool::v1::{ToolExecutionCompleted, ToolExecutionStarted};
 use muster_contracts::{Addressed, Code, Fault, Stream};
 use muster_testkit::{NatsServer, eventually};
 
+use crate::payloads::noise;
 use crate::{connect, operator, serve};
 
 /// What came, batch by batch.
@@ -101,6 +103,30 @@ async fn one_that_cannot_be_handled_becomes_a_dead_letter_alone() {
         if letters.len() == 1 { Ok(()) } else { Err(format!("{} letters", letters.len())) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn more_bytes_than_are_asked_for_at_once_come_one_after_the_other() {
+    let nats = NatsServer::start().await;
+    let tool = connect(&nats, "tool").await;
+    // Some 30 MB, also where they are compressed.
+    let ids: BTreeSet<String> = (0..100).map(|number| number.to_string()).collect();
+    for id in &ids {
+        let result = Some(muster_contracts::Json(serde_json::json!(noise(400_000))));
+        let event = ToolExecutionCompleted { result, ..completed() };
+        tool.publish(&event, &MessageId::from(id.clone())).await.unwrap();
+    }
+    let seen = Seen::default();
+    let bus = connect(&nats, "execution-log").await;
+    let feed = Feed {
+        settings: Consume { concurrency: 256, max_deliver: 2, ..Consume::default() },
+        ..feed()
+    };
+    let _serving = serve(&bus, Routes::new(seen.clone()).feed_batches(feed, note));
+    // Those that were compressed come each by itself, in any order.
+    assert_eq!(all(&nats, &seen, 100).await.into_iter().collect::<BTreeSet<_>>(), ids);
+    let log = nats.log();
+    assert!(!log.contains("Slow Consumer"), "{log}");
 }
 
 #[tokio::test]

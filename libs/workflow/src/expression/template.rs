@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::uri::UriTemplate;
 use super::{Expression, Surroundings, strip};
-use crate::{Error, ErrorType, limits};
+use crate::{Error, ErrorType, limits, size};
 
 /// A value whose strings may be expressions in `${ }`.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ impl Template {
     ) -> Result<Value, Error> {
         // Each result is bounded by itself; a hundred of them could still be too much.
         let mut room = limits::VALUE_SIZE;
-        self.fill(input, around, &mut room)
+        self.fill(input, around, &mut room, 0)
     }
 
     fn fill(
@@ -120,29 +120,33 @@ impl Template {
         input: &Value,
         around: &dyn Surroundings,
         room: &mut u64,
+        level: usize,
     ) -> Result<Value, Error> {
+        let mut fits = |value: Value| {
+            *room = room.checked_sub(size::size(&value)).ok_or_else(too_large)?;
+            if size::is_deeper_than(&value, limits::VALUE_DEPTH.saturating_sub(level)) {
+                return Err(too_deep());
+            }
+            Ok(value)
+        };
         match self {
             Template::Literal(value) => Ok(value.clone()),
             Template::Loose(expression, text) => {
                 let value = expression.evaluate(input, around);
-                let value = value.unwrap_or_else(|_error| Value::String(text.clone()));
-                *room = room.checked_sub(crate::size::size(&value)).ok_or_else(too_large)?;
-                Ok(value)
+                fits(value.unwrap_or_else(|_error| Value::String(text.clone())))
             }
-            Template::Expression(expression) => {
-                let value = expression.evaluate(input, around)?;
-                *room = room.checked_sub(crate::size::size(&value)).ok_or_else(too_large)?;
-                Ok(value)
-            }
+            Template::Expression(expression) => fits(expression.evaluate(input, around)?),
             Template::Uri(template) => template.expand(input).map(Value::String),
             Template::Array(templates) => templates
                 .iter()
-                .map(|template| template.fill(input, around, room))
+                .map(|template| template.fill(input, around, room, level + 1))
                 .collect::<Result<_, _>>()
                 .map(Value::Array),
             Template::Object(templates) => templates
                 .iter()
-                .map(|(key, template)| Ok((key.clone(), template.fill(input, around, room)?)))
+                .map(|(key, template)| {
+                    Ok((key.clone(), template.fill(input, around, room, level + 1)?))
+                })
                 .collect::<Result<Map<_, _>, _>>()
                 .map(Value::Object),
         }
@@ -151,6 +155,12 @@ impl Template {
     pub(crate) fn is_literal(&self) -> bool {
         matches!(self, Template::Literal(_))
     }
+}
+
+fn too_deep() -> Error {
+    let detail =
+        format!("the expressions made a value nested deeper than {} levels", limits::VALUE_DEPTH);
+    Error::new(ErrorType::Expression, detail)
 }
 
 fn too_large() -> Error {

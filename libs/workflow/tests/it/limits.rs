@@ -34,6 +34,20 @@ fn too_many_iterations_are_refused() {
 }
 
 #[test]
+fn what_stands_around_an_expression_counts_for_the_depth_of_its_value() {
+    let driver = Driver::start(
+        "
+        - l:
+            for: {in: '[range(200)]'}
+            do: [a: {set: {x: {y: '${ . }'}}}]
+        ",
+        Value::Null,
+    );
+    let told = "the expressions made a value nested deeper than 120 levels";
+    assert!(driver.error().detail.contains(told), "{}", driver.error());
+}
+
+#[test]
 fn a_step_that_makes_too_much_faults() {
     let driver = Driver::start(
         "

@@ -12,9 +12,11 @@ use crate::error::Error;
 pub(crate) async fn record(app: App, events: Vec<Recorded>) -> Result<(), Error> {
     let records: Vec<Record> = events.iter().map(Record::of).collect();
     let Some(created) = created(&records) else { return Ok(()) };
+    // Of all of them: the same last one may come with others another time, who are still to be told of.
+    let ids = records.iter().map(|record| record.event_id.as_str());
+    let id = MessageId::derived(std::iter::once("execution-log").chain(ids));
     app.store.record(records).await?;
     // Told again after a second delivery too: the first may have ended between the commit and here.
-    let id = MessageId::derived(["execution-log", &created.log_id]);
     app.bus.publish(&created, &id).await?;
     Ok(())
 }
