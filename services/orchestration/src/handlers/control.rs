@@ -76,5 +76,15 @@ async fn control(
     // First the command: where this process ends between the journal and its effects, another one goes on.
     app.bus.publish(&command, &id).await?;
     app.executions.control(&command, id.as_str()).await?;
-    app.executions.state(&command.execution_id).await
+    let state = app.executions.state(&command.execution_id).await?;
+    // One that has ended between the look and the command was not stopped by it.
+    let ended = match action {
+        Action::Cancel => matches!(state.status.as_str(), "completed" | "faulted"),
+        Action::Suspend => matches!(state.status.as_str(), "completed" | "faulted" | "cancelled"),
+        Action::Resume | Action::Retry => false,
+    };
+    if ended {
+        app.executions.check(action, &command).await?;
+    }
+    Ok(state)
 }

@@ -119,6 +119,30 @@ async fn a_cancelled_execution_tells_those_who_work_for_it_and_the_world() {
 }
 
 #[tokio::test]
+async fn who_is_told_that_something_was_done_was_heard_before_the_end() {
+    let world = World::new().await;
+    let tasks = "- ask: {call: agent, with: {agent: a, input: '${ .how }'}}";
+    for round in 0..20 {
+        let id = format!("e{round}");
+        world.launched(&id, tasks, json!({"how": "silent"})).await;
+        let ((), cancelled) =
+            tokio::join!(world.answer(&id, "/do/0/ask", json!({})), world.cancel(&id));
+        match cancelled {
+            Ok(state) => assert_eq!(state.status, "cancelled"),
+            late => refused(late, "completed"),
+        }
+        let other = format!("f{round}");
+        world.launched(&other, tasks, json!({"how": "silent"})).await;
+        let ((), suspended) =
+            tokio::join!(world.answer(&other, "/do/0/ask", json!({})), world.suspend(&other));
+        match suspended {
+            Ok(state) => assert_eq!(state.status, "suspended"),
+            late => refused(late, "completed"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_execution_is_cancelled_before_it_began() {
     let world = World::new().await;
     let definition = world.put(&workflow("w", SILENT)).await.unwrap();

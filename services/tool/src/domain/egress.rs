@@ -73,6 +73,8 @@ impl Egress {
         if matches!(port, 80 | 443) && of_host().any(|allowed| allowed.port.is_none()) {
             return Ok(Reach::Public);
         }
+        // As it is written in an address and in the setting: RFC 3986, section 3.2.2.
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
         Err(format!(
             "requests to {host}:{port} are not allowed: the operator has to name it in MUSTER_HTTP_ALLOW, e.g. MUSTER_HTTP_ALLOW=\"{host}:{port}\" ({})",
             if self.allowed.is_empty() {
@@ -162,6 +164,10 @@ mod tests {
             assert!(problem.contains(&format!("MUSTER_HTTP_ALLOW=\"{host}:{port}\"")), "{problem}");
         }
         assert!(Egress::default().check("a", 80).unwrap_err().contains("now empty"));
+        // What the error says would be right is.
+        let problem = egress.check("::1", 9).unwrap_err();
+        assert!(problem.contains("MUSTER_HTTP_ALLOW=\"[::1]:9\""), "{problem}");
+        assert_eq!(Egress::parse("[::1]:9").unwrap().check("::1", 9), Ok(Reach::Named));
         for wrong in [
             "http://a",
             "a:b",
