@@ -15,7 +15,7 @@ use muster_contracts::permissions::key_prefix;
 use muster_contracts::{Bucket, Code, Fault};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::publish::Refused;
+use crate::publish::{Refused, readable};
 use crate::{Bus, MessageId};
 
 pub use self::watch::KeyChange;
@@ -238,12 +238,15 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
                 format!("{}/{key} cannot be written as JSON: {error}", self.bucket.name()),
             )
         };
-        if self.sealing.is_none() {
-            return serde_json::to_vec(value).map(Bytes::from).map_err(not_json);
-        }
-        let mut value = serde_json::to_value(value).map_err(not_json)?;
-        self.seal(key, &mut value)?;
-        Ok(value.to_string().into())
+        let body = if self.sealing.is_none() {
+            serde_json::to_vec(value).map_err(not_json)?
+        } else {
+            let mut value = serde_json::to_value(value).map_err(not_json)?;
+            self.seal(key, &mut value)?;
+            value.to_string().into()
+        };
+        readable(&format!("{}/{key}", self.bucket.name()), &body)?;
+        Ok(body.into())
     }
 
     fn decode(&self, key: &str, body: &[u8]) -> Result<T, Fault> {

@@ -313,12 +313,17 @@ pub(crate) fn json<M: muster_contracts::Message>(message: &M) -> Result<Bytes, F
     serde_json::to_writer(&mut body, message).map_err(|error| {
         Fault::new(Code::Internal, format!("{} cannot be written as JSON: {error}", M::NAME))
     })?;
-    if is_deeper_than(&body, DEEPEST) {
-        let text =
-            format!("{} is nested deeper than {DEEPEST} levels: nobody could read it", M::NAME);
+    readable(M::NAME, &body)?;
+    Ok(body.into())
+}
+
+/// Refuses JSON that nobody could read again.
+pub(crate) fn readable(what: &str, json: &[u8]) -> Result<(), Fault> {
+    if is_deeper_than(json, DEEPEST) {
+        let text = format!("{what} is nested deeper than {DEEPEST} levels: nobody could read it");
         return Err(Fault::new(Code::Invalid, text));
     }
-    Ok(body.into())
+    Ok(())
 }
 
 /// Whether JSON is nested deeper than so many levels. Mostly it has fewer brackets than that at all.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, jetstream};
-use muster_bus::{Delivery, Routes, Unanswered};
+use muster_bus::{Bucket, Delivery, Routes, Unanswered};
 use muster_contracts::tool::v1::{
     CallToolRequest, ExecuteToolRequest, ListToolsRequest, ToolExecutionRequested, ToolList,
     ToolResult,
@@ -120,6 +120,19 @@ async fn every_message_is_handled_or_becomes_a_dead_letter() {
         std::future::ready(handled.load(Ordering::SeqCst) == before + 1)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_bucket_takes_nothing_that_it_could_not_give_back() {
+    let nats = NatsServer::start().await;
+    let kv = connect(&nats, "orchestration").await.kv::<serde_json::Value>(Bucket::Registry);
+    let nested =
+        |depth| (0..depth).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
+    kv.put("deep", &nested(127)).await.unwrap();
+    let fault = kv.put("deep", &nested(128)).await.unwrap_err();
+    assert_eq!(fault.code, Code::Invalid);
+    assert!(fault.message.starts_with("REGISTRY/deep is nested deeper than 127 levels"), "{fault}");
+    assert_eq!(kv.get("deep").await.unwrap().unwrap().value, nested(127));
 }
 
 #[tokio::test]
