@@ -160,19 +160,13 @@ impl Waiting {
         pulled: Pulled,
         puller: &mut Puller,
     ) -> Result<usize, async_nats::Error> {
-        let mut came = 1;
-        let mut unwanted = self.add(line, tasks, pulled);
-        while self.has_room()
-            && let Some(pulled) = puller.ready()?
-        {
+        let (mut came, mut next) = (0, Some(pulled));
+        while let Some(pulled) = next {
             came += 1;
-            if let Some(message) = unwanted {
-                Box::pin(line.acknowledge(&message, line.origin())).await?;
+            if let Some(unwanted) = self.add(line, tasks, pulled) {
+                line.acknowledge(&unwanted, line.origin()).await?;
             }
-            unwanted = self.add(line, tasks, pulled);
-        }
-        if let Some(message) = unwanted {
-            Box::pin(line.acknowledge(&message, line.origin())).await?;
+            next = if self.has_room() { puller.ready()? } else { None };
         }
         Ok(came)
     }

@@ -15,7 +15,8 @@ use muster_contracts::permissions::key_prefix;
 use muster_contracts::{Bucket, Code, Fault};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::publish::{Refused, readable};
+use crate::payload::check_depth;
+use crate::publish::Refused;
 use crate::{Bus, MessageId};
 
 pub use self::watch::KeyChange;
@@ -245,7 +246,7 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
             self.seal(key, &mut value)?;
             value.to_string().into()
         };
-        readable(&format!("{}/{key}", self.bucket.name()), &body)?;
+        check_depth(format_args!("{}/{key}", self.bucket.name()), &body)?;
         Ok(body.into())
     }
 

@@ -10,6 +10,7 @@
 
 mod claim;
 mod compress;
+mod depth;
 mod seal;
 
 use async_nats::{HeaderMap, HeaderName};
@@ -20,6 +21,7 @@ use muster_contracts::{Code, Durable, Fault, Message, ObjectStore, Stream};
 use serde_json::{Map, Value};
 
 pub(crate) use claim::Lent;
+pub(crate) use depth::check_depth;
 pub(crate) use seal::SETTING as SEAL_KEYS_SETTING;
 pub use seal::SealKeys;
 

@@ -20,8 +20,6 @@ pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10071;
 pub(crate) const IN_FLIGHT: u64 = 10164;
 /// Error codes of what passes: the system is temporarily unavailable, the servers have no leader, a message with this id is in process, or one with this subject.
 const PASSING: [u64; 5] = [10008, 10009, 10158, IN_FLIGHT, UNANSWERED];
-/// How deep a message may be nested: readers of JSON go no further (serde_json: 127).
-const DEEPEST: usize = 127;
 /// What stands where the stream has said nothing: the next try will tell.
 const UNANSWERED: u64 = 1;
 
@@ -313,36 +311,8 @@ pub(crate) fn json<M: muster_contracts::Message>(message: &M) -> Result<Bytes, F
     serde_json::to_writer(&mut body, message).map_err(|error| {
         Fault::new(Code::Internal, format!("{} cannot be written as JSON: {error}", M::NAME))
     })?;
-    readable(M::NAME, &body)?;
+    payload::check_depth(M::NAME, &body)?;
     Ok(body.into())
-}
-
-/// Refuses JSON that nobody could read again.
-pub(crate) fn readable(what: &str, json: &[u8]) -> Result<(), Fault> {
-    if is_deeper_than(json, DEEPEST) {
-        let text = format!("{what} is nested deeper than {DEEPEST} levels: nobody could read it");
-        return Err(Fault::new(Code::Invalid, text));
-    }
-    Ok(())
-}
-
-/// Whether JSON is nested deeper than so many levels. Mostly it has fewer brackets than that at all.
-fn is_deeper_than(json: &[u8], most: usize) -> bool {
-    if json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= most {
-        return false;
-    }
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    json.iter().any(|byte| {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => depth += 1,
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth > most
-    })
 }
 
 pub(crate) fn decode<M: muster_contracts::Message>(body: &[u8]) -> Result<M, Fault> {
@@ -357,30 +327,4 @@ pub(crate) fn unavailable(error: &dyn std::error::Error) -> Fault {
 fn not_taken(error: &(impl std::fmt::Display + ?Sized)) -> Fault {
     Fault::new(Code::Unavailable, format!("NATS did not take the message: {error}"))
         .with_retry_after_ms(1000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_can_be_written_can_be_read() {
-        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-        let text = format!("[{:?}, \"\\\"\", {{}}]", "[{\\".repeat(200));
-        let many = format!("[{}]", vec!["{}"; 500].join(","));
-        for (json, is_deep) in [
-            (nested(127), false),
-            (nested(128), true),
-            (nested(500), true),
-            (text, false),
-            (many, false),
-        ] {
-            assert_eq!(is_deeper_than(json.as_bytes(), DEEPEST), is_deep, "{json}");
-            assert_eq!(
-                serde_json::from_str::<serde_json::Value>(&json).is_err(),
-                is_deep,
-                "{json}"
-            );
-        }
-    }
 }

@@ -52,8 +52,17 @@ pub(super) fn text(part: Option<&Value>) -> &str {
 
 /// What is made of a JSON value by looking at some of its fields or items. Of what it does not look at it is told nothing.
 trait Pick: Default {
-    fn field<'de, A: MapAccess<'de>>(&mut self, _name: &str, map: &mut A) -> Result<(), A::Error> {
-        map.next_value::<Skipped>().map(drop)
+    /// Where the field of this name belongs, if it is looked at.
+    fn part(&mut self, _name: &str) -> Option<&mut Option<Value>> {
+        None
+    }
+
+    fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match self.part(name) {
+            Some(part) => *part = Some(map.next_value()?),
+            None => return map.next_value::<Skipped>().map(drop),
+        }
+        Ok(())
     }
 
     /// Whether there was an item.
@@ -63,8 +72,8 @@ trait Pick: Default {
 }
 
 impl Pick for Seen {
-    fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        let part = match name {
+    fn part(&mut self, name: &str) -> Option<&mut Option<Value>> {
+        Some(match name {
             "execution_id" => &mut self.execution_id,
             "task" => &mut self.task,
             "agent" => &mut self.agent,
@@ -73,28 +82,30 @@ impl Pick for Seen {
             "status" => &mut self.status,
             "tenant" => &mut self.tenant,
             "usage" => &mut self.usage,
-            "output" => {
-                self.output = map.next_value::<Picked<_>>()?.0;
-                return Ok(());
-            }
-            "facts" => {
-                self.facts = map.next_value::<Picked<_>>()?.0;
-                return Ok(());
-            }
-            _ => return map.next_value::<Skipped>().map(drop),
-        };
-        *part = Some(map.next_value()?);
+            _ => return None,
+        })
+    }
+
+    fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        match (name, self.part(name)) {
+            ("output", _) => self.output = map.next_value::<Picked<_>>()?.0,
+            ("facts", _) => self.facts = map.next_value::<Picked<_>>()?.0,
+            (_, Some(part)) => *part = Some(map.next_value()?),
+            (_, None) => return map.next_value::<Skipped>().map(drop),
+        }
         Ok(())
     }
 }
 
 impl Pick for Output {
-    fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        if name == "usage" {
-            self.usage = Some(map.next_value()?);
-            return Ok(());
-        }
-        map.next_value::<Skipped>().map(drop)
+    fn part(&mut self, name: &str) -> Option<&mut Option<Value>> {
+        (name == "usage").then_some(&mut self.usage)
+    }
+}
+
+impl Pick for Fact {
+    fn part(&mut self, name: &str) -> Option<&mut Option<Value>> {
+        (name == "task").then_some(&mut self.task)
     }
 }
 
@@ -105,16 +116,6 @@ impl Pick for Facts {
             self.tasks.push(task);
         }
         Ok(true)
-    }
-}
-
-impl Pick for Fact {
-    fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
-        if name == "task" {
-            self.task = Some(map.next_value()?);
-            return Ok(());
-        }
-        map.next_value::<Skipped>().map(drop)
     }
 }
 
