@@ -27,7 +27,9 @@ const SILENCE: Duration = Duration::from_secs(12);
 pub(crate) struct Puller {
     bus: Bus,
     subject: String,
+    /// Each pull has a subject of its own below it: what the server says of one that has ended must not end the next.
     inbox: String,
+    pulls: u64,
     replies: Subscriber,
     slots: Arc<Semaphore>,
     size: usize,
@@ -46,9 +48,10 @@ impl Puller {
     ) -> Result<Self, async_nats::Error> {
         let bus = line.bus().clone();
         let inbox = bus.client().new_inbox();
-        let replies = bus.client().subscribe(inbox.clone()).await?;
+        let replies = bus.client().subscribe(format!("{inbox}.*")).await?;
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", line.stream(), line.durable());
-        Ok(Self { bus, subject, inbox, replies, slots, size: line.concurrency(), reserved: None })
+        let (size, reserved) = (line.concurrency(), None);
+        Ok(Self { bus, subject, inbox, pulls: 0, replies, slots, size, reserved })
     }
 
     /// The next message. Safe to drop: nothing is lost when another branch of a select wins.
@@ -123,10 +126,10 @@ impl Puller {
                 Ok(Some((jetstream::Message { message, context }, slot)))
             }
             StatusCode::IDLE_HEARTBEAT => Ok(None),
-            // There is none now, and that was the question; or as many bytes came as were asked for.
-            StatusCode::NOT_FOUND => self.close(),
+            // There is none now, and that was the question; or as many came as were asked for. Of one that has had its last message the server says so behind it, and the next may be open by then.
+            StatusCode::NOT_FOUND => self.close(&message.subject),
             StatusCode::REQUEST_TERMINATED if is_full(message.description.as_deref()) => {
-                self.close()
+                self.close(&message.subject)
             }
             StatusCode::TIMEOUT => {
                 let pending =
@@ -142,10 +145,16 @@ impl Puller {
         }
     }
 
-    /// What was asked for has ended.
-    fn close(&mut self) -> Result<Option<Pulled>, async_nats::Error> {
-        drop(self.take_slots(self.open_slots()));
+    /// The pull with this subject has ended.
+    fn close(&mut self, pull: &str) -> Result<Option<Pulled>, async_nats::Error> {
+        if pull == self.last_pull() {
+            drop(self.take_slots(self.open_slots()));
+        }
         Ok(None)
+    }
+
+    fn last_pull(&self) -> String {
+        format!("{}.{}", self.inbox, self.pulls)
     }
 
     /// Ends the pulls. What was delivered meanwhile goes back, so that another replica has it at once.
@@ -182,14 +191,9 @@ impl Puller {
             Some(reserved) => reserved.merge(slots),
             none => *none = Some(slots),
         }
-        self.bus
-            .client()
-            .publish_with_reply(
-                self.subject.clone(),
-                self.inbox.clone(),
-                serde_json::to_vec(pull)?.into(),
-            )
-            .await?;
+        self.pulls += 1;
+        let pull = serde_json::to_vec(pull)?.into();
+        self.bus.client().publish_with_reply(self.subject.clone(), self.last_pull(), pull).await?;
         Ok(())
     }
 
@@ -209,7 +213,7 @@ fn patient(batch: usize) -> serde_json::Value {
     json!({ "batch": batch, "expires": expires, "idle_heartbeat": heartbeat })
 }
 
-/// Whether a pull has ended because it has had its `max_bytes`, or the next message would be more.
+/// Whether a pull has ended because it has had its messages, where it said `max_bytes`, or the next one would be more bytes.
 fn is_full(why: Option<&str>) -> bool {
     why.is_some_and(|why| {
         why.eq_ignore_ascii_case("Message Size Exceeds MaxBytes")

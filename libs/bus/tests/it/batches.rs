@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream;
+use futures::StreamExt;
 use muster_bus::{Bus, Consume, Feed, MessageId, Recorded, Routes};
 use muster_contracts::tool::v1::{ToolExecutionCompleted, ToolExecutionStarted};
 use muster_contracts::{Addressed, Code, Fault, Stream};
@@ -85,6 +86,28 @@ async fn what_is_there_comes_together_in_its_order_and_what_is_not_wanted_does_n
     assert_eq!(all(&nats, &seen, 150).await, ids);
     let most = seen.lock().unwrap().iter().map(Vec::len).max();
     assert!(most > Some(1) && most <= Some(32), "at most half of the concurrency: {most:?}");
+}
+
+#[tokio::test]
+async fn each_of_many_is_delivered_once() {
+    const COUNT: u64 = 8_000;
+    let nats = NatsServer::start().await;
+    let tool = connect(&nats, "tool").await;
+    let events: Vec<_> =
+        (0..COUNT).map(|number| (completed(), MessageId::from(number.to_string()))).collect();
+    let publishing = futures::stream::iter(&events)
+        .map(|(event, id)| tool.publish(event, id))
+        .buffer_unordered(64);
+    publishing.for_each(|stored| async move { assert!(stored.is_ok()) }).await;
+    let seen = Seen::default();
+    let bus = connect(&nats, "execution-log").await;
+    let _serving = serve(&bus, Routes::new(seen.clone()).feed_batches(feed(), note));
+    let found = all(&nats, &seen, events.len()).await;
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), events.len());
+    let jetstream = jetstream::new(operator(&nats).await);
+    let stream = jetstream.get_stream_no_info(Stream::Executions.name()).await.unwrap();
+    let info = stream.consumer_info("execution-log-log").await.unwrap();
+    assert_eq!(info.delivered.consumer_sequence, COUNT);
 }
 
 #[tokio::test]
