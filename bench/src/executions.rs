@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cpu::Cpu;
-use crate::platform::{Platform, execute};
+use crate::platform::Platform;
 use crate::report::Report;
+use crate::starting::Starting;
 use crate::timing::run;
 
 const CONCURRENCY: [usize; 4] = [1, 16, 64, 256];
@@ -24,16 +25,17 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
     let platform = Platform::start(&[]).await?;
     platform.put_workflow(WORKFLOW).await?;
     let body = json!({ "workflow": "three-steps", "input": { "n": 7 } });
+    let starting = Starting::new(&platform, &body)?;
     for _ in 0..20 {
-        execute(&platform.client, &platform.url, &body).await?;
+        starting.run().await?;
     }
     for concurrency in CONCURRENCY {
-        let (client, url, body) = (platform.client.clone(), platform.url.clone(), body.clone());
+        let starting = starting.clone();
         platform.until_logged().await?;
         let before = Cpu::now();
         let measured = run(concurrency, TIME, move |_| {
-            let (client, url, body) = (client.clone(), url.clone(), body.clone());
-            async move { execute(&client, &url, &body).await }
+            let starting = starting.clone();
+            async move { starting.run().await }
         })
         .await?;
         report.add(format!("three_step_executions_c{concurrency}"), measured.per_second, "1/s");

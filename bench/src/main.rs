@@ -20,6 +20,8 @@ mod platform;
 mod publishing;
 mod report;
 mod requests;
+#[cfg(feature = "platform")]
+mod starting;
 mod timing;
 #[cfg(feature = "platform")]
 mod tokens;

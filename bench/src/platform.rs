@@ -5,7 +5,6 @@ use std::time::Duration;
 use muster_runtime::testing::{Running, start};
 use muster_testkit::{Database, NatsServer, eventually, free_port};
 use reqwest::Client;
-use serde_json::Value;
 
 use crate::cpu::Cpu;
 use crate::report::Report;
@@ -14,6 +13,8 @@ use crate::timing::Measured;
 pub(crate) struct Platform {
     pub(crate) client: Client,
     pub(crate) url: String,
+    /// Of the gateway.
+    pub(crate) address: String,
     _services: Running,
     nats: NatsServer,
     _database: Database,
@@ -43,7 +44,7 @@ impl Platform {
             })
             .await;
         }
-        Ok(Self { client, url, _services: services, nats, _database: database })
+        Ok(Self { client, url, address, _services: services, nats, _database: database })
     }
 
     /// How many events the log has not recorded yet.
@@ -88,20 +89,4 @@ impl Platform {
         anyhow::ensure!(status.is_success(), "{status}: {}", response.text().await?);
         Ok(())
     }
-}
-
-/// Runs an execution to its end.
-pub(crate) async fn execute(client: &Client, url: &str, body: &Value) -> anyhow::Result<()> {
-    let response = client
-        .post(format!("{url}/v1/executions"))
-        .header("Prefer", "wait=60")
-        .json(body)
-        .send()
-        .await?;
-    let state: Value = response.error_for_status()?.json().await?;
-    anyhow::ensure!(
-        state.get("status").and_then(Value::as_str) == Some("completed"),
-        "the execution did not complete: {state}"
-    );
-    Ok(())
 }

@@ -49,21 +49,22 @@ pub(crate) async fn measure(report: &mut Report) -> anyhow::Result<()> {
 #[cfg(feature = "platform")]
 async fn set_only(report: &mut Report) -> anyhow::Result<()> {
     use crate::cpu::Cpu;
-    use crate::platform::{Platform, execute};
+    use crate::platform::Platform;
+    use crate::starting::Starting;
     use crate::timing::run;
     const TIME: Duration = Duration::from_secs(6);
 
     let platform = Platform::start(&[]).await?;
     platform.put_workflow(SET_ONLY).await?;
     let body = json!({ "workflow": "set-only", "input": { "n": 7 } });
+    let starting = Starting::new(&platform, &body)?;
     for _ in 0..20 {
-        execute(&platform.client, &platform.url, &body).await?;
+        starting.run().await?;
     }
-    let (client, url) = (platform.client.clone(), platform.url.clone());
     let before = Cpu::now();
     let measured = run(256, TIME, move |_| {
-        let (client, url, body) = (client.clone(), url.clone(), body.clone());
-        async move { execute(&client, &url, &body).await }
+        let starting = starting.clone();
+        async move { starting.run().await }
     })
     .await?;
     report.add("set_only_executions_c256".to_owned(), measured.per_second, "1/s");

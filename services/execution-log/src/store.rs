@@ -1,5 +1,7 @@
 //! The events in Postgres.
 
+mod insert;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,9 +11,11 @@ use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
 
-use crate::domain::{Listing, MAX_PAGE_BYTES, Record, Run, Summary, standings};
+use crate::domain::{Listing, MAX_PAGE_BYTES, Record, Run, Summary};
 use crate::error::Error;
 use crate::together::Together;
+
+pub(crate) use self::insert::insert;
 
 /// The service's table. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -190,126 +194,6 @@ impl FromRow<'_, PgRow> for Summarised {
             started_at: muster_contracts::now(row.try_get("started_at")?),
             updated_at: muster_contracts::now(row.try_get("updated_at")?),
         }))
-    }
-}
-
-/// Inserts what is not there yet, by one statement.
-pub(crate) async fn insert(
-    pool: &PgPool,
-    records: impl IntoIterator<Item = &Record>,
-) -> sqlx::Result<()> {
-    let mut columns = Columns::default();
-    let records: Vec<&Record> = records.into_iter().collect();
-    for record in &records {
-        columns.push(record);
-    }
-    let stand = Stand::of(&records);
-    // What an execution's journal says comes in any order: the entry that stands last counts.
-    sqlx::query(
-        "WITH new AS (
-             INSERT INTO events (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
-             SELECT event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body::json, usage::jsonb
-             FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::timestamptz[], $10::integer[], $11::text[], $12::text[])
-                  AS given (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
-             ON CONFLICT (event_id) DO NOTHING
-         )
-         INSERT INTO executions AS known (execution_id, workflow, version, status, sequence, started_at, updated_at, tenant)
-         SELECT * FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::timestamptz[], $19::timestamptz[], $20::text[])
-         ON CONFLICT (execution_id) DO UPDATE SET
-             status = CASE WHEN excluded.sequence > known.sequence THEN excluded.status ELSE known.status END,
-             sequence = greatest(excluded.sequence, known.sequence),
-             started_at = least(excluded.started_at, known.started_at),
-             updated_at = greatest(excluded.updated_at, known.updated_at),
-             tenant = greatest(excluded.tenant, known.tenant)",
-    )
-    .bind(columns.event_id)
-    .bind(columns.sequence)
-    .bind(columns.execution_id)
-    .bind(columns.subject)
-    .bind(columns.message_type)
-    .bind(columns.source)
-    .bind(columns.task)
-    .bind(columns.agent)
-    .bind(columns.at)
-    .bind(columns.bytes)
-    .bind(columns.body)
-    .bind(columns.usage)
-    .bind(stand.execution_id)
-    .bind(stand.workflow)
-    .bind(stand.version)
-    .bind(stand.status)
-    .bind(stand.sequence)
-    .bind(stand.started_at)
-    .bind(stand.updated_at)
-    .bind(stand.tenant)
-    .execute(pool)
-    .await
-    .map(drop)
-}
-
-/// Records as arrays, one for each column.
-#[derive(Default)]
-struct Columns<'a> {
-    event_id: Vec<&'a str>,
-    sequence: Vec<i64>,
-    execution_id: Vec<&'a str>,
-    subject: Vec<&'a str>,
-    message_type: Vec<&'a str>,
-    source: Vec<&'a str>,
-    task: Vec<&'a str>,
-    agent: Vec<&'a str>,
-    at: Vec<DateTime<Utc>>,
-    bytes: Vec<i32>,
-    body: Vec<&'a str>,
-    usage: Vec<Option<String>>,
-}
-
-impl<'a> Columns<'a> {
-    fn push(&mut self, record: &'a Record) {
-        self.event_id.push(&record.event_id);
-        self.sequence.push(integer(record.sequence));
-        self.execution_id.push(&record.execution_id);
-        self.subject.push(&record.subject);
-        self.message_type.push(&record.message_type);
-        self.source.push(&record.source);
-        self.task.push(&record.task);
-        self.agent.push(&record.agent);
-        self.at.push(record.at);
-        self.bytes.push(i32::try_from(record.body.len()).unwrap_or(i32::MAX));
-        self.body.push(&record.body);
-        let usage = record.usage.as_ref();
-        self.usage.push(usage.and_then(|usage| serde_json::to_string(usage).ok()));
-    }
-}
-
-/// How executions stand, as arrays, one for each column: each execution once.
-#[derive(Default)]
-struct Stand<'a> {
-    execution_id: Vec<&'a str>,
-    workflow: Vec<&'a str>,
-    version: Vec<&'a str>,
-    status: Vec<&'a str>,
-    sequence: Vec<i64>,
-    started_at: Vec<DateTime<Utc>>,
-    updated_at: Vec<DateTime<Utc>>,
-    tenant: Vec<&'a str>,
-}
-
-impl<'a> Stand<'a> {
-    fn of(records: &[&'a Record]) -> Self {
-        let mut stand = Self::default();
-        for (execution_id, known) in standings(records) {
-            stand.execution_id.push(execution_id);
-            stand.workflow.push(&known.last.workflow);
-            stand.version.push(&known.last.version);
-            stand.status.push(&known.last.status);
-            stand.sequence.push(integer(known.sequence));
-            stand.started_at.push(known.from);
-            stand.updated_at.push(known.to);
-            stand.tenant.push(&known.last.tenant);
-        }
-        stand
     }
 }
 
