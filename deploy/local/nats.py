@@ -17,6 +17,9 @@ CONFIG = """\
 listen: "127.0.0.1:{port}"
 server_name: "muster-dev"
 max_payload: 10MB
+# A process that hangs, and says nothing for half a minute, is sent no more requests.
+ping_interval: "10s"
+ping_max: 2
 jetstream {{ store_dir: "{store}" }}
 include "{users}"
 """

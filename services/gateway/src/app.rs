@@ -1,6 +1,6 @@
 //! What the controllers share.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use muster_bus::Bus;
 use muster_contracts::Fault;
@@ -14,9 +14,11 @@ use crate::auth::{Audit, Auth};
 use crate::controllers::openai::Abandoned;
 use crate::{config::Config, fresh::Fresh, waits::Waits};
 
-/// What the controllers share. Cheap to clone.
+/// What the controllers share. Cheap to clone: each request does so more than once.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
     pub(crate) bus: Bus,
     /// Executions whose end someone waits for, by execution id.
     pub(crate) ends: Waits<End>,
@@ -57,7 +59,7 @@ impl App {
         config: &Config,
         (abandoned, audit): (Abandoned, Audit),
     ) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             bus: cx.bus.clone(),
             ends: Waits::default(),
             definitions: Fresh::default(),
@@ -68,6 +70,13 @@ impl App {
             readiness: cx.readiness.clone(),
             auth: Auth::new(&cx.bus, &config.auth, audit),
             abandoned,
-        }
+        }))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
     }
 }

@@ -40,8 +40,8 @@ pub(crate) async fn requested(
         task: request.task.clone(),
         secrets: request.secrets.clone(),
     };
-    // The start is told while the tool works: what comes first on the connection is first in the stream.
-    let (started, ended) = join(started(&app, &request), async {
+    // On the heap: what all kinds of tools have room for is large, and would be moved again and again.
+    let work = Box::pin(async {
         match execute(&app, &call).await {
             Ok(outcome) => completed(&app, &request, outcome).await,
             Err(error) if open.is_cancelled() => {
@@ -50,8 +50,9 @@ pub(crate) async fn requested(
             Err(error) if attempt < tries(error.code()) => Err(error),
             Err(error) => Box::pin(failed(&app, &request, &error)).await,
         }
-    })
-    .await;
+    });
+    // The start is told while the tool works: what comes first on the connection is first in the stream.
+    let (started, ended) = join(started(&app, &request), work).await;
     started?;
     ended
 }
