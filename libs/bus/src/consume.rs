@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::batches;
-use crate::incoming::Incoming;
+use crate::incoming::{Incoming, Repeatable};
 use crate::line::Line;
 use crate::pull::Puller;
 use crate::routes::{Work, complete};
@@ -100,6 +100,15 @@ pub struct Delivery<M> {
     pub time: DateTime<Utc>,
     /// Which delivery this is, from 1.
     pub attempt: u32,
+    repeatable: Repeatable,
+}
+
+impl<M> Delivery<M> {
+    /// Says that this message may be handled again and nothing would be done twice, as a handler knows that has only computed something: it is acknowledged plainly then, also where
+    /// acknowledgements are confirmed ([`Consume::confirm_acks`]), which spares the round trip.
+    pub fn may_come_again(&self) {
+        self.repeatable.say();
+    }
 }
 
 impl<M> Deref for Delivery<M> {
@@ -118,6 +127,7 @@ impl<M: Durable> Delivery<M> {
             sequence: incoming.sequence,
             time: incoming.time,
             attempt: incoming.attempt,
+            repeatable: incoming.repeatable.clone(),
         })
     }
 }

@@ -26,7 +26,7 @@ use tokio::time::error::Elapsed;
 
 pub(crate) use self::desk::Desk;
 pub use self::filter::Filter;
-use crate::incoming::Incoming;
+use crate::incoming::{Incoming, Repeatable};
 use crate::journal::unreadable;
 use crate::publish::check;
 use crate::replay::Start;
@@ -216,6 +216,7 @@ impl DeadLetters {
             time: DateTime::from_timestamp_nanos(nanos),
             attempt: 1,
             seals: None,
+            repeatable: Repeatable::default(),
         };
         Ok(Letter::read(&self.bus.recorded(incoming).await))
     }

@@ -1,6 +1,7 @@
 //! A message of a stream as a handler gets it, wherever it comes from: a consumer, a reader, or a dead letter that is tried again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
@@ -24,6 +25,28 @@ pub(crate) struct Incoming {
     pub(crate) attempt: u32,
     /// What opens its sealed fields; known when it is opened.
     pub(crate) seals: Option<Seals>,
+    pub(crate) repeatable: Repeatable,
+}
+
+/// What its handler says of a message: that handling it once more would change nothing. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Repeatable(Option<Arc<AtomicBool>>);
+
+impl Repeatable {
+    /// Where it matters to somebody.
+    pub(crate) fn asked() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    pub(crate) fn say(&self) {
+        if let Some(said) = &self.0 {
+            said.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_said(&self) -> bool {
+        self.0.as_ref().is_some_and(|said| said.load(Ordering::Relaxed))
+    }
 }
 
 impl Incoming {
@@ -45,6 +68,7 @@ impl Incoming {
             ),
             attempt: u32::try_from(info.delivered).unwrap_or(u32::MAX),
             seals: None,
+            repeatable: Repeatable::default(),
         })
     }
 

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use crate::confirming::InHand;
 use crate::consume::{Consumer, Idempotency};
 use crate::idempotency::{Claim, Handled, Verdict};
-use crate::incoming::Incoming;
+use crate::incoming::{Incoming, Repeatable};
 use crate::metrics::{ConsumerMetrics, Lag};
 use crate::origin::{LastOrigin, Origin, Spot};
 use crate::postponed::Postponed;
@@ -237,6 +237,11 @@ impl Line {
             let spot = Spot::of(message, origin)?;
             return Box::pin(self.settle(message, spot, 1, Fate::Done)).await;
         }
+        self.done(message).await
+    }
+
+    /// Tells the stream plainly that the message is done with.
+    async fn done(&self, message: &jetstream::Message) -> Result<(), async_nats::Error> {
         self.metrics.done.increment(1);
         let Some(reply) = &message.reply else { return Ok(()) };
         Ok(self.bus.client().publish(reply.clone(), ending::DONE).await?)
@@ -269,7 +274,7 @@ impl Line {
                 let incoming = Incoming::take(&mut message).map_err(|fault| fault.to_string())?;
                 Ok((spot, incoming))
             });
-        let (spot, incoming) = match taken {
+        let (spot, mut incoming) = match taken {
             Ok(taken) => taken,
             Err(error) => {
                 warn!(consumer = self.durable, subject = %message.subject, %error, "not a message of a stream");
@@ -281,6 +286,10 @@ impl Line {
         let trace = Trace::continued(incoming.header(headers::TRACEPARENT));
         let (slot, _slot_until_confirmed) =
             if self.confirms() { (None, Some(slot)) } else { (Some(slot), None) };
+        if self.confirms() {
+            incoming.repeatable = Repeatable::asked();
+        }
+        let repeatable = incoming.repeatable.clone();
         let mut held = None;
         let work = async {
             match self.hold(spot.place, attempt).await {
@@ -303,6 +312,9 @@ impl Line {
             self.postponed.forget(spot.place);
         }
         let settled = match fate {
+            Ok(Fate::Done) if repeatable.is_said() && self.outlives_its_messages() => {
+                self.done(&message).await
+            }
             Ok(fate) => self.settle(&message, spot, attempt, fate).await,
             Err(fault) => {
                 message.message.headers = headers.map(Arc::unwrap_or_clone);

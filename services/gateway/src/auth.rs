@@ -12,7 +12,7 @@ mod tokens;
 use std::net::IpAddr;
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{Extensions, HeaderMap, HeaderValue, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -145,7 +145,7 @@ impl Asker {
 }
 
 /// Lets a request in with its [`Client`], or answers it.
-pub(crate) async fn authenticate(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn authenticate(app: App, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     match app.auth.client(&head).await {
         Ok(client) => {

@@ -1,12 +1,15 @@
 //! The one place that turns an error into a response: RFC 9457 problem documents.
 
+use std::panic::AssertUnwindSafe;
+
 use axum::{
     body::{Body, to_bytes},
     extract::Request,
     http::{HeaderValue, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::FutureExt as _;
+use muster_bus::trace::Trace;
 use muster_contracts::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -95,11 +98,14 @@ impl IntoResponse for Error {
 }
 
 /// Writes every error response as a problem document, also those that axum and its layers make.
-pub(crate) async fn render(request: Request, next: Next) -> Response {
+pub(crate) async fn render<F>(request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let instance = request.uri().path().to_owned();
     let method = request.method().clone();
     let trace_id = request.extensions().get::<TraceId>().cloned().unwrap_or_default();
-    let response = next.run(request).await;
+    let response = next(request).await;
     if response.status().as_u16() < 400 {
         return response;
     }
@@ -126,6 +132,18 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
         .headers
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     Response::from_parts(parts, Body::from(text))
+}
+
+/// What panics is answered like every internal error.
+pub(crate) async fn caught(work: impl Future<Output = Response>) -> Response {
+    let panic = match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(response) => return response,
+        Err(panic) => panic,
+    };
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    error!(trace_id = Trace::current_id(), panic = text, "a request's handler panicked");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
 /// The problem behind a response that is not ours.
@@ -155,4 +173,17 @@ async fn foreign(
         _ => text,
     };
     Problem::new(status, code, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_of_one_request() {
+        let response = caught(async { panic!("the handler is wrong") }).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = to_bytes(response.into_body(), 100).await.unwrap();
+        assert!(body.is_empty(), "what is internal stays inside");
+    }
 }

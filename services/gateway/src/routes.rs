@@ -1,7 +1,13 @@
 //! Every path that the gateway answers.
 
-use axum::{Json, Router, http::StatusCode, middleware, routing::get};
-use tower_http::catch_panic::CatchPanicLayer;
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::Response as Answer,
+    routing::get,
+};
 use utoipa::{
     OpenApi,
     openapi::{
@@ -184,10 +190,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/openapi.json", get(|| async move { Json(document) }))
         .with_state(app.clone());
     // Around the whole router, not around each route: only there a 405 knows which methods are allowed.
-    Router::new()
-        .fallback_service(inner)
-        .layer(middleware::from_fn_with_state(app, auth::authenticate))
-        .layer(CatchPanicLayer::new())
-        .layer(middleware::from_fn(problem::render))
-        .layer(middleware::from_fn(trace::within))
+    Router::new().fallback_service(inner).layer(middleware::from_fn_with_state(app, edge))
+}
+
+/// What is around every request. One layer: each costs a copy of what is inside it, and a future on the heap.
+async fn edge(State(app): State<App>, request: Request, next: Next) -> Answer {
+    let known = |request| problem::caught(auth::authenticate(app, request, next));
+    trace::within(request, |request| problem::render(request, known)).await
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue},
-    middleware::Next,
     response::Response,
 };
 use muster_bus::trace::Trace;
@@ -28,7 +27,10 @@ impl fmt::Display for TraceId {
 }
 
 /// Runs the request inside its trace and tells the client which one that is.
-pub(crate) async fn within(mut request: Request, next: Next) -> Response {
+pub(crate) async fn within<F>(mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let given = request.headers().get(HEADER).and_then(|header| header.to_str().ok());
     let trace = Trace::continued(given);
     let traceparent = HeaderValue::from_str(&trace.traceparent());
@@ -38,7 +40,7 @@ pub(crate) async fn within(mut request: Request, next: Next) -> Response {
     let span =
         info_span!("http", trace_id, method = %request.method(), path = request.uri().path());
     request.extensions_mut().insert(TraceId(trace_id));
-    let mut response = trace.run(next.run(request).instrument(span)).await;
+    let mut response = trace.run(next(request).instrument(span)).await;
     if let Ok(value) = traceparent {
         response.headers_mut().insert(HEADER, value);
     }

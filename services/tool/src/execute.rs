@@ -82,6 +82,7 @@ async fn execute_with(app: &App, tool: &Registered, call: &Call) -> Result<Outco
         result: done.result,
         duration_ms: done.duration_ms,
         effect: effect.name(),
+        is_computed: effect == Effect::Computed,
         replayed,
     })
 }
@@ -105,7 +106,8 @@ async fn run(tool: &Registered, call: &Call, effect: Effect) -> Result<Recorded,
     };
     check_result(&call.name, &result)?;
     let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
-    Ok(Recorded { result, duration_ms, arguments: digest(call) })
+    let arguments = if effect == Effect::Computed { String::new() } else { digest(call) };
+    Ok(Recorded { result, duration_ms, arguments })
 }
 
 fn digest(call: &Call) -> String {

@@ -9,7 +9,7 @@ use muster_contracts::dead_letter::v1::DeadLetter;
 use muster_contracts::{Fault, now, time};
 use serde::Deserialize;
 
-use crate::incoming::Incoming;
+use crate::incoming::{Incoming, Repeatable};
 use crate::line::Line;
 use crate::publish::subject_of;
 use crate::{Bus, MessageId, headers};
@@ -131,6 +131,7 @@ impl Incoming {
             time: time(letter.first_at.as_ref()),
             attempt: letter.deliveries.saturating_add(1),
             seals: None,
+            repeatable: Repeatable::default(),
         }
     }
 }

@@ -162,7 +162,12 @@ impl Line {
 
     /// Whether an end is told as it is: nobody confirms it, and the stream is there as long as its messages.
     pub(super) const fn ends_plainly(&self) -> bool {
-        !self.confirms() && matches!(self.consumer.stream.settings().storage, Storage::File)
+        !self.confirms() && self.outlives_its_messages()
+    }
+
+    /// Whether the stream is there as long as its messages.
+    pub(super) const fn outlives_its_messages(&self) -> bool {
+        matches!(self.consumer.stream.settings().storage, Storage::File)
     }
 
     async fn is_gone(&self, spot: Spot) -> Result<bool, async_nats::Error> {

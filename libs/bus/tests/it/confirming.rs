@@ -171,6 +171,35 @@ async fn a_lost_acknowledgement_is_told_again_before_the_next_message_has_its_pl
 }
 
 #[tokio::test]
+async fn what_may_come_again_is_acknowledged_once_and_holds_up_nothing() {
+    let nats = NatsServer::start().await;
+    let lossy = Lossy::default();
+    let bus = lossy.bus(&nats).await;
+    let seen = Seen::default();
+    let settings = Consume {
+        concurrency: 1,
+        idempotency: Idempotency::Handler("the test counts"),
+        confirm_acks: true,
+        ..Consume::default()
+    };
+    let note = |seen, delivery: Delivery<ToolExecutionRequested>| {
+        delivery.may_come_again();
+        note(seen, delivery)
+    };
+    lossy.lose(true);
+    let _serving = serve(&bus, Routes::new(seen.clone()).on_with(settings, note));
+    publish(&nats, &["a", "b"]).await;
+    eventually(PATIENCE, "each has had the only place, and comes again", || async {
+        let seen = seen.lock().unwrap().clone();
+        let times = |key| seen.iter().filter(|seen| *seen == key).count();
+        if times("a") > 1 && times("b") > 1 { Ok(()) } else { Err(seen) }
+    })
+    .await;
+    lossy.lose(false);
+    everything_is_acknowledged(&nats).await;
+}
+
+#[tokio::test]
 async fn a_message_that_comes_again_while_its_acknowledgement_is_lost_is_not_handled_again() {
     let nats = NatsServer::start().await;
     let lossy = Lossy::default();

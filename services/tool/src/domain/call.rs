@@ -71,5 +71,7 @@ pub(crate) struct Outcome {
     pub(crate) result: Value,
     pub(crate) duration_ms: u32,
     pub(crate) effect: &'static str,
+    /// Whether it was made of the arguments alone, and a second call would be the same.
+    pub(crate) is_computed: bool,
     pub(crate) replayed: bool,
 }

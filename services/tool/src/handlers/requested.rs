@@ -24,13 +24,12 @@ const TRIES_EXHAUSTED: u32 = 30;
 
 pub(crate) async fn requested(
     app: App,
-    request: Delivery<ToolExecutionRequested>,
+    delivery: Delivery<ToolExecutionRequested>,
 ) -> Result<(), Error> {
-    let open = app.calls.begin_delivered(&request, &request.execution_id, &request.task).await?;
-    let attempt = request.attempt;
-    let request = request.message;
+    let request = &delivery.message;
+    let open = app.calls.begin_delivered(&delivery, &request.execution_id, &request.task).await?;
     if open.is_cancelled() {
-        return Box::pin(cancelled(&app, &request, "it was cancelled before it began")).await;
+        return Box::pin(cancelled(&app, request, "it was cancelled before it began")).await;
     }
     let call = Call {
         name: request.tool.clone(),
@@ -43,16 +42,21 @@ pub(crate) async fn requested(
     // On the heap: what all kinds of tools have room for is large, and would be moved again and again.
     let work = Box::pin(async {
         match execute(&app, &call).await {
-            Ok(outcome) => completed(&app, &request, outcome).await,
-            Err(error) if open.is_cancelled() => {
-                Box::pin(cancelled(&app, &request, &error.to_string())).await
+            Ok(outcome) => {
+                if outcome.is_computed {
+                    delivery.may_come_again();
+                }
+                completed(&app, request, outcome).await
             }
-            Err(error) if attempt < tries(error.code()) => Err(error),
-            Err(error) => Box::pin(failed(&app, &request, &error)).await,
+            Err(error) if open.is_cancelled() => {
+                Box::pin(cancelled(&app, request, &error.to_string())).await
+            }
+            Err(error) if delivery.attempt < tries(error.code()) => Err(error),
+            Err(error) => Box::pin(failed(&app, request, &error)).await,
         }
     });
     // The start is told while the tool works: what comes first on the connection is first in the stream.
-    let (started, ended) = join(started(&app, &request), work).await;
+    let (started, ended) = join(started(&app, request), work).await;
     started?;
     ended
 }
