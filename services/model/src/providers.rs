@@ -6,6 +6,7 @@ mod dialect;
 mod events;
 mod gemini;
 mod keys;
+mod numbers;
 mod offline;
 mod ollama;
 mod openai;

@@ -1,14 +1,17 @@
 //! An account: what was spent and reserved, and what its owner did in the last minute. Decides without I/O.
 
+mod writers;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use self::writers::{REMEMBERED_MS, Writers};
 use super::window::Window;
 
-/// How many reservations that others settled are remembered, for their own processes that come late.
-const SWEPT: usize = 256;
+/// How many reservations that others settled are remembered, for their own processes that come late. They are forgotten a day after the last of them.
+const SWEPT: usize = 4_096;
 /// A limit is near when less than this part of it is left.
 const NEAR: u64 = 10;
 
@@ -110,6 +113,11 @@ pub(crate) struct Account {
     /// Reservations that were settled from the record because their processes seemed to have ended.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     swept: VecDeque<String>,
+    /// When the last of them was.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    swept_ms: i64,
+    #[serde(default, skip_serializing_if = "Writers::is_empty")]
+    writers: Writers,
     #[serde(default)]
     requests: Window,
     #[serde(default)]
@@ -136,6 +144,11 @@ impl Clock {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(ms: &i64) -> bool {
+    *ms == 0
+}
+
 fn day(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d").to_string()
 }
@@ -145,6 +158,19 @@ fn month(at: DateTime<Utc>) -> String {
 }
 
 impl Account {
+    /// A process writes this account, as the write `number` of all that it writes.
+    pub(crate) fn sign(&mut self, writer: &str, number: u64, clock: Clock) {
+        self.writers.sign(writer, number, clock.ms());
+        if clock.ms().saturating_sub(self.swept_ms) >= REMEMBERED_MS {
+            (self.swept, self.swept_ms) = (VecDeque::new(), 0);
+        }
+    }
+
+    /// Whether what the process began to write with its write `number`, and has written again with each since, is in the account.
+    pub(crate) fn is_written(&self, writer: &str, number: u64) -> bool {
+        self.writers.have(writer, number)
+    }
+
     pub(crate) fn apply(&mut self, change: &Change, clock: Clock) -> Outcome {
         let outcome = match change {
             Change::Reserve { id, cost, least, tokens, key, limits } => {
@@ -302,6 +328,7 @@ impl Account {
         self.open.remove(id);
         if let Some(cost) = cost {
             self.spend(cost, clock);
+            self.swept_ms = clock.ms();
             self.swept.push_back(id.to_owned());
             if self.swept.len() > SWEPT {
                 self.swept.pop_front();

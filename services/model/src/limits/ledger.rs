@@ -12,11 +12,11 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use muster_bus::{Bucket, Bus, Versioned};
 use muster_contracts::{Code, Fault};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use self::store::Store;
+use self::store::{Store, Writer};
 use super::account::{Account, Change, Outcome};
 use super::owner::Owner;
 
@@ -24,8 +24,8 @@ use super::owner::Owner;
 const REMEMBERED: usize = 10_000;
 /// How many changes are written at once.
 const TOGETHER: usize = 4_096;
-/// How often a settlement is tried while the bucket cannot be written.
-const SETTLE_TRIES: u32 = 20;
+/// How long a settlement is tried while the bucket cannot be written. An account remembers far longer what was written of it.
+const SETTLE_FOR: Duration = Duration::from_secs(600);
 const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// How long it is waited for a recorded reply of a call that may still run.
 const LOOK: Duration = Duration::from_secs(2);
@@ -51,7 +51,16 @@ struct Ask {
     owner: Owner,
     change: Option<Change>,
     answer: Option<oneshot::Sender<Result<Answer, Fault>>>,
-    tries: u32,
+    /// When it could not be written for the first time.
+    failed: Option<Instant>,
+    /// The first write that may have come through with it, although nobody knows.
+    unsure: Option<u64>,
+}
+
+impl Ask {
+    const fn untold(owner: Owner, change: Change) -> Self {
+        Self { owner, change: Some(change), answer: None, failed: None, unsure: None }
+    }
 }
 
 /// What became of a change.
@@ -118,7 +127,12 @@ pub(crate) fn ledger(bus: &Bus, lease: Duration, recorded: Recorded) -> (Ledger,
     let ledger = Ledger { asks: sender, open: Arc::default(), closed: CancellationToken::new() };
     let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
     let work = Work {
-        store: Store { accounts: bus.kv(Bucket::Budgets), lease_ms, ledger: ledger.clone() },
+        store: Store {
+            accounts: bus.kv(Bucket::Budgets),
+            lease_ms,
+            ledger: ledger.clone(),
+            writer: Arc::new(Writer::new()),
+        },
         recorded,
         asks: receiver,
         ledger: ledger.clone(),
@@ -140,7 +154,7 @@ impl Ledger {
 
     /// Changes an account without waiting. It is tried again for a while; what then is not written, others find by the reservation that lapses.
     pub(crate) fn tell(&self, owner: &Owner, change: Change) {
-        self.put(owner.clone(), Some(change), None, 0);
+        self.put(Ask::untold(owner.clone(), change));
     }
 
     /// The account as it is.
@@ -162,20 +176,15 @@ impl Ledger {
 
     async fn ask(&self, owner: &Owner, change: Option<Change>) -> Result<Answer, Fault> {
         let (sender, receiver) = oneshot::channel();
-        self.put(owner.clone(), change, Some(sender), 0);
+        let (owner, answer) = (owner.clone(), Some(sender));
+        self.put(Ask { owner, change, answer, failed: None, unsure: None });
         let ended = || Fault::new(Code::Unavailable, "the model service stops");
         receiver.await.unwrap_or_else(|_closed| Err(ended().with_retry_after_ms(500)))
     }
 
-    fn put(
-        &self,
-        owner: Owner,
-        change: Option<Change>,
-        answer: Option<oneshot::Sender<Result<Answer, Fault>>>,
-        tries: u32,
-    ) {
+    fn put(&self, ask: Ask) {
         // Refused only when the service has stopped; then whoever waits hears so.
-        drop(self.asks.send(Ask { owner, change, answer, tries }));
+        drop(self.asks.send(ask));
     }
 }
 
@@ -195,16 +204,27 @@ pub(crate) struct Work {
 struct Desk {
     known: Option<Versioned<Account>>,
     waiting: Vec<Ask>,
+    /// What could not be written, and nobody waits for: it is in every write until one of them succeeds.
+    failed: Vec<Ask>,
+    /// Whether it will be tried again after a pause.
+    pausing: bool,
     /// Whether a change of it is on its way.
     busy: bool,
     /// Reservations whose replies are looked up.
     sought: Vec<String>,
 }
 
+impl Desk {
+    /// Whether it can be forgotten.
+    const fn is_idle(&self) -> bool {
+        !self.busy && self.waiting.is_empty() && self.failed.is_empty() && self.sought.is_empty()
+    }
+}
+
 enum Finished {
     Written {
         owner: Owner,
-        known: Option<Versioned<Account>>,
+        known: Option<Box<Versioned<Account>>>,
         asks: Vec<Ask>,
         fault: Option<Fault>,
     },
@@ -213,8 +233,9 @@ enum Finished {
         id: String,
         found: Result<Option<u64>, Fault>,
     },
-    /// What could not be written, after a pause.
-    Again(Vec<Ask>),
+    /// The pause is over before what could not be written is tried again.
+    Again(Owner),
+    Tidied,
 }
 
 impl Work {
@@ -258,28 +279,29 @@ impl Work {
         let ready = self.desks.iter().filter(|(_, desk)| !desk.busy && !desk.waiting.is_empty());
         let ready: Vec<Owner> = ready.map(|(owner, _)| owner.clone()).collect();
         for owner in ready {
-            self.begin(owner);
+            self.begin(owner, false);
         }
     }
 
-    fn begin(&mut self, owner: Owner) {
+    /// Writes what waits for the account; `again`: also where only that waits which could not be written.
+    fn begin(&mut self, owner: Owner, again: bool) {
         let Some(desk) = self.desks.get_mut(&owner) else { return };
-        if desk.busy || desk.waiting.is_empty() {
+        let has_some = !desk.waiting.is_empty() || again && !desk.failed.is_empty();
+        if desk.busy || !has_some {
             return;
         }
         desk.busy = true;
-        let rest = desk.waiting.split_off(desk.waiting.len().min(TOGETHER));
-        let asks = std::mem::replace(&mut desk.waiting, rest);
+        let mut asks = std::mem::take(&mut desk.failed);
+        asks.extend(desk.waiting.drain(..desk.waiting.len().min(TOGETHER)));
         let (store, known) = (self.store.clone(), desk.known.take());
         self.running.push(
             async move {
                 let (asks, written) = store.write(&owner, known, asks).await;
-                match written {
-                    Ok(known) => Finished::Written { owner, known: Some(known), asks, fault: None },
-                    Err(fault) => {
-                        Finished::Written { owner, known: None, asks, fault: Some(fault) }
-                    }
-                }
+                let (known, fault) = match written {
+                    Ok(known) => (Some(Box::new(known)), None),
+                    Err(fault) => (None, Some(fault)),
+                };
+                Finished::Written { owner, known, asks, fault }
             }
             .boxed(),
         );
@@ -293,18 +315,19 @@ impl Work {
                 }
                 if let Some(desk) = self.desks.get_mut(&owner) {
                     desk.busy = false;
-                    desk.known = known;
+                    desk.known = known.map(|known| *known);
                 }
                 self.seek(&owner);
-                self.begin(owner);
+                self.begin(owner, false);
                 self.forget();
             }
-            Finished::Again(asks) => {
-                for ask in asks {
-                    self.take(ask);
+            Finished::Again(owner) => {
+                if let Some(desk) = self.desks.get_mut(&owner) {
+                    desk.pausing = false;
                 }
-                self.begin_all();
+                self.begin(owner, true);
             }
+            Finished::Tidied => {}
             Finished::Looked { owner, id, found } => {
                 if let Some(desk) = self.desks.get_mut(&owner) {
                     desk.sought.retain(|sought| *sought != id);
@@ -322,8 +345,8 @@ impl Work {
     }
 
     fn take_own(&mut self, owner: Owner, change: Change) {
-        self.take(Ask { owner: owner.clone(), change: Some(change), answer: None, tries: 0 });
-        self.begin(owner);
+        self.take(Ask::untold(owner.clone(), change));
+        self.begin(owner, false);
     }
 
     /// Looks up the replies of reservations whose processes gave no sign of life.
@@ -358,26 +381,29 @@ impl Work {
 
     /// Whoever waits is told; what nobody waits for is tried again.
     fn failed(&mut self, owner: &Owner, asks: Vec<Ask>, fault: &Fault) {
-        let mut again = Vec::new();
-        for ask in asks {
+        let Some(desk) = self.desks.get_mut(owner) else { return };
+        for mut ask in asks {
+            let failed = *ask.failed.get_or_insert_with(Instant::now);
             match ask.answer {
                 // What was written after all lapses, and is found to have no reply.
                 Some(answer) => {
                     drop(answer.send(Err(fault.clone())));
                 }
                 // A process that stops does not wait: whoever uses the account next finds what is reserved.
-                None if ask.tries < SETTLE_TRIES && !self.ledger.closed.is_cancelled() => {
-                    again.push(Ask { tries: ask.tries + 1, ..ask });
+                None if failed.elapsed() < SETTLE_FOR && !self.ledger.closed.is_cancelled() => {
+                    desk.failed.push(ask);
                 }
                 None => warn!(%owner, error = %fault, "what was spent could not be written"),
             }
         }
-        if again.is_empty() {
+        if desk.failed.is_empty() || desk.pausing {
             return;
         }
+        desk.pausing = true;
+        let owner = owner.clone();
         let pause = async move {
             sleep(SETTLE_PAUSE).await;
-            Finished::Again(again)
+            Finished::Again(owner)
         };
         self.running.push(pause.boxed());
     }
@@ -401,15 +427,14 @@ impl Work {
         let store = self.store.clone();
         let tidied = async move {
             store.tidy().await;
-            Finished::Again(Vec::new())
+            Finished::Tidied
         };
         self.running.push(tidied.boxed());
     }
 
     fn forget(&mut self) {
         if self.desks.len() > REMEMBERED {
-            self.desks
-                .retain(|_, desk| desk.busy || !desk.waiting.is_empty() || !desk.sought.is_empty());
+            self.desks.retain(|_, desk| !desk.is_idle());
         }
     }
 }

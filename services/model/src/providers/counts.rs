@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::numbers;
 use crate::domain::usage::Told;
 
 /// The most that is shown of a value, in characters.
@@ -19,6 +20,9 @@ impl Counts {
         let (mut found, mut name) = (value, "usage");
         for field in path {
             match found {
+                Value::Object(_) if numbers::unread(found).is_some() => {
+                    return self.odd(name, found);
+                }
                 Value::Object(fields) => (found, name) = (fields.get(*field)?, *field),
                 Value::Null => return None,
                 other => return self.odd(name, other),
@@ -58,7 +62,7 @@ impl Counts {
 
     fn odd<T>(&mut self, name: &str, value: &Value) -> Option<T> {
         self.odd.get_or_insert_with(|| {
-            let shown: String = value.to_string().chars().take(SHOWN).collect();
+            let shown: String = numbers::text(value).chars().take(SHOWN).collect();
             format!("{name} is {shown}")
         });
         None
@@ -115,6 +119,14 @@ mod tests {
         assert_eq!(counts.number(&usage, &["n", "c"]), None);
         assert_eq!(counts.number(&json!("much"), &["n"]), None);
         assert_eq!(counts.odd.as_deref(), Some("n is 1"), "the first is told");
+        let unread = numbers::parse(r#"{"n":{"a":NaN},"m":1e400}"#).unwrap();
+        for (path, told) in
+            [(&["n", "a"][..], "a is NaN"), (&["n", "a", "b"], "a is NaN"), (&["m"], "m is 1e400")]
+        {
+            let mut counts = Counts::default();
+            assert_eq!(counts.number(&unread, path), None);
+            assert_eq!(counts.odd.as_deref(), Some(told));
+        }
         let mut counts = Counts::default();
         counts.number(&json!(["x".repeat(900)]), &["n"]);
         let told = counts.odd.unwrap();

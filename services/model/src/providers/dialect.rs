@@ -3,7 +3,7 @@
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use super::{Texts, Vectors};
+use super::{Texts, Vectors, numbers};
 use crate::config::{ProviderSettings, Secret};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::{PartialReply, TooLarge};
@@ -104,14 +104,16 @@ impl From<TooLarge> for Broken {
     }
 }
 
-/// Reads the JSON of an event.
+/// Reads the JSON of an event, also where it has numbers that nobody can read.
 pub(super) fn json(data: &str) -> Result<Value, Broken> {
-    serde_json::from_str(data).map_err(|error| nonsense(data, &error))
+    numbers::parse(data).map_err(|error| nonsense(data, &error))
 }
 
 /// Reads a value of an event as what the dialect says it is.
 pub(super) fn typed<T: serde::de::DeserializeOwned>(value: Value, data: &str) -> Result<T, Broken> {
-    serde_json::from_value(value).map_err(|error| nonsense(data, &error))
+    // Where a number that cannot be read is in the wrong place, that is what is wrong.
+    let unread = |error| serde_json::from_str::<Value>(data).err().unwrap_or(error);
+    serde_json::from_value(value).map_err(|error| nonsense(data, &unread(error)))
 }
 
 fn nonsense(data: &str, error: &serde_json::Error) -> Broken {

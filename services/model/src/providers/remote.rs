@@ -15,7 +15,7 @@ use tracing::warn;
 use super::dialect::{Broken, Call, Dialect};
 use super::events::Flaw;
 use super::refusal::{self, Refusal, told};
-use super::{Keys, Output, Piece, Provider, Texts, Vectors, events};
+use super::{Keys, Output, Piece, Provider, Texts, Vectors, events, numbers};
 use crate::config::{Dialect as Spoken, ProviderSettings, Secret};
 use crate::domain::prompt::Prompt;
 use crate::domain::reply::Reply;
@@ -106,9 +106,12 @@ impl Remote {
         let response = one.expect(one.send(&call, media_type).await?, media_type)?;
         let body = one.body(response).await?;
         let nonsense = |what: String| one.unavailable(format!("its answer has no vectors: {what}"));
-        let answer: Value =
-            serde_json::from_slice(&body).map_err(|error| nonsense(error.to_string()))?;
-        let vectors = self.dialect.vectors(answer, model).map_err(nonsense)?;
+        let body = String::from_utf8_lossy(&body);
+        let answer = numbers::parse(&body).map_err(|error| nonsense(error.to_string()))?;
+        let vectors = self.dialect.vectors(answer, model);
+        let unread =
+            |what| serde_json::from_str::<Value>(&body).map_or_else(|e| e.to_string(), |_| what);
+        let vectors = vectors.map_err(|what| nonsense(unread(what)))?;
         check_vectors(&vectors, texts.inputs.len()).map_err(nonsense)?;
         self.tell_odd(model, &vectors.usage);
         Ok(vectors)

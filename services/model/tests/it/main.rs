@@ -16,6 +16,7 @@ mod openai;
 mod recorded;
 mod rotation;
 mod routing;
+mod settled;
 
 use std::time::Duration;
 

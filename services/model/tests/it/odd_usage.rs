@@ -28,6 +28,17 @@ const DIALECTS: [(&str, &str, &str); 4] = [
     ("ollama", "prompt_eval_count", "eval_count"),
 ];
 
+/// Before what stands in a reply as it is, without quotes.
+const BARE: &str = "bare:";
+
+/// JSON that may be none.
+fn json_of(value: &Value) -> String {
+    let (text, bare) = (value.to_string(), format!("\"{BARE}"));
+    let mut pieces = text.split(&bare);
+    let first = pieces.next().unwrap().to_owned();
+    pieces.fold(first, |text, piece| text + &piece.replacen('"', "", 1))
+}
+
 /// What a server says of the usage of each of its replies; null: nothing.
 type Usage = Arc<Mutex<Value>>;
 
@@ -74,7 +85,7 @@ fn with(mut event: Value, field: &str, usage: &Usage) -> Value {
 }
 
 fn events(events: &[Value]) -> impl IntoResponse + use<> {
-    let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let body: String = events.iter().map(|event| format!("data: {}\n\n", json_of(event))).collect();
     ([(CONTENT_TYPE, "text/event-stream")], body)
 }
 
@@ -112,12 +123,12 @@ async fn ollama(State(usage): State<Usage>) -> impl IntoResponse {
         odd => drop(last.as_object_mut().unwrap().insert("prompt_eval_count".into(), odd)),
     }
     let said = json!({ "model": "scripted", "message": { "content": TEXT }, "done": false });
-    ([(CONTENT_TYPE, "application/x-ndjson")], format!("{said}\n{last}\n"))
+    ([(CONTENT_TYPE, "application/x-ndjson")], format!("{said}\n{}\n", json_of(&last)))
 }
 
 async fn vectors(State(usage): State<Usage>) -> impl IntoResponse {
     let answer = json!({ "data": [{ "index": 0, "embedding": [0.5, 0.5] }], "model": "scripted" });
-    axum::Json(with(answer, "usage", &usage))
+    ([(CONTENT_TYPE, "application/json")], json_of(&with(answer, "usage", &usage)))
 }
 
 struct World {
@@ -204,6 +215,11 @@ async fn a_reply_whose_usage_is_odd_is_kept_and_what_cannot_be_read_is_counted()
             ("endless", both(json!(1e300)), (asked, said, true)),
             ("parts", both(json!(1.5)), (asked, said, true)),
             ("lists", both(json!([1])), (asked, said, true)),
+            ("nan", both(json!("bare:NaN")), (asked, said, true)),
+            ("infinity", both(json!("bare:-Infinity")), (asked, said, true)),
+            ("beyond", both(json!("bare:1e400")), (asked, said, true)),
+            ("nothing", json!("bare:NaN"), (asked, said, true)),
+            ("one", told((input, json!("bare:1e400")), (output, json!(7))), (asked, 7, true)),
             ("input", told((input, json!(-9)), (output, seven)), (asked, 7, true)),
             ("output", told((input, nine), (output, json!("x"))), (9, said, true)),
         ] {
@@ -215,10 +231,10 @@ async fn a_reply_whose_usage_is_odd_is_kept_and_what_cannot_be_read_is_counted()
             assert_eq!(cost, u64::from(counts.0) * 1_000 + u64::from(counts.1) * 2_000, "{key}");
         }
     }
-    let events = world.guarded.told("gateway.llm.response", 1 + 4 * 16).await;
+    let events = world.guarded.told("gateway.llm.response", 1 + 4 * 21).await;
     let events: Vec<LlmResponse> = events.iter().map(|event| event.decode().unwrap()).collect();
     let estimated = events.iter().filter(|event| event.estimated).count();
-    assert_eq!(estimated, 1 + 4 * 14);
+    assert_eq!(estimated, 1 + 4 * 19);
     assert!(events.iter().all(|event| event.status == "ok" && event.cost >= 0.0), "{events:?}");
 }
 
@@ -241,6 +257,8 @@ async fn vectors_whose_usage_is_odd_are_kept_and_counted() {
     for (at, (usage, counts)) in [
         (json!({ "prompt_tokens": 3 }), (3, false)),
         (json!({ "prompt_tokens": -3 }), (count(text), true)),
+        (json!({ "prompt_tokens": "bare:1e400" }), (count(text), true)),
+        (json!("bare:NaN"), (count(text), true)),
         (json!("much"), (count(text), true)),
         (Value::Null, (count(text), true)),
     ]

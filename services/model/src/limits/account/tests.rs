@@ -131,3 +131,29 @@ fn requests_and_tokens_of_the_last_minute_are_limited_and_told_when_few_are_left
     let later = at(30 + i64::try_from(retry_after_ms).unwrap());
     assert!(!matches!(account.apply(&reserve("o", 0, limits), later), Outcome::TooOften { .. }));
 }
+
+#[test]
+fn what_was_swept_is_remembered_for_its_late_process_and_forgotten_a_day_later() {
+    let mut account = Account::default();
+    let day = 24 * 3_600_000;
+    for id in ["a", "b"] {
+        account.apply(&reserve(id, 60, budget(200)), at(0));
+        account.apply(&Change::Sweep { id: id.into(), cost: Some(9) }, at(LEASE));
+    }
+    account.sign("other", 1, at(LEASE + day - 1));
+    account.apply(&settle("a", 9, true), at(LEASE + day - 1));
+    assert_eq!(account.spent(Period::Total, at(0).now), 18);
+    account.sign("other", 2, at(LEASE + day));
+    assert!(account.swept.is_empty() && account.is_written("other", 2));
+}
+
+#[test]
+fn an_account_that_an_earlier_version_wrote_is_read_and_says_of_no_write_that_it_came_through() {
+    let written = r#"{"total":7,"swept":["a"],"open":{"b":{"cost":3,"until_ms":9}}}"#;
+    let mut account: Account = serde_json::from_str(written).unwrap();
+    assert_eq!((account.spent(Period::Total, at(0).now), account.reserved()), (7, 3));
+    assert!(!account.is_written("any", 1));
+    account.sign("any", 1, at(0));
+    let text = serde_json::to_string(&account).unwrap();
+    assert_eq!(serde_json::from_str::<Account>(&text).unwrap(), account);
+}

@@ -1,6 +1,7 @@
 //! Reading and writing accounts: by compare-and-set, and many changes as one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
@@ -24,6 +25,24 @@ pub(super) struct Store {
     pub(super) accounts: Kv<Account>,
     pub(super) lease_ms: i64,
     pub(super) ledger: Ledger,
+    pub(super) writer: Arc<Writer>,
+}
+
+/// This process, as the accounts remember it.
+pub(super) struct Writer {
+    name: String,
+    writes: AtomicU64,
+}
+
+impl Writer {
+    pub(super) fn new() -> Self {
+        Self { name: format!("{:016x}", rand::random::<u64>()), writes: AtomicU64::new(0) }
+    }
+
+    /// The number of the next write.
+    fn next(&self) -> u64 {
+        self.writes.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 impl Store {
@@ -32,13 +51,16 @@ impl Store {
     }
 
     /// Applies what is asked, and writes it where that changes the account. Those who ask are answered when it is written; where it cannot be, they come back.
+    ///
+    /// A write of which nobody knows whether it came through may have. The asks in it bear its number then, and are in every further write of the account by this process: where the account has
+    /// that write or a later one, they are done. As all writes are by compare-and-set, none of the earlier ones can still come through behind a later one.
     pub(super) async fn write(
         &self,
         owner: &Owner,
         known: Option<Versioned<Account>>,
-        asks: Vec<Ask>,
+        mut asks: Vec<Ask>,
     ) -> (Vec<Ask>, Result<Versioned<Account>, Fault>) {
-        let name = owner.account();
+        let (name, number) = (owner.account(), self.writer.next());
         let mut known = known;
         // A refusal must not rest on what another replica has changed since.
         let mut is_fresh = false;
@@ -58,8 +80,8 @@ impl Store {
             let outcomes: Vec<Outcome> = asks
                 .iter()
                 .map(|ask| match &ask.change {
-                    Some(change) => account.apply(change, clock),
-                    None => Outcome::Done,
+                    Some(change) if !self.has(&before.value, ask) => account.apply(change, clock),
+                    _ => Outcome::Done,
                 })
                 .collect();
             let revision = if account == before.value {
@@ -68,6 +90,7 @@ impl Store {
                 }
                 before.revision
             } else {
+                account.sign(&self.writer.name, number, clock);
                 match self.replace(&name, &account, before.revision).await {
                     Ok(revision) => revision,
                     Err(KvError::Conflict) => {
@@ -75,7 +98,12 @@ impl Store {
                         sleep(PAUSE.mul_f64(rand::random())).await;
                         continue;
                     }
-                    Err(KvError::Fault(fault)) => return (asks, Err(fault)),
+                    Err(KvError::Fault(fault)) => {
+                        for ask in &mut asks {
+                            ask.unsure.get_or_insert(number);
+                        }
+                        return (asks, Err(fault));
+                    }
                 }
             };
             let account = Arc::new(account);
@@ -87,6 +115,11 @@ impl Store {
             let value = Arc::unwrap_or_clone(account);
             return (Vec::new(), Ok(Versioned { value, revision }));
         }
+    }
+
+    /// Whether an earlier write, of which nobody knew, has brought this into the account.
+    fn has(&self, account: &Account, ask: &Ask) -> bool {
+        ask.unsure.is_some_and(|number| account.is_written(&self.writer.name, number))
     }
 
     fn hold(&self, owner: &Owner, change: Option<&Change>, outcome: &Outcome) -> Option<Hold> {

@@ -9,6 +9,7 @@ use crate::domain::usage::Told;
 use crate::providers::Vectors;
 use crate::providers::counts::Counts;
 use crate::providers::dialect::{Broken, Reader, Step, json, typed};
+use crate::providers::numbers;
 use crate::providers::refusal::{message_of, status_of};
 
 #[derive(Deserialize)]
@@ -95,7 +96,7 @@ fn add(part: Part, reply: &mut PartialReply, text: &mut String) -> Result<(), Br
         let piece = PartialCall {
             id: call.id.unwrap_or_default(),
             name: call.name,
-            arguments: call.args.map(|args| args.to_string()).unwrap_or_default(),
+            arguments: call.args.as_ref().map(numbers::text).unwrap_or_default(),
             signature: signature.unwrap_or_default(),
         };
         reply.push_call(reply.calls(), &piece)?;
@@ -208,6 +209,15 @@ mod tests {
         let sum = r#"{"candidatesTokenCount":3,"thoughtsTokenCount":-4}"#;
         let found = told(r#"{"text":"hi"}"#, sum);
         assert_eq!((found.output, found.odd.as_deref()), (None, Some("thoughtsTokenCount is -4")));
+    }
+
+    #[test]
+    fn arguments_with_a_number_that_nobody_reads_are_kept_as_they_stood() {
+        let chunk = r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"search","args":{"q":1e400}}}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":NaN}}"#;
+        let reply = read(&[chunk]).unwrap().finish("m");
+        let call = &reply.message.tool_calls[0];
+        assert_eq!((&call.arguments, call.invalid_arguments.as_str()), (&None, r#"{"q":1e400}"#));
+        assert_eq!(reply.usage.odd.as_deref(), Some("promptTokenCount is NaN"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::domain::usage::Told;
 use crate::providers::Vectors;
 use crate::providers::counts::Counts;
 use crate::providers::dialect::{Broken, Reader, Step, json, typed};
+use crate::providers::numbers;
 use crate::providers::refusal::{message_of, status_of};
 
 #[derive(Deserialize)]
@@ -72,7 +73,7 @@ fn add(message: Message, reply: &mut PartialReply) -> Result<String, Broken> {
         let piece = PartialCall {
             id: call.id.unwrap_or_default(),
             name: call.function.name,
-            arguments: call.function.arguments.map(|args| args.to_string()).unwrap_or_default(),
+            arguments: call.function.arguments.as_ref().map(numbers::text).unwrap_or_default(),
             ..PartialCall::default()
         };
         reply.push_call(reply.calls(), &piece)?;
@@ -133,6 +134,12 @@ mod tests {
         assert_eq!(reply.message.reasoning, "hm");
         let usage = reply.usage.known();
         assert_eq!((usage.input_tokens, usage.output_tokens), (9, 4));
+        let mut reply = PartialReply::default();
+        let line = r#"{"message":{"tool_calls":[{"function":{"name":"search","arguments":{"q":-Infinity}}}]},"done":true,"eval_count":1e400}"#;
+        assert!(Lines.read(line, &mut reply).unwrap().ended);
+        let reply = reply.finish("m");
+        assert_eq!(reply.message.tool_calls[0].invalid_arguments, r#"{"q":-Infinity}"#);
+        assert_eq!(reply.usage.odd.as_deref(), Some("eval_count is 1e400"));
         let error = Lines.read(r#"{"error":"no such model"}"#, &mut PartialReply::default());
         let expected = Broken::Told { status: 500, message: "no such model".into() };
         assert_eq!(error, Err(expected));

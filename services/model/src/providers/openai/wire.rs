@@ -175,6 +175,10 @@ mod tests {
         );
         assert!(matches!(told("{"), Broken::Nonsense(_)));
         assert!(matches!(told(r#"{"choices":7}"#), Broken::Nonsense(_)));
+        let Broken::Nonsense(text) = told(r#"{"choices":[{"delta":{"content":NaN}}]}"#) else {
+            panic!("a text is no number")
+        };
+        assert!(text.contains("(expected value at line 1 column 33)"), "{text}");
         assert_eq!(Chunks.read(" [DONE]", &mut PartialReply::default()), Ok(Step::end()));
     }
 }
