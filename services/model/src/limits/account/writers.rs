@@ -19,7 +19,7 @@ pub(super) struct Writers(BTreeMap<String, Last>);
 struct Last(u64, i64);
 
 impl Writers {
-    /// This process writes the account, with everything that it could not be told of since its write `number` in it.
+    /// Notes the write that a process is about to make.
     pub(super) fn sign(&mut self, writer: &str, number: u64, now_ms: i64) {
         self.0.retain(|_, last| now_ms.saturating_sub(last.1) < REMEMBERED_MS);
         self.0.insert(writer.to_owned(), Last(number, now_ms));
