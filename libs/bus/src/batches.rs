@@ -101,8 +101,7 @@ pub(crate) async fn pull_until_broken(
         }
     };
     if !waiting.items.is_empty() {
-        let turn = turns.acquire_owned().await?;
-        tasks.spawn(line.clone().take_all(waiting.take(), tasks.clone(), turn));
+        tasks.spawn(line.clone().take_last(waiting.take(), tasks.clone(), turns));
     }
     ended
 }
@@ -112,7 +111,10 @@ impl Pace {
     fn next(&mut self, waiting: &mut Waiting) {
         let now = Instant::now();
         let was_patient = self.at.is_none();
-        waiting.is_complete = !was_patient;
+        // Where nothing came, what waits for its turn still does.
+        if self.came > 0 || !was_patient {
+            waiting.is_complete = !was_patient;
+        }
         self.at = match self.came {
             0 => None,
             came if came == self.asked && !was_patient => Some(now),
@@ -210,6 +212,23 @@ impl Waiting {
 }
 
 impl Line {
+    /// Handles the last messages when it is their turn. Where the service has to end before, they go back.
+    async fn take_last(self: Arc<Self>, items: Vec<Item>, tasks: Tasks, turns: Arc<Semaphore>) {
+        tokio::select! {
+            biased;
+            // The semaphore is never closed.
+            Ok(turn) = turns.acquire_owned() => self.take_all(items, tasks, turn).await,
+            () = self.is_cut() => self.take_each(items, &tasks),
+        }
+    }
+
+    /// Handles each message by itself.
+    fn take_each(self: &Arc<Self>, items: Vec<Item>, tasks: &Tasks) {
+        for Item { message, incoming, slot, .. } in items {
+            tasks.spawn(self.clone().take(with_headers(message, &incoming), slot));
+        }
+    }
+
     /// Handles the messages together and acknowledges them; where that fails, each goes its own way, so that one cannot hold up the others.
     async fn take_all(self: Arc<Self>, items: Vec<Item>, tasks: Tasks, turn: OwnedSemaphorePermit) {
         let incoming = items.iter().map(|item| item.incoming.clone()).collect();
@@ -223,9 +242,7 @@ impl Line {
             Ok(()) => self.acknowledge_all(items).await,
             Err(fault) => {
                 debug!(consumer = self.durable(), messages = items.len(), %fault, "a batch failed, will handle each by itself");
-                for Item { message, incoming, slot, .. } in items {
-                    tasks.spawn(self.clone().take(with_headers(message, &incoming), slot));
-                }
+                self.take_each(items, &tasks);
             }
         }
     }

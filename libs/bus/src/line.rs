@@ -126,6 +126,11 @@ impl Line {
         self.cut.cancel();
     }
 
+    /// Until handlers that still run have to end.
+    pub(crate) async fn is_cut(&self) {
+        self.cut.cancelled().await;
+    }
+
     /// Creates the consumer, or gives it the settings of this version.
     pub(crate) async fn ensure(&self) -> Result<(), async_nats::Error> {
         let generation = self.bus.link().borrow().generation;

@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 
 use sqlx::PgPool;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Mutex, oneshot};
 use tracing::trace;
 
 use crate::domain::Record;
@@ -15,14 +15,11 @@ const ROWS: usize = 1024;
 /// Bytes of the bodies in a statement; those that came together may be larger by themselves.
 const BYTES: usize = 4 << 20;
 
-/// Statements that run at the same time: while one waits for the database, the next one is sent.
-const WRITERS: usize = 2;
-
 /// Who writes next writes for all who came meanwhile. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Together {
     waiting: Arc<Lock<Vec<Waiting>>>,
-    writers: Arc<Semaphore>,
+    writing: Arc<Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -31,19 +28,12 @@ struct Waiting {
     written: oneshot::Sender<()>,
 }
 
-impl Default for Together {
-    fn default() -> Self {
-        Self { waiting: Arc::default(), writers: Arc::new(Semaphore::new(WRITERS)) }
-    }
-}
-
 impl Together {
     /// Writes records, with others where there are some. False where the statement failed, perhaps for another's sake.
     pub(crate) async fn write(&self, pool: &PgPool, records: &Arc<[Record]>) -> bool {
         let (written, mut told) = oneshot::channel();
         self.lock().push(Waiting { records: Arc::clone(records), written });
-        // The semaphore is never closed.
-        let turn = self.writers.acquire().await.ok();
+        let _turn = self.writing.lock().await;
         loop {
             match told.try_recv() {
                 Ok(()) => return true,
@@ -52,17 +42,11 @@ impl Together {
             }
             // Those who are taken here and not told find their channel closed.
             let batch = self.take();
-            if batch.is_empty() {
-                break;
-            }
             let records = batch.iter().flat_map(|waiting| waiting.records.iter());
             if insert(pool, records).await.is_ok() {
                 tell(batch);
             }
         }
-        // The other writer has it.
-        drop(turn);
-        told.await.is_ok()
     }
 
     /// The next to be written together, in the order in which they came.

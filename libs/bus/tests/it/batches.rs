@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use futures::StreamExt;
-use muster_bus::{Bus, Consume, Feed, MessageId, Recorded, Routes};
+use muster_bus::{Bus, Consume, Feed, MessageId, Recorded, Routes, Settings};
 use muster_contracts::tool::v1::{ToolExecutionCompleted, ToolExecutionStarted};
 use muster_contracts::{Addressed, Code, Fault, Stream};
 use muster_testkit::{NatsServer, eventually};
@@ -56,6 +56,11 @@ async fn publish(nats: &NatsServer, ids: &[&str]) {
         tool.publish(&started, &MessageId::random()).await.unwrap();
         tool.publish(&completed(), &MessageId::from((*id).to_owned())).await.unwrap();
     }
+}
+
+async fn tool_publishes(nats: &NatsServer, id: &str) {
+    let tool = connect(nats, "tool").await;
+    tool.publish(&completed(), &MessageId::from(id.to_owned())).await.unwrap();
 }
 
 /// The ids in their order, when there are so many and nothing is left to acknowledge.
@@ -108,6 +113,51 @@ async fn each_of_many_is_delivered_once() {
     let stream = jetstream.get_stream_no_info(Stream::Executions.name()).await.unwrap();
     let info = stream.consumer_info("execution-log-log").await.unwrap();
     assert_eq!(info.delivered.consumer_sequence, COUNT);
+}
+
+#[tokio::test]
+async fn what_waits_for_its_turn_goes_back_where_the_service_has_to_end() {
+    let nats = NatsServer::start().await;
+    let settings = Settings {
+        // Longer than this test: only what is given back comes again.
+        ack_wait: Duration::from_secs(600),
+        drain_timeout: Duration::from_millis(100),
+        ..nats.settings("execution-log")
+    };
+    let bus = Bus::open(settings.clone()).await.unwrap();
+    bus.ready().await;
+    let seen = Seen::default();
+    let stuck = |seen: Seen, events: Vec<Recorded>| async move {
+        note(seen, events).await?;
+        std::future::pending::<Result<(), Fault>>().await
+    };
+    let (stop, served) = serve(&bus, Routes::new(seen.clone()).feed_batches(feed(), stuck));
+    let stream = jetstream::new(operator(&nats).await);
+    let stream = stream.get_stream_no_info(Stream::Executions.name()).await.unwrap();
+    // Two are in work for ever, the third one waits.
+    for (count, id) in [(1, "a"), (2, "b"), (3, "c")] {
+        tool_publishes(&nats, id).await;
+        eventually(Duration::from_secs(60), "it is delivered", || async {
+            let info =
+                stream.consumer_info("execution-log-log").await.map_err(|e| e.to_string())?;
+            let (delivered, taken) = (info.num_ack_pending, seen.lock().unwrap().len());
+            if (delivered, taken) == (count, count.min(2)) {
+                Ok(())
+            } else {
+                Err(format!("{delivered} delivered, {taken} taken"))
+            }
+        })
+        .await;
+    }
+    drop(stop);
+    served.await.unwrap().unwrap();
+    let other = Bus::open(settings).await.unwrap();
+    other.ready().await;
+    let seen = Seen::default();
+    let _serving = serve(&other, Routes::new(seen.clone()).feed_batches(feed(), note));
+    let mut found = all(&nats, &seen, 3).await;
+    found.sort_unstable();
+    assert_eq!(found, ["a", "b", "c"]);
 }
 
 #[tokio::test]
