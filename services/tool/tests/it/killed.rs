@@ -19,8 +19,10 @@ def say(message):
 def kill(when):
   path = os.path.join(folder, "KILL")
   if os.path.exists(path) and open(path).read() == when:
-    os.remove(path); os.kill(os.getppid(), signal.SIGKILL)
-    while True: time.sleep(1)
+    parent = os.getppid()
+    os.remove(path); os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent: time.sleep(0.01)
+    sys.exit()
 for line in sys.stdin:
   message = json.loads(line)
   id, method = message.get("id"), message.get("method")
