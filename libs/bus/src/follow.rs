@@ -66,12 +66,19 @@ impl Recorded {
 
 impl From<Incoming> for Recorded {
     fn from(incoming: Incoming) -> Self {
-        let header = |name| incoming.header(name).unwrap_or_default().to_owned();
+        let mut known = [
+            (headers::CE_ID, ""),
+            (headers::CE_TYPE, ""),
+            (headers::CE_SOURCE, ""),
+            (headers::EXECUTION, ""),
+        ];
+        headers::find(incoming.headers.as_deref(), &mut known);
+        let [id, message_type, source, execution_id] = known.map(|(_, value)| value.to_owned());
         Self {
-            id: incoming.header(headers::CE_ID).map_or_else(String::new, |_| incoming.id()),
-            message_type: header(headers::CE_TYPE),
-            source: header(headers::CE_SOURCE),
-            execution_id: header(headers::EXECUTION),
+            id: if id.is_empty() { id } else { incoming.id() },
+            message_type,
+            source,
+            execution_id,
             sequence: incoming.sequence,
             time: incoming.time,
             reading: Reading { seals: incoming.seals, fault: None },

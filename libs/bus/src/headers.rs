@@ -142,6 +142,18 @@ pub(crate) fn get<'a>(headers: Option<&'a HeaderMap>, name: &'static str) -> Opt
     headers.and_then(|headers| headers.get(name)).map(HeaderValue::as_str)
 }
 
+/// Puts the values beside these names, as far as they are there. One look at all headers is quicker than one for each name.
+pub(crate) fn find<'a>(headers: Option<&'a HeaderMap>, wanted: &mut [(&'static str, &'a str)]) {
+    for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+        let name: &str = name.as_ref();
+        if let Some((_, found)) = wanted.iter_mut().find(|(wanted, _)| *wanted == name)
+            && let Some(value) = values.first()
+        {
+            *found = value.as_str();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::SecondsFormat;

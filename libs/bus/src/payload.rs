@@ -13,7 +13,7 @@ mod compress;
 mod depth;
 mod seal;
 
-use async_nats::{HeaderMap, HeaderName};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use muster_contracts::dead_letter::v1::DeadLetter;
 use muster_contracts::workflow::v1 as workflow;
@@ -44,17 +44,12 @@ pub(crate) const ACCEPTED: &str = "zstd, muster-claim";
 pub(crate) const TAKES_PACKED: &str = "z";
 const ACCEPTED_CLAIM: &str = "muster-claim";
 
-static CONTENT_ENCODING: HeaderName = HeaderName::from_static(headers::CONTENT_ENCODING);
-static CLAIM: HeaderName = HeaderName::from_static(headers::CLAIM);
-static SEALED: HeaderName = HeaderName::from_static(headers::SEALED);
+/// The headers of a body that is not the JSON itself.
+const PACKED: [&str; 3] = [headers::CONTENT_ENCODING, headers::CLAIM, headers::SEALED];
 
 /// Whether the body is the JSON itself.
 pub(crate) fn is_plain(headers: Option<&HeaderMap>) -> bool {
-    headers.is_none_or(|headers| {
-        [&CONTENT_ENCODING, &CLAIM, &SEALED]
-            .iter()
-            .all(|name| headers.get((*name).clone()).is_none())
-    })
+    headers.is_none_or(|headers| headers.iter().all(|(name, _)| !PACKED.contains(&name.as_ref())))
 }
 
 /// The JSON of a message, its sealed fields encrypted; then the headers say so. `id` is the message's, if it has one.
