@@ -61,6 +61,7 @@ pub use journal::{AppendError, Journal};
 pub use kv::{KeyChange, Kv, KvError, Versioned};
 pub use login::{Login, Tls};
 pub use muster_contracts::Bucket;
+pub use panics::caught;
 pub use payload::SealKeys;
 pub use publish::Published;
 pub use recorded::{RecordedCalls, Repeat};

@@ -11,8 +11,12 @@ use tracing::error;
 
 use crate::trace::Trace;
 
-/// The work's result; INTERNAL where it panics.
-pub(crate) async fn caught<T>(
+/// The work's result; where it panics, INTERNAL, with the panic's words and trace in the log, and counted (`muster_bus_panics_total`). Handlers of routes have it around them: it is for other doors of a
+/// service.
+///
+/// # Errors
+/// Those of the work, and INTERNAL where it panics.
+pub async fn caught<T>(
     service: &str,
     handler: &str,
     work: impl Future<Output = Result<T, Fault>>,

@@ -1,15 +1,11 @@
 //! The one place that turns an error into a response: RFC 9457 problem documents.
 
-use std::panic::AssertUnwindSafe;
-
 use axum::{
     body::{Body, to_bytes},
     extract::Request,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::FutureExt as _;
-use muster_bus::trace::Trace;
 use muster_contracts::Code;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -134,18 +130,6 @@ where
     Response::from_parts(parts, Body::from(text))
 }
 
-/// What panics is answered like every internal error.
-pub(crate) async fn caught(work: impl Future<Output = Response>) -> Response {
-    let panic = match AssertUnwindSafe(work).catch_unwind().await {
-        Ok(response) => return response,
-        Err(panic) => panic,
-    };
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    error!(trace_id = Trace::current_id(), panic = text, "a request's handler panicked");
-    StatusCode::INTERNAL_SERVER_ERROR.into_response()
-}
-
 /// The problem behind a response that is not ours.
 async fn foreign(
     status: StatusCode,
@@ -173,17 +157,4 @@ async fn foreign(
         _ => text,
     };
     Problem::new(status, code, detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_an_internal_error_of_one_request() {
-        let response = caught(async { panic!("the handler is wrong") }).await;
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body = to_bytes(response.into_body(), 100).await.unwrap();
-        assert!(body.is_empty(), "what is internal stays inside");
-    }
 }

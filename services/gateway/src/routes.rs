@@ -5,7 +5,7 @@ use axum::{
     extract::{Request, State},
     http::StatusCode,
     middleware::{self, Next},
-    response::Response as Answer,
+    response::{IntoResponse, Response as Answer},
     routing::get,
 };
 use utoipa::{
@@ -24,6 +24,7 @@ use crate::{
         health, keys, memory, model_aliases, openai, provider_keys, streams, templates, threads,
         tools, workflows,
     },
+    error::Error,
     problem::{self, Problem},
     trace,
 };
@@ -195,6 +196,28 @@ pub(crate) fn router(app: App) -> Router {
 
 /// What is around every request. One layer: each costs a copy of what is inside it, and a future on the heap.
 async fn edge(State(app): State<App>, request: Request, next: Next) -> Answer {
-    let known = |request| problem::caught(auth::authenticate(app, request, next));
+    let known = |request| unharmed(auth::authenticate(app, request, next));
     trace::within(request, |request| problem::render(request, known)).await
+}
+
+/// What panics is answered like every internal error.
+async fn unharmed(work: impl Future<Output = Answer>) -> Answer {
+    let answer = muster_bus::caught("gateway", "REST", async { Ok(work.await) }).await;
+    answer.unwrap_or_else(|fault| Error::from(fault).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_of_one_request() {
+        let answer = unharmed(async { panic!("the handler is wrong") }).await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = to_bytes(answer.into_body(), 1_000).await.unwrap();
+        let text = String::from_utf8_lossy(&body);
+        assert!(!text.contains("the handler is wrong"), "what is internal stays inside: {text}");
+    }
 }

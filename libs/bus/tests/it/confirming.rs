@@ -128,13 +128,16 @@ type Seen = Arc<Mutex<Vec<String>>>;
 
 /// A handler whose effect nobody records.
 fn routes(seen: &Seen, concurrency: usize) -> Routes<Seen> {
-    let settings = Consume {
+    Routes::new(seen.clone()).on_with(confirmed(concurrency), note)
+}
+
+fn confirmed(concurrency: usize) -> Consume {
+    Consume {
         concurrency,
         idempotency: Idempotency::Handler("the test counts"),
         confirm_acks: true,
         ..Consume::default()
-    };
-    Routes::new(seen.clone()).on_with(settings, note)
+    }
 }
 
 fn note(
@@ -171,23 +174,17 @@ async fn a_lost_acknowledgement_is_told_again_before_the_next_message_has_its_pl
 }
 
 #[tokio::test]
-async fn what_may_come_again_is_acknowledged_once_and_holds_up_nothing() {
+async fn what_may_come_again_is_acknowledged_plainly_and_holds_up_nothing() {
     let nats = NatsServer::start().await;
     let lossy = Lossy::default();
     let bus = lossy.bus(&nats).await;
     let seen = Seen::default();
-    let settings = Consume {
-        concurrency: 1,
-        idempotency: Idempotency::Handler("the test counts"),
-        confirm_acks: true,
-        ..Consume::default()
-    };
     let note = |seen, delivery: Delivery<ToolExecutionRequested>| {
         delivery.may_come_again();
         note(seen, delivery)
     };
     lossy.lose(true);
-    let _serving = serve(&bus, Routes::new(seen.clone()).on_with(settings, note));
+    let _serving = serve(&bus, Routes::new(seen.clone()).on_with(confirmed(1), note));
     publish(&nats, &["a", "b"]).await;
     eventually(PATIENCE, "each has had the only place, and comes again", || async {
         let seen = seen.lock().unwrap().clone();

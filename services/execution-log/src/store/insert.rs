@@ -48,7 +48,7 @@ pub(crate) async fn insert(
     let records: Vec<&Record> = records.into_iter().collect();
     let inserted = insert_by(pool, &records, ALL).await;
     match inserted.as_ref().err().and_then(sqlx::Error::as_database_error) {
-        // Some are there, as they are behind a second delivery. To look for each beforehand costs more than all that is seldom found.
+        // Some are there, as behind a second delivery. That is rare, and to look for each one beforehand costs more than to begin again.
         Some(error) if error.code().as_deref() == Some(UNIQUE_VIOLATION) => {
             insert_by(pool, &records, MISSING).await
         }
