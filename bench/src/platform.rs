@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use muster_contracts::Addressed;
+use muster_contracts::workflow::v1::ExecutionCompleted;
 use muster_runtime::testing::{Running, start};
 use muster_testkit::{Database, NatsServer, eventually, free_port};
 use reqwest::Client;
+use sqlx::{Connection, PgConnection};
 
 use crate::cpu::Cpu;
 use crate::report::Report;
@@ -17,7 +20,7 @@ pub(crate) struct Platform {
     pub(crate) address: String,
     _services: Running,
     nats: NatsServer,
-    _database: Database,
+    database: Database,
 }
 
 impl Platform {
@@ -44,15 +47,20 @@ impl Platform {
             })
             .await;
         }
-        Ok(Self { client, url, address, _services: services, nats, _database: database })
+        Ok(Self { client, url, address, _services: services, nats, database })
     }
 
-    /// How many events the log has not recorded yet.
+    /// How many messages the log is behind the last execution that has completed.
     pub(crate) async fn log_behind(&self) -> anyhow::Result<u64> {
         let jetstream = async_nats::jetstream::new(self.nats.client("operator").await);
         let stream = jetstream.get_stream_no_info("EXECUTIONS").await?;
-        let info = stream.consumer_info("execution-log-log").await?;
-        Ok(info.num_pending + info.num_ack_pending as u64)
+        let last = stream.get_last_raw_message_by_subject(ExecutionCompleted::SUBJECT).await?;
+        let mut connection = PgConnection::connect(self.database.url()).await?;
+        let place: i64 = sqlx::query_scalar("SELECT max(sequence) FROM execution_log.places")
+            .fetch_one(&mut connection)
+            .await?;
+        connection.close().await?;
+        Ok(last.sequence.saturating_sub(place.unsigned_abs()))
     }
 
     /// Waits until the log has recorded everything.

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
-use crate::batches;
 use crate::incoming::{Incoming, Repeatable};
 use crate::line::Line;
 use crate::pull::Puller;
@@ -139,12 +138,7 @@ pub(crate) struct Consumer {
     pub(crate) patterns: Vec<String>,
     pub(crate) settings: Consume,
     pub(crate) handle: Arc<dyn Fn(Incoming) -> Work + Send + Sync>,
-    /// Handles many together; none where each is handled by itself.
-    pub(crate) handle_all: Option<HandleAll>,
 }
-
-/// A handler of many messages, erased.
-pub(crate) type HandleAll = Arc<dyn Fn(Vec<Incoming>) -> Work + Send + Sync>;
 
 /// Consumes until `shutdown`, and returns when the last message is handled or given back.
 pub(crate) async fn run(line: Arc<Line>, tasks: Tasks, shutdown: CancellationToken) {
@@ -155,12 +149,7 @@ pub(crate) async fn run(line: Arc<Line>, tasks: Tasks, shutdown: CancellationTok
     });
     let _watching = AbortOnDropHandle::new(watching);
     while !shutdown.is_cancelled() {
-        let pulled = if line.takes_batches() {
-            batches::pull_until_broken(&line, &slots, &tasks, &shutdown).await
-        } else {
-            pull_until_broken(&line, &slots, &tasks, &shutdown).await
-        };
-        if let Err(error) = pulled {
+        if let Err(error) = pull_until_broken(&line, &slots, &tasks, &shutdown).await {
             debug!(consumer = line.durable(), %error, "pull broke, will open it again");
             // Reopening without a pause floods the servers during an election.
             tokio::time::sleep(Duration::from_millis(200 + rand::random::<u64>() % 100)).await;

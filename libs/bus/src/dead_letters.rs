@@ -161,7 +161,7 @@ impl DeadLetters {
     /// # Errors
     /// INVALID where the filter names what no letter can have: an unknown stream, code or message type, a consumer that cannot be one, an end before its beginning; UNAVAILABLE where the stream cannot be read.
     pub async fn find(&self, filter: &Filter, range: Range, limit: usize) -> Result<Page, Fault> {
-        let last = range.last.min(self.bus.end_of(Stream::Dlq).await?);
+        let last = range.last.min(self.bus.end_of(Stream::Dlq).await?.sequence);
         let mut page = Page { letters: Vec::new(), next: None };
         let start = Start::Sequence(range.first);
         let mut found = Box::pin(self.bus.replay(Stream::Dlq, start, vec![filter.pattern()?]));
@@ -245,7 +245,8 @@ impl DeadLetters {
         pace: Pace,
     ) -> Result<Batch, Fault> {
         let end = Instant::now() + pace.time;
-        let range = Range { last: range.last.min(self.bus.end_of(Stream::Dlq).await?), ..range };
+        let range =
+            Range { last: range.last.min(self.bus.end_of(Stream::Dlq).await?.sequence), ..range };
         let mut clock = tokio::time::interval(Duration::from_secs(1) / pace.per_second.max(1));
         let mut batch = Batch { next: Some(range), ..Batch::default() };
         let mut begun = FuturesUnordered::new();

@@ -1,5 +1,7 @@
 //! Reading a stream in its order, from a sequence, for ever.
 
+mod together;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,8 @@ use futures::{Stream as Items, StreamExt};
 use muster_contracts::{Addressed, Code, Fault, Message, Storage, Stream, subject};
 use tracing::{debug, warn};
 
+pub use self::together::Most;
+use self::together::{is_wanted, together};
 use crate::incoming::Incoming;
 use crate::ordered::Ordered;
 use crate::payload::{self, Seals};
@@ -51,7 +55,21 @@ pub struct Reading {
     fault: Option<Fault>,
 }
 
+impl Reading {
+    /// That of a message whose body cannot be read.
+    #[must_use]
+    pub const fn failed(fault: Fault) -> Self {
+        Self { seals: None, fault: Some(fault) }
+    }
+}
+
 impl Recorded {
+    /// Why its body cannot be read, where it cannot.
+    #[must_use]
+    pub const fn fault(&self) -> Option<&Fault> {
+        self.reading.fault.as_ref()
+    }
+
     /// The message itself.
     ///
     /// # Errors
@@ -96,6 +114,31 @@ impl Bus {
         patterns: Vec<String>,
         after: After,
     ) -> impl Items<Item = Recorded> + Send + use<> {
+        self.read_on(stream, patterns, after, |_subject| true)
+    }
+
+    /// As [`Bus::follow`], many at a time, for those who write them down together: what came within a tenth of a second, or so many as `most` says.
+    ///
+    /// The whole stream is read, and what fits no pattern passed over: with many patterns the server would look for the next message among all subjects.
+    pub fn follow_together(
+        &self,
+        stream: Stream,
+        patterns: Vec<String>,
+        after: After,
+        most: Most,
+    ) -> impl Items<Item = Vec<Recorded>> + Send + use<> {
+        let wanted = move |subject: &str| is_wanted(&patterns, subject);
+        together(self.read_on(stream, Vec::new(), after, wanted), most)
+    }
+
+    /// The messages that fit one of the patterns, and that are wanted.
+    fn read_on<W: Fn(&str) -> bool + Send + 'static>(
+        &self,
+        stream: Stream,
+        patterns: Vec<String>,
+        after: After,
+        is_wanted: W,
+    ) -> impl Items<Item = Recorded> + Send + use<W> {
         let bus = self.clone();
         async_stream::stream! {
             let After(mut last) = after;
@@ -106,21 +149,23 @@ impl Bus {
                     Ok(mut messages) => {
                         loop {
                             let message = tokio::select! {
+                                biased;
                                 message = messages.next() => message,
                                 // A new connection: the consumer may be gone without a word.
                                 _ = link.wait_for(|link| link.generation != generation) => Err("a new connection".into()),
                             };
-                            let message = match message {
+                            let mut message = match message {
                                 Ok(message) => message,
                                 Err(error) => {
                                     debug!(%error, stream = stream.name(), "stream ended, will open it again");
                                     break;
                                 }
                             };
-                            let Ok(incoming) = Incoming::from_message(&message) else { continue };
-                            let recorded = bus.recorded(incoming).await;
-                            last = recorded.sequence;
-                            yield recorded;
+                            let Ok(incoming) = Incoming::take(&mut message) else { continue };
+                            last = incoming.sequence;
+                            if is_wanted(&incoming.subject) {
+                                yield bus.recorded(incoming).await;
+                            }
                         }
                     }
                     Err(error) => debug!(%error, stream = stream.name(), "stream could not be opened, will try again"),
@@ -185,7 +230,7 @@ impl Bus {
         };
         warn!(subject = incoming.subject, sequence = incoming.sequence, error = %fault, "message cannot be read");
         let mut recorded = Recorded::from(Incoming { body: Bytes::new(), ..incoming });
-        recorded.reading.fault = Some(fault);
+        recorded.reading = Reading::failed(fault);
         recorded
     }
 

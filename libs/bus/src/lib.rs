@@ -2,7 +2,6 @@
 
 mod artifacts;
 mod ask_again;
-mod batches;
 mod bulk;
 mod by_hand;
 mod calls;
@@ -54,7 +53,7 @@ pub use connection::Bus;
 pub use consume::{Consume, Delivery, Feed, Idempotency};
 pub use dead_letters::{Batch, DeadLetters, Filter, Letter, Pace, Page, Range, Replayed};
 pub use desired::Difference;
-pub use follow::{After, Reading, Recorded};
+pub use follow::{After, Most, Reading, Recorded};
 pub use glance::{Glance, Glances, Kept};
 pub use id::MessageId;
 pub use journal::{AppendError, Journal};
@@ -65,7 +64,7 @@ pub use panics::caught;
 pub use payload::SealKeys;
 pub use publish::Published;
 pub use recorded::{RecordedCalls, Repeat};
-pub use replay::Start;
+pub use replay::{End, Start};
 pub use request::Unanswered;
 pub use routes::Routes;
 pub use settings::{Settings, SettingsError};

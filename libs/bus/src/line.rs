@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, AckKind, stream};
-use muster_contracts::{Code, Fault, Stream};
+use muster_contracts::{Fault, Stream};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -126,11 +126,6 @@ impl Line {
         self.cut.cancel();
     }
 
-    /// Until handlers that still run have to end.
-    pub(crate) async fn is_cut(&self) {
-        self.cut.cancelled().await;
-    }
-
     /// Creates the consumer, or gives it the settings of this version.
     pub(crate) async fn ensure(&self) -> Result<(), async_nats::Error> {
         let generation = self.bus.link().borrow().generation;
@@ -150,7 +145,6 @@ impl Line {
         };
         // A single pattern is a part of the request's subject, where a permission can say it.
         match self.consumer.patterns.as_slice() {
-            _ if self.takes_batches() => {}
             [pattern] => config.filter_subject.clone_from(pattern),
             patterns => config.filter_subjects = patterns.to_vec(),
         }
@@ -205,44 +199,6 @@ impl Line {
                 Err(error) => debug!(consumer = self.durable, %error, "lag is not known"),
             }
         }
-    }
-
-    /// Whether messages are handled together.
-    pub(crate) const fn takes_batches(&self) -> bool {
-        self.consumer.handle_all.is_some()
-    }
-
-    /// Handles plain messages together.
-    pub(crate) async fn handle_all(&self, incoming: Vec<Incoming>) -> Result<(), Fault> {
-        let Some(handle) = &self.consumer.handle_all else {
-            return Err(Fault::new(Code::Internal, "each message is handled by itself here"));
-        };
-        let started = Instant::now();
-        let handled = tokio::select! {
-            biased;
-            handled = panics::caught(self.bus.service(), &self.consumer.name, async { handle(incoming).await }) => handled,
-            () = self.cut.cancelled() => Err(Fault::new(Code::Unavailable, "the service stops")),
-        };
-        self.metrics.duration.record(started.elapsed());
-        handled
-    }
-
-    /// The stream that is pulled from.
-    pub(crate) fn origin(&self) -> Origin {
-        self.origin.get()
-    }
-
-    /// Tells the stream that the message is done with.
-    pub(crate) async fn acknowledge(
-        &self,
-        message: &jetstream::Message,
-        origin: Origin,
-    ) -> Result<(), async_nats::Error> {
-        if !self.ends_plainly() {
-            let spot = Spot::of(message, origin)?;
-            return Box::pin(self.settle(message, spot, 1, Fate::Done)).await;
-        }
-        self.done(message).await
     }
 
     /// Tells the stream plainly that the message is done with.

@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, push};
 use async_nats::jetstream::{self};
 use async_nats::{HeaderMap, StatusCode, Subscriber};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use crate::{Bus, headers};
 
@@ -98,9 +98,11 @@ impl Ordered {
     /// The next message. An error means that something was missed, or that the consumer is gone: open another behind the last message.
     pub(crate) async fn next(&mut self) -> Result<jetstream::Message, async_nats::Error> {
         loop {
-            let message = tokio::time::timeout(SILENCE, self.sent.next())
-                .await?
-                .ok_or("the subscription has ended")?;
+            let message = match self.sent.next().now_or_never() {
+                Some(message) => message,
+                None => tokio::time::timeout(SILENCE, self.sent.next()).await?,
+            };
+            let message = message.ok_or("the subscription has ended")?;
             if message.status == Some(StatusCode::IDLE_HEARTBEAT) {
                 self.sign(message.headers.as_ref(), message.reply.as_deref()).await?;
                 continue;

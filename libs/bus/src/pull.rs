@@ -18,8 +18,6 @@ use crate::line::Line;
 const EXPIRES: Duration = Duration::from_secs(30);
 /// How often the server says that a pull is still open.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// The most bytes of what a stream has that are asked for at once: a server hangs up on a client that lets 64 MiB wait. One message has some 10 MiB at most.
-const MOST_AT_ONCE: usize = 16 << 20;
 /// A server that is silent for so long has forgotten the pull.
 const SILENCE: Duration = Duration::from_secs(12);
 
@@ -27,9 +25,7 @@ const SILENCE: Duration = Duration::from_secs(12);
 pub(crate) struct Puller {
     bus: Bus,
     subject: String,
-    /// Each pull has a subject of its own below it: what the server says of one that has ended must not end the next.
     inbox: String,
-    pulls: u64,
     replies: Subscriber,
     slots: Arc<Semaphore>,
     size: usize,
@@ -48,10 +44,10 @@ impl Puller {
     ) -> Result<Self, async_nats::Error> {
         let bus = line.bus().clone();
         let inbox = bus.client().new_inbox();
-        let replies = bus.client().subscribe(format!("{inbox}.*")).await?;
+        let replies = bus.client().subscribe(inbox.clone()).await?;
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", line.stream(), line.durable());
         let (size, reserved) = (line.concurrency(), None);
-        Ok(Self { bus, subject, inbox, pulls: 0, replies, slots, size, reserved })
+        Ok(Self { bus, subject, inbox, replies, slots, size, reserved })
     }
 
     /// The next message. Safe to drop: nothing is lost when another branch of a select wins.
@@ -75,38 +71,6 @@ impl Puller {
         }
     }
 
-    /// Asks for as many messages as there are slots: for those that the stream has now, or, `patiently`, for the next ones.
-    pub(crate) async fn ask_for(
-        &mut self,
-        slots: OwnedSemaphorePermit,
-        patiently: bool,
-    ) -> Result<(), async_nats::Error> {
-        let pull = if patiently {
-            patient(slots.num_permits())
-        } else {
-            json!({ "batch": slots.num_permits(), "no_wait": true, "max_bytes": MOST_AT_ONCE })
-        };
-        self.ask_as(&pull, slots).await
-    }
-
-    /// Whether there may be an answer to what was asked for.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open_slots() > 0
-    }
-
-    /// The next message of what was asked for; none where that has ended. Safe to drop.
-    pub(crate) async fn answer(&mut self) -> Result<Option<Pulled>, async_nats::Error> {
-        while self.is_open() {
-            let message = tokio::time::timeout(SILENCE, self.replies.next())
-                .await?
-                .ok_or("the subscription has ended")?;
-            if let Some(pulled) = self.sort(message)? {
-                return Ok(Some(pulled));
-            }
-        }
-        Ok(None)
-    }
-
     /// A message that is here already; [`Puller::next`] asks for more and looks whether the server is alive.
     pub(crate) fn ready(&mut self) -> Result<Option<Pulled>, async_nats::Error> {
         while let Some(Some(message)) = self.replies.next().now_or_never() {
@@ -126,11 +90,6 @@ impl Puller {
                 Ok(Some((jetstream::Message { message, context }, slot)))
             }
             StatusCode::IDLE_HEARTBEAT => Ok(None),
-            // There is none now, and that was the question; or as many came as were asked for. Of one that has had its last message the server says so behind it, and the next may be open by then.
-            StatusCode::NOT_FOUND => self.close(&message.subject),
-            StatusCode::REQUEST_TERMINATED if is_full(message.description.as_deref()) => {
-                self.close(&message.subject)
-            }
             StatusCode::TIMEOUT => {
                 let pending =
                     crate::headers::get(message.headers.as_ref(), "Nats-Pending-Messages");
@@ -143,18 +102,6 @@ impl Puller {
                 Err(format!("the pull ended with {status} {why}").into())
             }
         }
-    }
-
-    /// The pull with this subject has ended.
-    fn close(&mut self, pull: &str) -> Result<Option<Pulled>, async_nats::Error> {
-        if pull == self.last_pull() {
-            drop(self.take_slots(self.open_slots()));
-        }
-        Ok(None)
-    }
-
-    fn last_pull(&self) -> String {
-        format!("{}.{}", self.inbox, self.pulls)
     }
 
     /// Ends the pulls. What was delivered meanwhile goes back, so that another replica has it at once.
@@ -179,21 +126,14 @@ impl Puller {
         {
             slots.merge(more);
         }
-        self.ask_as(&patient(slots.num_permits()), slots).await
-    }
-
-    async fn ask_as(
-        &mut self,
-        pull: &serde_json::Value,
-        slots: OwnedSemaphorePermit,
-    ) -> Result<(), async_nats::Error> {
+        let (expires, heartbeat) = (EXPIRES.as_nanos() as u64, HEARTBEAT.as_nanos() as u64);
+        let pull = json!({ "batch": slots.num_permits(), "expires": expires, "idle_heartbeat": heartbeat });
         match &mut self.reserved {
             Some(reserved) => reserved.merge(slots),
             none => *none = Some(slots),
         }
-        self.pulls += 1;
-        let pull = serde_json::to_vec(pull)?.into();
-        self.bus.client().publish_with_reply(self.subject.clone(), self.last_pull(), pull).await?;
+        let (pull, inbox) = (serde_json::to_vec(&pull)?.into(), self.inbox.clone());
+        self.bus.client().publish_with_reply(self.subject.clone(), inbox, pull).await?;
         Ok(())
     }
 
@@ -205,18 +145,4 @@ impl Puller {
         let reserved = self.reserved.as_mut()?;
         reserved.split(count.min(reserved.num_permits())).filter(|slots| slots.num_permits() > 0)
     }
-}
-
-/// A pull that waits for messages.
-fn patient(batch: usize) -> serde_json::Value {
-    let (expires, heartbeat) = (EXPIRES.as_nanos() as u64, HEARTBEAT.as_nanos() as u64);
-    json!({ "batch": batch, "expires": expires, "idle_heartbeat": heartbeat })
-}
-
-/// Whether a pull has ended because it has had its messages, where it said `max_bytes`, or the next one would be more bytes.
-fn is_full(why: Option<&str>) -> bool {
-    why.is_some_and(|why| {
-        why.eq_ignore_ascii_case("Message Size Exceeds MaxBytes")
-            || why.eq_ignore_ascii_case("Batch Completed")
-    })
 }

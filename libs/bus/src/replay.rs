@@ -40,6 +40,15 @@ pub enum Start {
     Now,
 }
 
+/// Where a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The sequence of the newest message.
+    pub sequence: u64,
+    /// When the stream was created, in nanoseconds since 1970: one that was made anew has other messages under the same sequences.
+    pub created: i64,
+}
+
 impl Start {
     fn policy(self) -> DeliverPolicy {
         match self {
@@ -66,7 +75,7 @@ impl Bus {
     ) -> impl Items<Item = Result<Recorded, Fault>> + Send + use<> {
         let bus = self.clone();
         async_stream::try_stream! {
-            let end = bus.end_of(stream).await?;
+            let end = bus.end_of(stream).await?.sequence;
             let (mut policy, mut progress) = (from.policy(), Instant::now());
             'reading: loop {
                 let mut messages = match bus.open_at(stream, &patterns, policy).await {
@@ -118,9 +127,9 @@ impl Bus {
     ) -> Result<impl Items<Item = Recorded> + Send + use<>, Fault> {
         let behind = match from {
             Start::Sequence(sequence) => sequence.saturating_sub(1),
-            Start::Now => self.end_of(stream).await?,
+            Start::Now => self.end_of(stream).await?.sequence,
             Start::Time(_) => {
-                let end = self.end_of(stream).await?;
+                let end = self.end_of(stream).await?.sequence;
                 let mut old = Box::pin(self.replay(stream, from, patterns.clone()));
                 match old.next().await {
                     Some(first) => first?.sequence - 1,
@@ -131,12 +140,18 @@ impl Bus {
         Ok(self.follow(stream, patterns, After(behind)))
     }
 
-    /// The sequence of the newest message.
-    pub(crate) async fn end_of(&self, stream: Stream) -> Result<u64, Fault> {
+    /// Where a stream ends now.
+    ///
+    /// # Errors
+    /// UNAVAILABLE where the stream cannot be read.
+    pub async fn end_of(&self, stream: Stream) -> Result<End, Fault> {
         let state = async {
             let handle = self.jetstream().get_stream(stream.name()).await;
             let handle = handle.map_err(|error| unreadable(stream.name(), &error))?;
-            Ok(handle.cached_info().state.last_sequence)
+            let info = handle.cached_info();
+            let created = info.created.unix_timestamp_nanos();
+            let created = i64::try_from(created).unwrap_or_default();
+            Ok(End { sequence: info.state.last_sequence, created })
         };
         self.unless_down(state).await
     }

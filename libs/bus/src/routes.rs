@@ -11,7 +11,7 @@ use muster_contracts::{Code, Durable, Fault, HasCode, Request, permissions, subj
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::consume::{self, Consume, Consumer, Delivery, Feed, Idempotency};
+use crate::consume::{self, Consume, Consumer, Delivery, Feed};
 use crate::dead_letters::Desk;
 use crate::incoming::Incoming;
 use crate::line::Line;
@@ -124,7 +124,6 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
             patterns: subject::patterns::<M>(),
             settings,
             handle: Arc::new(handle),
-            handle_all: None,
         });
         self
     }
@@ -147,34 +146,8 @@ impl<A: Clone + Send + Sync + 'static> Routes<A> {
             patterns: feed.patterns,
             settings: feed.settings,
             handle: Arc::new(handle),
-            handle_all: None,
         });
         self
-    }
-
-    /// As [`Routes::feed`], but the handler gets as many messages as there are, up to half of the feed's `concurrency`, in the order of the stream; two such batches are handled at
-    /// the same time. They are acknowledged where it returns, so it makes sure itself that a second delivery changes nothing, and `settings.idempotency` is not looked at. Where it
-    /// fails it gets each message by itself, with its own tries and its own dead letter. A message that travelled compressed or as a claim comes by itself, too.
-    ///
-    /// The whole stream is read, and what fits no pattern passed over: with many patterns the server would look for the next message among all subjects.
-    #[must_use]
-    pub fn feed_batches<H, F, E>(self, mut feed: Feed, handler: H) -> Self
-    where
-        H: Fn(A, Vec<Recorded>) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: HasCode,
-    {
-        feed.settings.idempotency = Idempotency::Handler("its caller was told so");
-        let (app, all) = (self.app.clone(), handler.clone());
-        let handle_all = move |incoming: Vec<Incoming>| -> Work {
-            let recorded = incoming.into_iter().map(Recorded::from).collect();
-            guarded("feed", all(app.clone(), recorded).boxed()).boxed()
-        };
-        let mut routes = self.feed(feed, move |app, recorded| handler(app, vec![recorded]));
-        if let Some(consumer) = routes.consumers.last_mut() {
-            consumer.handle_all = Some(Arc::new(handle_all));
-        }
-        routes
     }
 
     /// Serves until `shutdown`; then finishes what is in flight and sends every reply.

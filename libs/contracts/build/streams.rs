@@ -100,7 +100,7 @@ fn stream_settings(option: &DynamicMessage) -> anyhow::Result<String> {
         })
         .collect::<anyhow::Result<_>>()?;
     Ok(format!(
-        "StreamSettings {{ subjects: &{:?}, storage: crate::Storage::{}, retention: crate::Retention::{}, discard: crate::Discard::{}, max_age_s: {}, max_messages: {}, max_bytes: {}, max_message_bytes: {}, duplicate_window_s: {}, allow_direct: {}, allow_schedules: {}, allow_ttl: {}, allow_atomic: {}, no_ack: {}, republish: {republish}, sources: &[{}], advisories: {}, feeds: &{:?} }}",
+        "StreamSettings {{ subjects: &{:?}, storage: crate::Storage::{}, retention: crate::Retention::{}, discard: crate::Discard::{}, max_age_s: {}, max_messages: {}, max_bytes: {}, max_message_bytes: {}, duplicate_window_s: {}, allow_direct: {}, allow_schedules: {}, allow_ttl: {}, allow_atomic: {}, no_ack: {}, republish: {republish}, sources: &[{}], advisories: {}, feeds: &{:?}, followers: &{:?} }}",
         texts(option, "subjects"),
         variant(option, "storage", "STORAGE_")?,
         if number(option, "retention") == 1 { "WorkQueue" } else { "Limits" },
@@ -118,6 +118,7 @@ fn stream_settings(option: &DynamicMessage) -> anyhow::Result<String> {
         sources.join(", "),
         flag(option, "advisories"),
         texts(option, "feeds"),
+        texts(option, "followers"),
     ))
 }
 

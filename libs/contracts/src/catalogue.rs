@@ -84,6 +84,8 @@ pub struct StreamSettings {
     pub advisories: bool,
     /// The services that get everything they read of the stream through one consumer.
     pub feeds: &'static [&'static str],
+    /// The services that read it in its order without a durable consumer.
+    pub followers: &'static [&'static str],
 }
 
 /// The settings of a key-value bucket or an object store.

@@ -304,6 +304,9 @@ impl Permissions {
             return self.peer(entry, stream, service);
         }
         let name = stream.name();
+        if stream.settings().followers.contains(&service) {
+            return self.follow(name);
+        }
         if is_pulled(entry) {
             let consumer = consumer_name(service, entry.message);
             let same =

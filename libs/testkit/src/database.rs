@@ -1,10 +1,16 @@
 //! A fresh Postgres database for each test.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::{dev, or_fail};
+
+/// How long the end of a test waits until its database is gone.
+const DROP_WAIT: Duration = Duration::from_secs(5);
 
 /// A database of its own on the development server, or on the one that `DATABASE_URL` names.
 ///
@@ -49,12 +55,14 @@ impl Drop for Database {
         let (server, sql) =
             (self.server.clone(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         // A thread with a runtime of its own: the test's runtime may be shutting down around us.
-        let dropped = std::thread::spawn(move || {
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let _told_at_the_end: mpsc::Sender<()> = tell;
             runtime.block_on(execute(&server, sql))
         });
-        // Best effort: a server that the test has stopped keeps the database, and no test is wrong for that.
-        drop(dropped.join());
+        // Best effort: a server that the test has stopped keeps the database, and one that waits for a client which is just logging in on this thread goes on when this returns.
+        let _gone_or_late = told.recv_timeout(DROP_WAIT);
     }
 }
 

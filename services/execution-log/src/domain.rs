@@ -1,13 +1,15 @@
 //! What a recorded event is, and what an execution used. No I/O.
 
 mod listing;
+mod place;
 mod record;
 mod seen;
 mod standing;
 mod usage;
 
 pub(crate) use listing::{Cursor, Listing};
-pub(crate) use record::Record;
+pub(crate) use place::Place;
+pub(crate) use record::{Mark, Record, key};
 pub(crate) use standing::{Standing, standings};
 pub(crate) use usage::{Run, Summary, total};
 

@@ -1,5 +1,7 @@
 //! The service's errors.
 
+use std::time::Duration;
+
 use muster_contracts::{Code, Fault, HasCode};
 use muster_runtime::database::{has_class, is_away};
 
@@ -22,6 +24,9 @@ pub(crate) enum Error {
     /// Postgres is gone, going or overloaded.
     #[error("Postgres is not available: {0}")]
     DatabaseAway(sqlx::Error),
+    /// Postgres does not answer.
+    #[error("a statement was not done within {} s", .0.as_secs())]
+    Slow(Duration),
     /// Postgres can never take these values.
     #[error("the event cannot be stored: {0}")]
     Unstorable(sqlx::Error),
@@ -51,7 +56,7 @@ impl HasCode for Error {
         match self {
             Self::Limit(_) | Self::Invalid(_) | Self::Unstorable(_) => Code::Invalid,
             Self::UnknownExecution(_) => Code::NotFound,
-            Self::DatabaseAway(_) => Code::Unavailable,
+            Self::DatabaseAway(_) | Self::Slow(_) => Code::Unavailable,
             Self::Bus(fault) => fault.code,
             Self::Database(_) => Code::Internal,
         }

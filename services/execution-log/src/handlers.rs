@@ -1,7 +1,6 @@
-//! One file for each request, and one for all events.
+//! One file for each request.
 
 pub(crate) mod get_timeline;
 pub(crate) mod get_usage;
 pub(crate) mod list_executions;
 pub(crate) mod list_running;
-pub(crate) mod record;

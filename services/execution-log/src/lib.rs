@@ -4,9 +4,9 @@ mod app;
 mod domain;
 mod error;
 mod handlers;
+mod recording;
 mod routes;
 mod store;
-mod together;
 
 use muster_runtime::{Context, Database, Service};
 
@@ -21,6 +21,8 @@ pub fn service() -> Service {
 
 async fn run(cx: Context, database: Database) -> anyhow::Result<()> {
     let pool = cx.database(&database, "execution_log", include_str!("../schema.sql")).await?;
-    let store = Store::new(pool);
-    cx.serve(routes::routes(App { bus: cx.bus.clone(), store })).await
+    let app = App { bus: cx.bus.clone(), store: Store::new(pool) };
+    cx.spawn(recording::record(app.clone()));
+    cx.spawn(recording::tell_lag(app.clone()));
+    cx.serve(routes::routes(app)).await
 }

@@ -2,8 +2,6 @@
 
 mod insert;
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use muster_contracts::Json;
 use muster_contracts::log::v1::{ExecutionSummary, LogEntry};
@@ -11,32 +9,54 @@ use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row as _};
 
-use crate::domain::{Listing, MAX_PAGE_BYTES, Record, Run, Summary};
+use crate::domain::{Listing, MAX_PAGE_BYTES, Mark, Place, Record, Run, Summary};
 use crate::error::Error;
-use crate::together::Together;
-
-pub(crate) use self::insert::insert;
 
 /// The service's table. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pool: PgPool,
-    together: Together,
 }
 
 impl Store {
-    pub(crate) fn new(pool: PgPool) -> Self {
-        Self { pool, together: Together::default() }
+    pub(crate) const fn new(pool: PgPool) -> Self {
+        Self { pool }
     }
 
-    /// Records events, each once.
-    pub(crate) async fn record(&self, records: Vec<Record>) -> Result<(), Error> {
-        let records: Arc<[Record]> = records.into();
-        if !self.together.write(&self.pool, &records).await {
-            // It failed, perhaps for another's sake.
-            insert(&self.pool, records.iter()).await?;
-        }
-        Ok(())
+    /// How far the log has come in the stream that was created then.
+    pub(crate) async fn place(&self, created: i64) -> Result<Place, Error> {
+        sqlx::query("INSERT INTO places VALUES ($1, 0, 0) ON CONFLICT DO NOTHING")
+            .bind(created)
+            .execute(&self.pool)
+            .await?;
+        let (sequence, before): (i64, i64) =
+            sqlx::query_as("SELECT sequence, before FROM places WHERE stream_created = $1")
+                .bind(created)
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(Place { created, sequence: sequence.unsigned_abs(), before: before.unsigned_abs() })
+    }
+
+    /// Records the events behind the place, each once, and moves the place behind them: all of it or nothing. False where somebody else has moved the place.
+    pub(crate) async fn record(&self, place: Place, records: &[Record]) -> Result<bool, Error> {
+        Ok(insert::insert(&self.pool, place, records).await?)
+    }
+
+    /// What the last statement recorded.
+    pub(crate) async fn last_recorded(&self, place: Place) -> Result<Vec<Mark>, Error> {
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(
+            "SELECT event_id, sequence, execution_id FROM events WHERE sequence > $1 AND sequence <= $2
+             ORDER BY sequence, event_id",
+        )
+        .bind(integer(place.before))
+        .bind(integer(place.sequence))
+        .fetch_all(&self.pool)
+        .await?;
+        let mark = |(event_id, sequence, execution_id): (_, i64, _)| {
+            let sequence = sequence.unsigned_abs();
+            Mark { event_id, sequence, execution_id }
+        };
+        Ok(rows.into_iter().map(mark).collect())
     }
 
     /// The next events of an execution behind a sequence: at most `limit`, and fewer where their bodies are large,

@@ -79,7 +79,6 @@ impl Desk {
                 ..Consume::default()
             },
             handle: Arc::new(handle),
-            handle_all: None,
         }
     }
 

@@ -134,7 +134,7 @@ impl Line {
         let Some(reply) = &message.reply else { return Ok(()) };
         let sequence = spot.place.0;
         if !self.confirms() {
-            if !self.ends_plainly() && Box::pin(self.is_gone(spot)).await? {
+            if !self.outlives_its_messages() && Box::pin(self.is_gone(spot)).await? {
                 debug!(consumer = self.durable, sequence, "the message's stream is gone");
                 return Ok(());
             }
@@ -158,11 +158,6 @@ impl Line {
             }
         }
         Ok(())
-    }
-
-    /// Whether an end is told as it is: nobody confirms it, and the stream is there as long as its messages.
-    pub(super) const fn ends_plainly(&self) -> bool {
-        !self.confirms() && self.outlives_its_messages()
     }
 
     /// Whether the stream is there as long as its messages.

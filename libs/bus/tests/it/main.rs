@@ -6,7 +6,6 @@
 )]
 
 mod asking_again;
-mod batches;
 mod cluster;
 mod confirming;
 mod consuming;
@@ -31,6 +30,7 @@ mod setting_up;
 mod slow;
 mod streams;
 mod timers;
+mod together;
 mod unsure;
 mod versions;
 mod watching;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use muster_contracts::log::v1::ListExecutionsRequest;
 use muster_contracts::time;
 
-use super::MAX_PAGE;
+use super::{MAX_PAGE, key};
 use crate::error::Error;
 
 /// What an execution that is in the log may be.
@@ -53,12 +53,12 @@ impl Listing {
         let before = if cursor.is_empty() { None } else { Some(Cursor::parse(&cursor)?) };
         Ok(Self {
             status,
-            workflow: workflow.replace('\0', "\u{fffd}"),
+            workflow: key(&workflow),
             since,
             until,
             before,
             limit,
-            tenant: tenant.replace('\0', "\u{fffd}"),
+            tenant: key(&tenant),
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use muster_bus::Recorded;
-use muster_contracts::Message;
 use muster_contracts::agent::v1::{
     AgentExecutionCancelled, AgentExecutionCompleted, AgentExecutionFailed, Usage,
 };
@@ -10,10 +9,14 @@ use muster_contracts::tool::v1::{
     ToolExecutionCancelled, ToolExecutionCompleted, ToolExecutionFailed,
 };
 use muster_contracts::workflow::v1::CallCompleted;
-use serde_json::Value;
+use muster_contracts::{Message, subject};
+use serde_json::{Value, json};
 
 use super::Standing;
 use super::seen::{Facts, Seen, text};
+
+/// The most bytes of a text in an index; PostgreSQL's entries have 2,704 at most.
+const LONGEST_KEY: usize = 1024;
 
 /// An event with what the log is asked by.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -37,19 +40,28 @@ pub(crate) struct Record {
     pub(crate) standing: Option<Standing>,
 }
 
+/// What is told of an event that is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) event_id: String,
+    pub(crate) sequence: u64,
+    pub(crate) execution_id: String,
+}
+
 impl Record {
     /// The record of an event. Every event has one: what is not as the contract says is recorded as it came.
     pub(crate) fn of(event: &Recorded) -> Self {
         let seen = Seen::of(&event.body);
         let body = String::from_utf8_lossy(&event.body);
-        let body = match &seen {
-            Some(_) => body.into_owned(),
-            None => Value::String(storable(&body)).to_string(),
+        let body = match (&seen, event.fault()) {
+            (_, Some(fault)) => json!({ "unreadable": storable(&fault.message) }).to_string(),
+            (Some(_), None) => body.into_owned(),
+            (None, None) => text_of(&body),
         };
         let seen = seen.unwrap_or_default();
-        let execution_id = match storable(&event.execution_id) {
-            id if id.is_empty() => storable(text(seen.execution_id.as_ref())),
-            id => id,
+        let execution_id = match event.execution_id.as_str() {
+            "" => key(text(seen.execution_id.as_ref())),
+            id => key(id),
         };
         let task = match storable(text(seen.task.as_ref())) {
             task if task.is_empty() => storable(only_task(&seen.facts).unwrap_or_default()),
@@ -70,6 +82,26 @@ impl Record {
             standing: Standing::of(&event.message_type, &seen),
         }
     }
+
+    pub(crate) fn mark(&self) -> Mark {
+        let (event_id, execution_id) = (self.event_id.clone(), self.execution_id.clone());
+        Mark { event_id, sequence: self.sequence, execution_id }
+    }
+
+    /// Whether its body is a text.
+    pub(crate) fn is_text(&self) -> bool {
+        self.body.starts_with('"')
+    }
+
+    /// The same with its body as a text, which nobody looks into.
+    pub(crate) fn as_text(&self) -> Self {
+        Self { body: text_of(&self.body), ..self.clone() }
+    }
+}
+
+/// JSON of a text.
+fn text_of(body: &str) -> String {
+    Value::String(storable(body)).to_string()
 }
 
 /// A worker in another language may send no id; then its place and time are its id: the place alone begins anew with
@@ -78,8 +110,13 @@ fn event_id(event: &Recorded) -> String {
     if event.id.is_empty() {
         format!("{}@{}@{}", event.subject, event.sequence, event.time.timestamp_millis())
     } else {
-        storable(&event.id)
+        key(&event.id)
     }
+}
+
+/// A text by which the log is asked. One that is too long for an index becomes another that follows from it.
+pub(crate) fn key(text: &str) -> String {
+    if text.len() <= LONGEST_KEY { storable(text) } else { subject::derived_token(text) }
 }
 
 /// Postgres stores no NUL in a text.
@@ -128,7 +165,7 @@ fn usage(message_type: &str, seen: &Seen) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use muster_contracts::{Code, Fault};
 
     use super::*;
 
@@ -192,6 +229,34 @@ mod tests {
         let record = Record::of(&event);
         assert_eq!(record.execution_id, "e2");
         assert_eq!(record.event_id, "agent.execution.completed@7@1234");
+    }
+
+    #[test]
+    fn ids_that_no_index_takes_become_short_ones_that_follow_from_them() {
+        let mut event = event("x", b"{}");
+        (event.id, event.execution_id) = ("i".repeat(6000), "e".repeat(6000));
+        let first = Record::of(&event);
+        assert!(first.event_id.len() < 200 && first.execution_id.len() < 200);
+        assert_eq!(first, Record::of(&event));
+        assert_eq!(first.execution_id, key(&"e".repeat(6000)));
+        event.id.push('i');
+        assert_ne!(first.event_id, Record::of(&event).event_id);
+        assert_eq!(key("e1"), "e1");
+    }
+
+    #[test]
+    fn an_event_whose_body_cannot_be_read_says_why() {
+        let mut event = event("x", b"");
+        event.reading = muster_bus::Reading::failed(Fault::new(Code::Internal, "it is damaged"));
+        let body: Value = serde_json::from_str(&Record::of(&event).body).unwrap();
+        assert_eq!(body, json!({"unreadable": "it is damaged"}));
+    }
+
+    #[test]
+    fn a_body_becomes_a_text_once() {
+        let record = record("x", &json!({"a": 1}));
+        assert!(!record.is_text() && record.as_text().is_text());
+        assert_eq!(record.as_text().body, r#""{\"a\":1}""#);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use muster_contracts::workflow::v1::JournalEntry;
 use serde_json::Value;
 
 use super::Record;
-use super::record::storable;
+use super::record::key;
 use super::seen::{Seen, text};
 
 /// What an entry of a journal says of its execution.
@@ -27,7 +27,7 @@ impl Standing {
         if message_type != JournalEntry::NAME {
             return None;
         }
-        let part = |part: &Option<Value>| storable(text(part.as_ref()));
+        let part = |part: &Option<Value>| key(text(part.as_ref()));
         let status = part(&seen.status);
         (!status.is_empty()).then(|| Self {
             workflow: part(&seen.workflow),
@@ -48,7 +48,7 @@ pub(crate) struct Known<'a> {
 }
 
 /// What records say of executions, in the order of their ids: statements that touch the same rows touch them in the same order.
-pub(crate) fn standings<'a>(records: &[&'a Record]) -> BTreeMap<&'a str, Known<'a>> {
+pub(crate) fn standings(records: &[Record]) -> BTreeMap<&str, Known<'_>> {
     let mut known: BTreeMap<&str, Known<'_>> = BTreeMap::new();
     for record in records {
         let Some(last) = &record.standing else { continue };
@@ -87,7 +87,7 @@ mod tests {
         };
         let records =
             [record("b", 5, "completed"), record("b", 3, "running"), record("a", 4, "waiting")];
-        let known = standings(&records.iter().collect::<Vec<_>>());
+        let known = standings(&records);
         let told: Vec<_> = known
             .iter()
             .map(|(id, known)| {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 
 use super::integer;
-use crate::domain::{Record, standings};
+use crate::domain::{Place, Record, standings};
 
 /// PostgreSQL's code for a second row with the same key.
 const UNIQUE_VIOLATION: &str = "23505";
@@ -13,44 +13,47 @@ const UNIQUE_VIOLATION: &str = "23505";
 macro_rules! statement {
     ($there:literal) => {
         concat!(
-            "WITH new AS (
+            "WITH moved AS (
+                UPDATE places SET sequence = $3, before = sequence WHERE stream_created = $1 AND sequence = $2
+                RETURNING true
+            ), recorded AS (
                 INSERT INTO events (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
                 SELECT event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body::json, usage::jsonb
-                FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                            $9::timestamptz[], $10::integer[], $11::text[], $12::text[])
+                FROM unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+                            $12::timestamptz[], $13::integer[], $14::text[], $15::text[])
                      AS given (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
+                WHERE EXISTS (SELECT FROM moved)
                 ",
             $there,
             "
+            ), stand AS (
+                INSERT INTO executions AS known (execution_id, workflow, version, status, sequence, started_at, updated_at, tenant)
+                SELECT * FROM unnest($16::text[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::timestamptz[], $22::timestamptz[], $23::text[])
+                WHERE EXISTS (SELECT FROM moved)
+                -- A stream that lost its end is read again from its beginning: the entry that stands last counts.
+                ON CONFLICT (execution_id) DO UPDATE SET
+                    status = CASE WHEN excluded.sequence > known.sequence THEN excluded.status ELSE known.status END,
+                    sequence = greatest(excluded.sequence, known.sequence),
+                    started_at = least(excluded.started_at, known.started_at),
+                    updated_at = greatest(excluded.updated_at, known.updated_at),
+                    tenant = greatest(excluded.tenant, known.tenant)
             )
-            INSERT INTO executions AS known (execution_id, workflow, version, status, sequence, started_at, updated_at, tenant)
-            SELECT * FROM unnest($13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[], $18::timestamptz[], $19::timestamptz[], $20::text[])
-            -- What an execution's journal says comes in any order: the entry that stands last counts.
-            ON CONFLICT (execution_id) DO UPDATE SET
-                status = CASE WHEN excluded.sequence > known.sequence THEN excluded.status ELSE known.status END,
-                sequence = greatest(excluded.sequence, known.sequence),
-                started_at = least(excluded.started_at, known.started_at),
-                updated_at = greatest(excluded.updated_at, known.updated_at),
-                tenant = greatest(excluded.tenant, known.tenant)"
+            SELECT EXISTS (SELECT FROM moved)"
         )
     };
 }
 /// For events that are not there, none of them.
 const ALL: &str = statement!("");
 /// For events of which some may be there.
-const MISSING: &str = statement!("ON CONFLICT (event_id) DO NOTHING");
+const MISSING: &str = statement!("ON CONFLICT (execution_id, event_id) DO NOTHING");
 
-/// Records what is not there yet: all of it or nothing.
-pub(crate) async fn insert(
-    pool: &PgPool,
-    records: impl IntoIterator<Item = &Record>,
-) -> sqlx::Result<()> {
-    let records: Vec<&Record> = records.into_iter().collect();
-    let inserted = insert_by(pool, &records, ALL).await;
+/// Records what is not there yet and moves the place: all of it or nothing. False where the place is another.
+pub(super) async fn insert(pool: &PgPool, place: Place, records: &[Record]) -> sqlx::Result<bool> {
+    let inserted = insert_by(pool, place, records, ALL).await;
     match inserted.as_ref().err().and_then(sqlx::Error::as_database_error) {
-        // Some are there, as behind a second delivery. That is rare, and to look for each one beforehand costs more than to begin again.
+        // Some are there: published once more behind the broker's own window, or read again. That is rare, and to look for each one beforehand costs more than to begin again.
         Some(error) if error.code().as_deref() == Some(UNIQUE_VIOLATION) => {
-            insert_by(pool, &records, MISSING).await
+            insert_by(pool, place, records, MISSING).await
         }
         _ => inserted,
     }
@@ -59,15 +62,20 @@ pub(crate) async fn insert(
 /// Everything by one statement, which nobody has to end: a process that hangs in the middle holds up no other.
 async fn insert_by(
     pool: &PgPool,
-    records: &[&Record],
+    place: Place,
+    records: &[Record],
     statement: &'static str,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     let mut columns = Columns::default();
     for record in records {
         columns.push(record);
     }
     let stand = Stand::of(records);
-    sqlx::query(statement)
+    let last = records.last().map_or(place.sequence, |record| record.sequence);
+    sqlx::query_scalar(statement)
+        .bind(place.created)
+        .bind(integer(place.sequence))
+        .bind(integer(last))
         .bind(columns.event_id)
         .bind(columns.sequence)
         .bind(columns.execution_id)
@@ -88,9 +96,8 @@ async fn insert_by(
         .bind(stand.started_at)
         .bind(stand.updated_at)
         .bind(stand.tenant)
-        .execute(pool)
+        .fetch_one(pool)
         .await
-        .map(drop)
 }
 
 /// Records as arrays, one for each column.
@@ -142,7 +149,7 @@ struct Stand<'a> {
 }
 
 impl<'a> Stand<'a> {
-    fn of(records: &[&'a Record]) -> Self {
+    fn of(records: &'a [Record]) -> Self {
         let mut stand = Self::default();
         for (execution_id, known) in standings(records) {
             stand.execution_id.push(execution_id);

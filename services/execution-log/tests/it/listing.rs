@@ -33,7 +33,7 @@ fn ids(list: &ExecutionList) -> Vec<(&str, &str)> {
     list.executions.iter().map(|one| (one.execution_id.as_str(), one.status.as_str())).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn executions_are_listed_with_their_status_those_that_began_last_first() {
     let platform = Platform::start().await;
     for (id, workflow) in [("e1", "brief"), ("e2", "other"), ("e3", "brief")] {
@@ -64,7 +64,7 @@ async fn executions_are_listed_with_their_status_those_that_began_last_first() {
     assert_eq!(ids(&platform.list(until).await), [("e1", "completed")]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_question_is_told_with_what_would_be_right() {
     let platform = Platform::start().await;
     let request = ListExecutionsRequest { status: "dancing".into(), ..Default::default() };

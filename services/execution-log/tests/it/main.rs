@@ -3,6 +3,7 @@
 
 mod listing;
 mod recording;
+mod replicas;
 mod usage;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use muster_contracts::workflow::v1::ExecutionStarted;
 use muster_contracts::{Code, Fault};
 use muster_runtime::testing::{Running, start};
 use muster_testkit::{Database, NatsServer, eventually};
+use sqlx::{Connection as _, PgConnection};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
@@ -43,9 +45,7 @@ impl Platform {
     }
 
     async fn run(&mut self, database: &str) {
-        // A crash leaves messages in work; others get them soon.
-        let settings = self.nats.env(&[("DATABASE_URL", database), ("MUSTER_ACK_WAIT", "1")]);
-        self.service = Some(start([muster_execution_log::service()], &settings));
+        self.service = Some(self.replica(database));
         self.bus.ready().await;
         eventually(DEADLINE, "the service answers", || async {
             // A request that the crashed one took with it is never answered.
@@ -56,6 +56,20 @@ impl Platform {
             }
         })
         .await;
+    }
+
+    /// One more process of the service.
+    fn replica(&self, database: &str) -> Running {
+        let settings = self.nats.env(&[("DATABASE_URL", database)]);
+        start([muster_execution_log::service()], &settings)
+    }
+
+    /// Changes what the service has written down.
+    async fn sql(&self, statement: &'static str) {
+        let mut connection = PgConnection::connect(self.database.url()).await.unwrap();
+        sqlx::query("SET search_path = execution_log").execute(&mut connection).await.unwrap();
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 
     async fn page(&self, execution_id: &str, after: u64, limit: u32) -> Result<Timeline, Fault> {
