@@ -4,6 +4,7 @@ mod diff;
 mod files;
 mod kind;
 mod plan;
+mod said;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 

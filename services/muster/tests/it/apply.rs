@@ -46,7 +46,11 @@ async fn a_folder_is_planned_applied_and_then_unchanged() {
     let mut files = files;
     files[0].1 = &changed;
     let plan = ["~ agent doubler", "-   turns: 4", "+   turns: 5", "1 to change, 3 unchanged"];
-    apply(&files, &["--plan"]).await.succeeded(&plan);
+    let told = apply(&files, &["--plan"]).await;
+    told.succeeded(&plan);
+    for unsaid in ["digest", "tokens", "provider"] {
+        assert!(!told.log.contains(unsaid), "{unsaid} is not in the file: {}", told.log);
+    }
     apply(&files, &["--plan", "--json"])
         .await
         .succeeded(&["\"change\": \"change\"", "+   turns: 5"]);

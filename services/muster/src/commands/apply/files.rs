@@ -24,6 +24,8 @@ pub(super) struct File {
     pub(super) version: String,
     pub(super) path: PathBuf,
     pub(super) text: String,
+    /// What it says.
+    pub(super) said: Value,
     /// What counts of it.
     pub(super) canonical: Value,
     /// Of a workflow: those of the same folder that it runs.
@@ -127,6 +129,7 @@ fn workflow(path: PathBuf, text: String) -> Result<File, Vec<String>> {
         version: parsed.version().to_owned(),
         path,
         text,
+        said: parsed.document().clone(),
         canonical: parsed.document().clone(),
         needs: parsed.references().workflows.keys().map(|needed| needed.name.clone()).collect(),
     })
@@ -151,9 +154,10 @@ fn definition(kind: Kind, path: PathBuf, text: String) -> Result<File, Vec<Strin
             format!("`name` is {own:.80}, but the file's name says {name:?}; make them equal");
         return Err(flaw("/name", &message));
     }
+    let said = value.clone();
     let canonical =
         kind.canonical(value).map_err(|Misfit { pointer, message }| flaw(&pointer, &message))?;
-    Ok(File { kind, name, version: String::new(), path, text, canonical, needs: Vec::new() })
+    Ok(File { kind, name, version: String::new(), path, text, said, canonical, needs: Vec::new() })
 }
 
 /// A Markdown file is a template: a head of YAML, if it has one, and the text.

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::diff::{self, Line};
 use super::files::File;
 use super::kind::Kind;
+use super::said::{restore, said};
 use crate::client::Client;
 use crate::output::{Colour, Output};
 
@@ -107,8 +108,16 @@ async fn compare(client: &Client, file: File) -> Result<Result<Planned, String>>
         );
         return Ok(Err(file.at(&message)));
     }
-    let texts = Some((text(&before)?, text(&file.canonical)?));
+    let texts = Some(texts(&before, &file)?);
     Ok(Ok(Planned { file, change: Change::Replace, texts }))
+}
+
+/// What is registered and what the file says, each without what it leaves to the platform.
+fn texts(before: &Value, file: &File) -> Result<(String, String)> {
+    let before = said(file.kind, before);
+    let mut after = said(file.kind, &file.canonical);
+    restore(&before, &file.said, &mut after);
+    Ok((text(&before)?, text(&after)?))
 }
 
 /// The tool service shows its own limit where a definition has none, the class that the kind has where it says none, and a module that it was sent by its digest: a file that says nothing
