@@ -68,6 +68,9 @@ impl Expression {
     ///
     /// The error says what is wrong with the source.
     pub(crate) fn parse(source: &str, variables: &[String]) -> Result<Expression, String> {
+        if let Some(message) = unclosed(source) {
+            return Err(message);
+        }
         let bare = strip(source).unwrap_or(source);
         compile::compile(bare, variables).map(|compiled| Expression(Arc::new(compiled)))
     }
@@ -97,6 +100,19 @@ impl fmt::Debug for Expression {
 /// What stands inside `${ }`, where the whole text is that.
 pub(crate) fn strip(text: &str) -> Option<&str> {
     text.trim().strip_prefix("${")?.strip_suffix('}').map(str::trim)
+}
+
+/// What is wrong with an expression that begins and does not end.
+pub(crate) fn unclosed(text: &str) -> Option<String> {
+    let inside = text.trim().strip_prefix("${")?;
+    if inside.ends_with('}') {
+        return None;
+    }
+    let inside = match inside.trim() {
+        "" => ".".to_owned(),
+        inside => compile::excerpt(inside),
+    };
+    Some(format!("the expression is not closed: write `${{ {inside} }}`"))
 }
 
 #[cfg(test)]

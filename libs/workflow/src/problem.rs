@@ -50,7 +50,7 @@ impl Problems {
         Problems(vec![Problem::new(pointer, message)])
     }
 
-    /// Adds lines and columns to the problems that have none.
+    /// Adds lines and columns to the problems that have none, and brings them into that order.
     pub(crate) fn placed(mut self, text: &str) -> Problems {
         let pointers: Vec<&str> = self.0.iter().map(|problem| problem.pointer.as_str()).collect();
         let places = muster_document::places(text, &pointers);
@@ -59,6 +59,7 @@ impl Problems {
                 (problem.line, problem.column) = (Some(place.line), Some(place.column));
             }
         }
+        self.0.sort_by_key(|problem| (problem.line, problem.column));
         self
     }
 

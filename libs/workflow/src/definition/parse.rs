@@ -21,6 +21,7 @@ mod run;
 mod schedule;
 mod secrets;
 mod task;
+mod unclosed;
 
 use std::collections::BTreeMap;
 

@@ -12,8 +12,8 @@ use jaq_core::load::{Arena, File, Lexer, Loader};
 use muster_document::marks;
 use serde_json::{Map, Value};
 
-use self::inspect::Inspection;
 pub(super) use self::inspect::SECRETS;
+use self::inspect::{Inspection, LISTED};
 use super::guard::Guard;
 use super::{Compiled, natives};
 use crate::limits;
@@ -40,7 +40,7 @@ fn compile_deep(source: &str, variables: &[String]) -> Result<Compiled, String> 
     if inspection.depth > DEEP {
         return Err(format!("the expression nests {} deep, {DEEP} at most", inspection.depth));
     }
-    let secrets = secrets(&inspection.secrets, variables)?;
+    let secrets = secrets(&inspection.secrets, variables);
     let used = variables.iter().filter(|name| inspection.variables.contains(name.as_str()));
     let used: Vec<String> = used.cloned().collect();
     let library = library::reachable(&inspection.calls);
@@ -56,7 +56,12 @@ fn compile_deep(source: &str, variables: &[String]) -> Result<Compiled, String> 
         .with_funs(natives::all())
         .with_global_vars(used.iter().map(String::as_str))
         .compile(modules)
-        .map_err(|errors| undefined(&errors, variables))?;
+        .map_err(|errors| undefined(&errors, variables));
+    let (filter, secrets) = match (filter, secrets) {
+        (Ok(filter), Ok(secrets)) => (filter, secrets),
+        (Err(message), Ok(_)) | (Ok(_), Err(message)) => return Err(message),
+        (Err(message), Err(other)) => return Err(format!("{message}; {other}")),
+    };
     Ok(Compiled { source: source.to_owned(), filter, variables: used, secrets, shallow })
 }
 
@@ -67,10 +72,13 @@ fn secrets(read: &BTreeSet<Vec<String>>, variables: &[String]) -> Result<Value, 
         declared.into_iter().any(|declared| declared == name)
     };
     let mut secrets = Value::Object(Map::new());
+    let unknown = read.iter().filter_map(|path| path.first()).filter(|name| !declared(name));
+    let unknown: BTreeSet<String> = unknown.take(LISTED).map(|name| format!("{name:?}")).collect();
+    if !unknown.is_empty() {
+        let unknown = unknown.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(format!("there is no secret {unknown} in use.secrets"));
+    }
     for path in read {
-        if let Some(name) = path.first().filter(|name| !declared(name)) {
-            return Err(format!("there is no secret {name:?} in use.secrets"));
-        }
         // The set is ordered: a field of a secret comes after the whole, and stands for more.
         let mut place = &mut secrets;
         for step in path {
@@ -129,18 +137,27 @@ fn syntax(expected: &str, found: &str) -> String {
 type Undefined<'a> = [(File<&'a str, ()>, Vec<(&'a str, jaq_core::compile::Undefined)>)];
 
 fn undefined(errors: &Undefined<'_>, variables: &[String]) -> String {
-    let Some((name, kind)) = errors.iter().flat_map(|(_, errors)| errors).next() else {
-        return "the expression cannot be compiled".to_owned();
-    };
-    match kind {
-        jaq_core::compile::Undefined::Var => {
-            format!("there is no variable {name} here; there are {}", variables.join(", "))
-        }
-        jaq_core::compile::Undefined::Filter(arity) => {
-            format!("there is no function {name}/{arity} in jq")
-        }
-        other => format!("there is no {} {name}", other.as_str()),
+    use jaq_core::compile::Undefined;
+    let (mut unknown, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for (name, kind) in errors.iter().flat_map(|(_, errors)| errors) {
+        match kind {
+            Undefined::Var => unknown.insert(*name),
+            Undefined::Filter(arity) => {
+                others.insert(format!("there is no function {name}/{arity} in jq"))
+            }
+            other => others.insert(format!("there is no {} {name}", other.as_str())),
+        };
     }
+    let mut told: Vec<String> = others.into_iter().take(LISTED).collect();
+    if !unknown.is_empty() {
+        let unknown: Vec<&str> = unknown.into_iter().take(LISTED).collect();
+        let there = variables.join(", ");
+        told.push(format!("there is no variable {} here; there are {there}", unknown.join(", ")));
+    }
+    if told.is_empty() {
+        return "the expression cannot be compiled".to_owned();
+    }
+    told.join("; ")
 }
 
 /// Bounds what the parser must go through, before it does.
@@ -167,7 +184,7 @@ fn check_source(source: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     const LENGTH: usize = 80;
     match text.char_indices().nth(LENGTH) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or(text)),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::uri::UriTemplate;
-use super::{Expression, Surroundings, strip};
+use super::{Expression, Surroundings, strip, unclosed};
 use crate::{Error, ErrorType, limits, size};
 
 /// A value whose strings may be expressions in `${ }`.
@@ -71,7 +71,9 @@ impl Template {
                 }
             };
         }
-        if text.contains("${") {
+        if let Some(message) = unclosed(text) {
+            problem(pointer.to_owned(), message);
+        } else if text.contains("${") {
             // The specification gives it no meaning, and who wrote it expects one.
             problem(
                 pointer.to_owned(),

@@ -188,6 +188,63 @@ fn expressions_are_checked_with_their_variables() {
 }
 
 #[test]
+fn everything_that_is_wrong_in_an_expression_is_told() {
+    let there = "there are $context, $input, $task, $workflow, $runtime, $secrets, $authorization";
+    check(
+        "
+        - a: {set: {x: '${ $no + missing(.x) + $nor }', y: '${ input + debug }', z: '${ $secrets.a + $secrets.b + no }'}}
+        ",
+        &[
+            &format!("/do/0/a/set/x: there is no function missing/1 in jq; there is no variable $no, $nor here; {there}: `$no + missing(.x) + $nor`"),
+            "/do/0/a/set/y: input is not available: an expression has only its input and its variables; debug is not available: an expression cannot print or stop the process: `input + debug`",
+            "/do/0/a/set/z: there is no function no/0 in jq; there is no secret \"a\", \"b\" in use.secrets: `$secrets.a + $secrets.b + no`",
+        ],
+    );
+}
+
+#[test]
+fn an_open_expression_is_told_beside_other_problems() {
+    check(
+        "
+        - a: {if: '${ .x', call: agent, with: {agent: b, input: '${ .text'}, also: 1}
+        - c: {call: unknown, with: {x: '${ .text', y: '${ $no }'}}
+        - d: {call: http, with: {endpoint: 5, method: get, body: '${ .text'}}
+        - e: {call: tool, with: {tool: t, arguments: '${ .text'}}
+        - f: {wait: '${ .x', metadata: {note: '${ .'}}
+        - g: {fork: {branches: 5}}
+        - h: {set: {a: '${ '}}
+        ",
+        &[
+            "/do/0/a/also: `also` is not supported in a `call` task; supported are call, with, if, input, output, export, timeout, then, metadata",
+            "/do/0/a/if: the expression is not closed: write `${ .x }`",
+            "/do/0/a/with/input: the expression is not closed: write `${ .text }`",
+            "/do/1/c/call: `call: unknown` is not supported; supported are http, openapi, asyncapi, mcp, a2a, agent, tool, model, search, template",
+            "/do/1/c/with/x: the expression is not closed: write `${ .text }`",
+            "/do/1/c/with/y: there is no variable $no here; there are $context, $input, $task, $workflow, $runtime, $secrets, $authorization: `$no`",
+            "/do/2/d/with/body: the expression is not closed: write `${ .text }`",
+            "/do/2/d/with/endpoint: an endpoint must be a string, not the number 5",
+            "/do/3/e/with/arguments: `arguments` must be a map or an expression, not the string `${ .text`",
+            "/do/3/e/with/arguments: the expression is not closed: write `${ .text }`",
+            "/do/4/f/wait: `${ .x` is not an ISO 8601 duration such as PT30S or P1DT12H",
+            "/do/4/f/wait: the expression is not closed: write `${ .x }`",
+            "/do/5/g/fork/branches: must be a list of tasks, not the number 5",
+            "/do/6/h/set/a: the expression is not closed: write `${ . }`",
+        ],
+    );
+}
+
+#[test]
+fn problems_come_in_the_order_of_their_places() {
+    let text = "document: {dsl: '1.0.3', namespace: n, name: a, version: '1'}\ndo:\n- a:\n    set: {x: '${ $no }'}\n    foo: 1\n    if: .x |\n- b: {wait: 5}\n";
+    let problems = Definition::parse(text).map(|_| ()).unwrap_err();
+    let places = problems.0.iter().map(|problem| (problem.line, problem.column));
+    let mut sorted: Vec<_> = places.clone().collect();
+    sorted.sort_unstable();
+    assert_eq!(places.collect::<Vec<_>>(), sorted, "{problems}");
+    assert_eq!(problems.0.len(), 5, "{problems}");
+}
+
+#[test]
 fn flow_is_checked() {
     check(
         "

@@ -59,6 +59,14 @@ impl Signature {
 
 impl Parser<'_> {
     pub(super) fn call(&mut self, task: &Object, name: &Value, pointer: &str) -> Option<Kind> {
+        let kind = self.called(task, name, pointer);
+        if kind.is_none() {
+            self.unread_arguments(task, pointer);
+        }
+        kind
+    }
+
+    fn called(&mut self, task: &Object, name: &Value, pointer: &str) -> Option<Kind> {
         let at_call = at(pointer, "call");
         let name = self.text(name, &at_call, "`call`")?;
         match name {

@@ -80,11 +80,16 @@ impl Parser<'_> {
             return None;
         }
         let task = self.object(value, pointer, "a task")?;
+        let told = self.problems.0.len();
         let node = self.base(task, place);
         // Reserves the place, so that a task stands before those inside it.
         let id = self.nodes.len();
         self.nodes.push(node);
-        let kind = self.kind(task, place)?;
+        let kind = self.kind(task, place);
+        if self.problems.0.len() > told {
+            self.unclosed_in(value, pointer);
+        }
+        let kind = kind?;
         if let Some(node) = self.nodes.get_mut(id) {
             node.kind = kind;
         }

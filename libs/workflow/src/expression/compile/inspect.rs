@@ -11,6 +11,9 @@ use crate::expression::natives;
 /// The variable that holds the secrets.
 pub(in crate::expression) const SECRETS: &str = "$secrets";
 
+/// How many problems of an expression are told.
+pub(super) const LISTED: usize = 10;
+
 /// A filter's name and number of arguments.
 pub(super) type Signature<'s> = (&'s str, usize);
 
@@ -23,7 +26,7 @@ pub(super) struct Inspection<'s> {
     /// Whether it defines filters of its own.
     pub(super) defines: bool,
     pub(super) depth: usize,
-    problem: Option<String>,
+    problems: Vec<String>,
 }
 
 impl<'s> Inspection<'s> {
@@ -31,9 +34,10 @@ impl<'s> Inspection<'s> {
     pub(super) fn of(term: &Term<&'s str>) -> Result<Inspection<'s>, String> {
         let mut inspection = Inspection::default();
         inspection.term(term, 1);
-        match inspection.problem.take() {
-            Some(problem) => Err(problem),
-            None => Ok(inspection),
+        if inspection.problems.is_empty() {
+            Ok(inspection)
+        } else {
+            Err(inspection.problems.join("; "))
         }
     }
 
@@ -179,7 +183,9 @@ impl<'s> Inspection<'s> {
     }
 
     fn fail(&mut self, problem: String) {
-        self.problem.get_or_insert(problem);
+        if self.problems.len() < LISTED && !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 }
 
