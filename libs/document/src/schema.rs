@@ -2,18 +2,31 @@
 
 use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
+/// How long a message is at most, in characters.
+const LENGTH: usize = 300;
+
 /// How many violations an error lists.
 const LISTED: usize = 5;
+
+/// How many choices of a schema an error lists.
+const CHOICES: usize = 5;
 
 /// Values that a schema may have after its references are replaced by what they refer to.
 const EXPANDED: usize = 5_000;
 
 /// A JSON Schema, ready to check values. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Schema(Arc<Validator>);
+pub struct Schema(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    validator: Validator,
+    source: Value,
+}
 
 impl Schema {
     /// Compiles a schema from outside.
@@ -27,7 +40,7 @@ impl Schema {
         jsonschema::options()
             .with_pattern_options(PatternOptions::regex())
             .build(schema)
-            .map(|validator| Schema(Arc::new(validator)))
+            .map(|validator| Schema::of(validator, schema))
             .map_err(|error| error.to_string())
     }
 
@@ -38,8 +51,12 @@ impl Schema {
     pub fn trusted(schema: &Value) -> Result<Schema, String> {
         jsonschema::options()
             .build(schema)
-            .map(|validator| Schema(Arc::new(validator)))
+            .map(|validator| Schema::of(validator, schema))
             .map_err(|error| error.to_string())
+    }
+
+    fn of(validator: Validator, source: &Value) -> Schema {
+        Schema(Arc::new(Compiled { validator, source: source.clone() }))
     }
 
     /// Checks a value.
@@ -61,8 +78,33 @@ impl Schema {
     /// The first violations, each with the pointer of its place in the value.
     #[must_use]
     pub fn violations(&self, value: &Value) -> Vec<(String, String)> {
-        let errors = self.0.iter_errors(value).take(LISTED);
-        errors.map(|error| (error.instance_path().to_string(), shorten(&error))).collect()
+        let errors = self.0.validator.iter_errors(value).take(LISTED);
+        errors.map(|error| (error.instance_path().to_string(), self.told(&error))).collect()
+    }
+
+    /// What is wrong, and what would be right where the checker's own words do not say it.
+    fn told(&self, error: &ValidationError<'_>) -> String {
+        let value = cut(&error.instance().to_string(), 120);
+        match error.kind() {
+            ValidationErrorKind::OneOfNotValid { context }
+            | ValidationErrorKind::AnyOf { context } => {
+                let why = context.iter().filter_map(|errors| errors.first());
+                let why = listed(why.map(|error| cut(&error.to_string(), 80)));
+                let keyword = error.kind().keyword();
+                cut(&format!("{value} fits no choice of `{keyword}`: {why}"), LENGTH)
+            }
+            ValidationErrorKind::OneOfMultipleValid { context } => {
+                let path = error.schema_path().to_string();
+                let choices = self.0.source.pointer(&path).and_then(Value::as_array);
+                let choices = choices.into_iter().flatten().zip(context);
+                let fitting = choices.filter(|(_, errors)| errors.is_empty());
+                let fitting = listed(fitting.map(|(choice, _)| cut(&choice.to_string(), 80)));
+                let told =
+                    format!("{value} must fit exactly one choice of `oneOf`, but fits: {fitting}");
+                cut(&told, LENGTH)
+            }
+            _ => cut(&error.to_string(), LENGTH),
+        }
     }
 }
 
@@ -107,13 +149,15 @@ fn expand<'s>(
     }
 }
 
+fn listed(choices: impl Iterator<Item = String>) -> String {
+    choices.take(CHOICES).collect::<Vec<_>>().join(", or ")
+}
+
 /// A message may quote the whole value.
-fn shorten(error: &ValidationError<'_>) -> String {
-    const LENGTH: usize = 300;
-    let message = error.to_string();
-    match message.char_indices().nth(LENGTH) {
-        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
-        None => message,
+fn cut(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 
@@ -129,6 +173,26 @@ mod tests {
         assert_eq!(schema.check(&json!({"a": 1})), Ok(()));
         let told = schema.check(&json!({"a": "x".repeat(10_000)})).unwrap_err();
         assert!(told.starts_with("/a: \"xxx") && told.chars().count() < 400, "{told}");
+    }
+
+    #[test]
+    fn a_choice_is_told_with_what_would_be_right() {
+        let choices = json!([{"required": ["text"]}, {"required": ["deliverable"]}]);
+        let check = |keyword: &str, value: Value, expected: &str| {
+            let schema = Schema::parse(&json!({ (keyword): choices })).unwrap();
+            assert_eq!(schema.check(&value).unwrap_err(), expected);
+        };
+        let missing = r#"{} fits no choice of `X`: "text" is a required property, or "deliverable" is a required property"#;
+        check("oneOf", json!({}), &missing.replace('X', "oneOf"));
+        check("anyOf", json!({}), &missing.replace('X', "anyOf"));
+        check(
+            "oneOf",
+            json!({"deliverable": "d", "text": "t"}),
+            r#"{"deliverable":"d","text":"t"} must fit exactly one choice of `oneOf`, but fits: {"required":["text"]}, or {"required":["deliverable"]}"#,
+        );
+        let long = Schema::parse(&json!({ "oneOf": [{"type": "integer"}] })).unwrap();
+        let told = long.check(&json!("x".repeat(10_000))).unwrap_err();
+        assert!(told.chars().count() < 400, "{told}");
     }
 
     #[test]
