@@ -10,6 +10,8 @@ use crate::error::Error;
 /// What an execution that is in the log may be.
 const STATUSES: [&str; 6] =
     ["running", "waiting", "suspended", "completed", "faulted", "cancelled"];
+/// What one is that was accepted and has not begun: nothing is recorded of it.
+const PENDING: &str = "pending";
 const DEFAULT_PAGE: u32 = 100;
 
 /// A checked question.
@@ -40,7 +42,10 @@ impl Listing {
             request;
         if !status.is_empty() && !STATUSES.contains(&status.as_str()) {
             let known = STATUSES.join(", ");
-            let text = format!("`status` is {status:?}, but it must be one of {known}");
+            let mut text = format!("`status` is {status:?}, but it must be one of {known}");
+            if status == PENDING {
+                text.push_str("; one that is pending has not begun and is not in the list: ask for it by its id");
+            }
             return Err(Error::Invalid(text));
         }
         let limit = match limit {
@@ -101,6 +106,10 @@ mod tests {
         check(
             ListExecutionsRequest { status: "dancing".into(), ..request() },
             "\"dancing\", but it must be one of running, waiting",
+        );
+        check(
+            ListExecutionsRequest { status: "pending".into(), ..request() },
+            "pending has not begun and is not in the list: ask for it by its id",
         );
         check(ListExecutionsRequest { limit: 1001, ..request() }, "1001");
         for cursor in ["x", "x_y", "1_", "99999999999999999999_e", "1_e\0"] {

@@ -20,7 +20,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
-    /// How they stand: running, waiting, suspended, completed, faulted or cancelled.
+    /// How they stand: running, waiting, suspended, completed, faulted or cancelled. What is pending has not begun and is not listed.
     status: Option<String>,
     /// The workflow's name.
     workflow: Option<String>,
