@@ -29,7 +29,7 @@ impl std::fmt::Display for Expected {
         match self {
             Self::Token => write!(
                 f,
-                "a token of a subject has 1 to {MAX_TOKEN} bytes and none of `.`, `*`, `>`, white space and control characters"
+                "an id or a name has 1 to {MAX_TOKEN} bytes and none of `.`, `*`, `>`, white space and control characters"
             ),
             Self::Id => write!(
                 f,
@@ -209,6 +209,11 @@ mod tests {
             assert!(token("id", value).is_err(), "{value:?}");
         }
         assert_eq!(token("id", "a-1_b"), Ok("a-1_b"));
+        // Who sent it knows of no subjects.
+        assert_eq!(
+            token("execution id", "a b").unwrap_err().to_string(),
+            "`execution id` is \"a b\", but an id or a name has 1 to 128 bytes and none of `.`, `*`, `>`, white space and control characters"
+        );
     }
 
     #[test]
