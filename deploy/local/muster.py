@@ -190,6 +190,8 @@ def up(dev, _):
             Platform(dev).up(program, environment, servers.say)
             dev.save()
     servers.say(models(environment))
+    for slip in settings.misspelt(os.environ):
+        servers.say(f"warning: {slip}")
     print(f"Muster is up (log: {dev.dir / 'log' / 'muster.log'}; stop it with: make down). Tell your shell where:")
     url = dev.state["muster"]["url"]
     # Of curl in the documents, and of the `muster` command.

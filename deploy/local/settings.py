@@ -1,5 +1,6 @@
 """What a shell sets for the platform, checked before anything is built or stopped."""
 
+import difflib
 import ipaddress
 import os
 import re
@@ -13,6 +14,13 @@ CLIENT = ("MUSTER", "MUSTER_SERVER", "MUSTER_TOKEN", "MUSTER_TOKEN_FILE")
 # A worker's login in this shell is not the platform's: its services have users of their own.
 WORKER = ("NATS_USER", "NATS_PASSWORD")
 PATH = re.compile(r"MUSTER_(?!DEV_DIR$)\w+_(FILE|DIR)")
+ROOT = Path(__file__).resolve().parents[2]
+# What the READMEs of the services and libraries name are all settings.
+NAME = re.compile(r"\bMUSTER_[A-Z0-9_]+\b")
+# What these scripts and the tests have beside them.
+SCRIPTS = {"MUSTER_DEV_DIR", "MUSTER_NATS_SERVER", "MUSTER_PG_BIN"}
+# How alike two names are where one is a slip of the other: two letters of a short name may be wrong.
+ALIKE = 0.88
 ADDRESS = "MUSTER_HTTP_ADDR"
 TOKEN, TOKEN_FILE = "MUSTER_ADMIN_TOKEN", "MUSTER_ADMIN_TOKEN_FILE"
 
@@ -33,6 +41,15 @@ def checked(environment):
                 "to a file with a token (`openssl rand -hex 32` makes one; see docs/authentication.md), or listen on 127.0.0.1"
             )
     return kept
+
+
+def misspelt(environment):
+    """A line for each variable that is no setting, but nearly the name of one."""
+    pages = [page for folder in ("libs", "services") for page in ROOT.glob(f"{folder}/*/README.md")]
+    known = {name for page in pages for name in NAME.findall(page.read_text(encoding="utf-8"))}
+    unknown = sorted(name for name in environment if NAME.fullmatch(name) and name not in known | SCRIPTS)
+    near = {name: difflib.get_close_matches(name, sorted(known), 1, ALIKE) for name in unknown}
+    return [f"{name} is no setting and changes nothing: is {names[0]} meant?" for name, names in near.items() if names]
 
 
 def there(name, value):

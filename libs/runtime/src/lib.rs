@@ -5,7 +5,7 @@ pub mod database;
 mod env;
 pub mod files;
 mod health;
-mod logs;
+pub mod logs;
 mod metrics;
 mod process;
 mod service;

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::Env;
 
 /// Starts the log of the process. A second call changes nothing.
-pub(crate) fn start(env: &Env) {
+pub fn start(env: &Env) {
     let filter =
         EnvFilter::try_new(env.get("RUST_LOG").unwrap_or("info,async_nats=warn,sqlx=warn"))
             .unwrap_or_else(|_malformed| EnvFilter::new("info"));

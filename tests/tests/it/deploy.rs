@@ -26,6 +26,19 @@ fn compose_kubernetes_and_nats_files_are_valid() {
 }
 
 #[test]
+fn make_up_tells_the_setting_that_is_meant_by_a_misspelt_one() {
+    let script = "import sys; sys.path.insert(0, 'deploy/local'); import settings; print(settings.misspelt({'MUSTER_HTTP_ALOW': '', 'MUSTER_HTTP_ALLOW': '', 'MUSTER_DEV_DIR': '', 'MUSTER_QUITE_ELSE': '', 'HOME': ''}))";
+    let mut python = Command::new("python3");
+    let told = python.args(["-c", script]).current_dir(repository()).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&told.stdout),
+        "['MUSTER_HTTP_ALOW is no setting and changes nothing: is MUSTER_HTTP_ALLOW meant?']\n",
+        "{}",
+        String::from_utf8_lossy(&told.stderr)
+    );
+}
+
+#[test]
 fn make_up_tells_which_model_answers_and_never_its_key() {
     let check = |settings: &str, expected: &str| {
         let script = format!(

@@ -1,7 +1,7 @@
 //! Looks whether everything is as the platform needs it, and says what to do where it is not.
 
 mod nats;
-mod settings;
+pub(super) mod settings;
 mod surroundings;
 
 use std::process::ExitCode;

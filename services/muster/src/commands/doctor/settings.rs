@@ -43,21 +43,26 @@ pub(super) fn settings(env: &Env) -> Vec<Finding> {
             findings.push(Finding::fail("settings", found, page));
         }
     }
-    let known = known();
-    for name in env.names().filter(|name| name.starts_with(PREFIX)) {
-        if !known.contains(name) && !SCRIPTS.contains(&name) {
-            let todo = match nearest(name, known.iter().copied()) {
-                Some(near) => format!("is {near} meant? Else remove it"),
-                None => "remove it, or see the README of the service that it is for".to_owned(),
-            };
-            findings.push(Finding::warn("settings", format!("{name} is no setting"), todo));
-        }
+    for (name, near) in unknown(env) {
+        let todo = match near {
+            Some(near) => format!("is {near} meant? Else remove it"),
+            None => "remove it, or see the README of the service that it is for".to_owned(),
+        };
+        findings.push(Finding::warn("settings", format!("{name} is no setting"), todo));
     }
     if findings.is_empty() {
         let found = format!("those of {} services can be used", services.len());
         findings.push(Finding::ok("settings", found));
     }
     findings
+}
+
+/// Variables that look like settings and are none, each with the setting that was probably meant.
+pub(in crate::commands) fn unknown(env: &Env) -> Vec<(&str, Option<&'static str>)> {
+    let known = known();
+    let ours = env.names().filter(|name| name.starts_with(PREFIX));
+    let unknown = ours.filter(|name| !known.contains(name) && !SCRIPTS.contains(name));
+    unknown.map(|name| (name, nearest(name, known.iter().copied()))).collect()
 }
 
 /// Which providers there is a key or an address for; never what it is.
