@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod front_matter;
+mod hint;
 mod json;
 pub mod marks;
 mod places;
@@ -169,6 +170,29 @@ mod tests {
         }
         for text in ["a: [", "a: }", "a: b: c", "a: \"x", "\u{0}", "a: *nobody", "%YAML x"] {
             assert!(refused(text).contains("(line "), "{text}: {}", refused(text));
+        }
+        for (text, expected) in [
+            (
+                "a:\n\tb: 1",
+                "tabs disallowed within this context (block indentation); indent with blanks, not with tabs (line 2, column 2)",
+            ),
+            (
+                "a:\n  b: 1\n c: 2",
+                "did not find expected key; begin the keys of one map, and the `-` of one list, in one column (line 3, column 2)",
+            ),
+            ("a: it is: so", "quote a text that has `: ` in it (line 1, column 9)"),
+            (
+                "a: {b: ${ .x }}",
+                "quote a text that has a bracket, a comma or `: ` in it (line 1, column 9)",
+            ),
+            (
+                "a: 'it's'",
+                "inside of single quotes a quote is written '', inside of double quotes \\\" (line 1, column 8)",
+            ),
+            ("a: 'x", "a quote that is opened here is never closed (line 1, column 4)"),
+            ("a: @x", "quote a text that begins with this character (line 1, column 4)"),
+        ] {
+            assert!(refused(text).ends_with(expected), "{text}: {}", refused(text));
         }
         let wrong = read_json("{\n  \"a\": }", &BOUNDS).unwrap_err();
         assert_eq!(wrong.to_string(), "expected value (line 2, column 8)");

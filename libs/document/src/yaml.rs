@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScanError, Span, StrInput};
 use serde_json::{Map, Value};
 
+use crate::hint::hint;
 use crate::{Bounds, Means, Unreadable, scalar, twice};
 
 /// Reads one YAML document.
@@ -167,7 +168,10 @@ fn unreadable(error: &ScanError, means: &Means) -> Unreadable {
     // The parser's own bound, which it may meet before it tells of anything inside.
     let message = match error.info() {
         "recursion limit exceeded" => means.too_deep(),
-        other => other.to_owned(),
+        words => match hint(words) {
+            Some(hint) => format!("{words}; {hint}"),
+            None => words.to_owned(),
+        },
     };
     Unreadable { message, line: Some(line), column: Some(column) }
 }
