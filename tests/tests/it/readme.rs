@@ -42,6 +42,12 @@ async fn the_first_workflow_of_the_readme_runs() {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{told}\n{complained}");
     assert!(told.contains("\"words\":") && told.contains("event: done"), "{told}");
-    let results = told.matches("\"output\":{\"words\":").count();
+    let results = told.matches("\"output\":{\"summary\":\"").count();
+    let shown = blocks(&readme).into_iter().find(|(language, _)| *language == "json").unwrap().1;
+    let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+    assert!(
+        told.contains(&shown["output"].to_string()),
+        "the answer is the one that it shows: {told}"
+    );
     assert!(results >= 3, "the result was waited for, streamed, and asked for: {told}");
 }
