@@ -5,12 +5,14 @@ use super::*;
 #[tokio::test]
 async fn a_mended_message_is_handled_under_its_original_id_by_its_consumer_alone() {
     let nats = NatsServer::start().await;
-    let (tool, log) = (connect(&nats, "tool").await, connect(&nats, "execution-log").await);
+    let tool = connect(&nats, "tool").await;
+    // No second service has a consumer of it.
+    let another = Bus::open(nats.operator("another")).await.unwrap();
     let (sender, reader) = (connect(&nats, "orchestration").await, connect(&nats, "gateway").await);
     let (dependency, other) = (Dependency::default(), Dependency::default());
     other.mend();
     let _tool = serve(&tool, dependency.routes(Idempotency::Bus));
-    let _log = serve(&log, other.routes(Idempotency::Bus));
+    let _another = serve(&another, other.routes(Idempotency::Bus));
     sender.publish(&command("k"), &id("k")).await.unwrap();
     let letter = letters(&reader, 1).await.remove(0);
     assert_eq!(letter.content.service, "tool");
