@@ -13,8 +13,11 @@ use tracing::debug;
 use crate::request::question;
 use crate::{Bus, headers, metrics};
 
-/// How long the first try has, and then each further one twice as long as the one before: one that is slow is not made slower by much.
+/// How long the first try has.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long each further one has. One that is slow is not made slower by much; and of two replicas one that hangs still gets half of the tries until the server hangs up on it, so that some are needed.
+const LATER: Duration = Duration::from_secs(4);
 
 /// The pause where a try reached nobody: the service is about to start again, or its last replica to end and to answer what it has.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -34,13 +37,11 @@ impl Bus {
         let again = metrics::asked_again(self.service(), permissions::kebab(R::METHOD));
         let mut tries: FuturesUnordered<Try> = FuturesUnordered::new();
         tries.push(first);
-        let mut patience = PATIENCE;
         loop {
             debug!(%subject, "no answer yet, asking again");
             again.increment(1);
             tries.push(Box::pin(self.clone().try_again(request.clone(), subject.clone())));
-            patience *= 2;
-            let mut next = end.min(Instant::now() + patience);
+            let mut next = end.min(Instant::now() + LATER);
             loop {
                 let answer = async {
                     match tries.next().await {
@@ -55,7 +56,7 @@ impl Bus {
                     }
                     // This try reached nobody; another one may still be answered.
                     Some(Ok(Err(_fault))) => {
-                        (next, patience) = (next.min(Instant::now() + PAUSE), PATIENCE);
+                        next = next.min(Instant::now() + PAUSE);
                     }
                     Some(Err(unreachable)) => return Some(Err(unreachable)),
                     None => break,

@@ -28,7 +28,7 @@ pub struct Unanswered {
 }
 
 impl Bus {
-    /// Asks with a deadline of 30 s. What only reads (`reads` in the contract) is asked again after 2 s without an answer, and then after pauses that double; the answer that comes first is taken.
+    /// Asks with a deadline of 30 s. What only reads (`reads` in the contract) is asked again after 2 s without an answer, and then every 4 s; the answer that comes first is taken.
     ///
     /// ```no_run
     /// # use muster_bus::Bus;
