@@ -139,7 +139,10 @@ pub(crate) async fn start_all(
         readiness.push((service.name(), cx.readiness.clone()));
         tasks.spawn(async move {
             let others = cx.tasks.clone();
+            // What runs beside a service ends with it, also where that is cut off.
+            let end = cx.shutdown.clone().drop_guard();
             let result = prepared.run(cx).await;
+            drop(end);
             others.close();
             others.wait().await;
             (service.name(), result)
@@ -180,7 +183,7 @@ async fn context(
         service: service.name(),
         env: env.clone(),
         bus,
-        shutdown: stop.token.clone(),
+        shutdown: stop.token.child_token(),
         readiness,
         tasks: TaskTracker::new(),
     })
