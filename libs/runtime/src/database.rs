@@ -17,6 +17,8 @@ const ADDRESS: &str = "a Postgres address like postgres://user:password@127.0.0.
 const AWAY: [&str; 4] = ["08", "53", "57P", "40"];
 /// Connections of one service.
 const CONNECTIONS: u32 = 8;
+/// A statement whose client is gone ends within ten seconds, also where it waits for a lock: it would take one of the server's connections until then. A server that cannot do so goes on without.
+const LOOK: &str = "DO $$ BEGIN PERFORM set_config('client_connection_check_interval', '10s', false); EXCEPTION WHEN OTHERS THEN NULL; END $$";
 
 /// Where Postgres is.
 #[derive(Clone)]
@@ -131,7 +133,7 @@ async fn open(options: PgConnectOptions, service: &str, schema: &str) -> anyhow:
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }
-    let entry = format!("SET ROLE {role}; SET search_path = {schema}, public");
+    let entry = format!("SET ROLE {role}; SET search_path = {schema}, public; {LOOK}");
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(Duration::from_secs(5))

@@ -79,7 +79,7 @@ pub(crate) async fn tell_lag(app: App) {
 
 async fn lag(app: &App) -> Result<u64, Error> {
     let end = app.bus.end_of(Stream::Executions).await?;
-    let place = app.store.place(end.created).await?;
+    let place = in_time(app.store.place(end.created)).await?;
     Ok(end.sequence.saturating_sub(place.sequence))
 }
 
@@ -103,10 +103,11 @@ impl Recorder {
     /// Records what comes until another replica has done so.
     async fn record(&mut self) -> Result<Ended, Error> {
         let end = self.app.bus.end_of(Stream::Executions).await?;
-        let mut place = self.app.store.place(end.created).await?;
+        let mut place = in_time(self.app.store.place(end.created)).await?;
         if self.told != Some(place) {
             // Whoever recorded it may have ended before it was told.
-            self.tell(place, &self.app.store.last_recorded(place).await?).await?;
+            let recorded = in_time(self.app.store.last_recorded(place)).await?;
+            self.tell(place, &recorded).await?;
         }
         // A stream that lost its end has other messages behind it soon.
         let after = After(place.sequence.min(end.sequence));
@@ -128,11 +129,7 @@ impl Recorder {
     /// Writes records that follow the place, and moves it. False where another replica has moved it.
     async fn write(&mut self, place: &mut Place, records: &[Record]) -> Result<bool, Error> {
         let Some(last) = records.last() else { return Ok(true) };
-        let written = match timeout(STATEMENT, self.app.store.record(*place, records)).await {
-            Ok(written) => written,
-            Err(_elapsed) => Err(Error::Slow(STATEMENT)),
-        };
-        match written {
+        match in_time(self.app.store.record(*place, records)).await {
             Ok(true) => {
                 *place = place.moved(last.sequence);
                 let marks: Vec<Mark> = records.iter().map(Record::mark).collect();
@@ -171,12 +168,17 @@ async fn until_still(app: &App, mut place: Place) {
     let mut since = Instant::now();
     while since.elapsed() < STILL {
         sleep(LOOK_EVERY).await;
-        match app.store.place(place.created).await {
+        match in_time(app.store.place(place.created)).await {
             Ok(found) if found == place => {}
             Ok(found) => (place, since) = (found, Instant::now()),
             Err(error) => debug!(%error, "the place is not known"),
         }
     }
+}
+
+/// The result of a statement, unless it takes too long.
+async fn in_time<T>(statement: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(STATEMENT, statement).await.unwrap_or(Err(Error::Slow(STATEMENT)))
 }
 
 /// What is told of events that are recorded together.

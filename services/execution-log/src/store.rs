@@ -1,6 +1,7 @@
 //! The events in Postgres.
 
 mod insert;
+mod lent;
 
 use chrono::{DateTime, Utc};
 use muster_contracts::Json;
@@ -11,6 +12,7 @@ use sqlx::{FromRow, PgPool, Row as _};
 
 use crate::domain::{Listing, MAX_PAGE_BYTES, Mark, Place, Record, Run, Summary};
 use crate::error::Error;
+use crate::store::lent::Lent;
 
 /// The service's table. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,33 +27,40 @@ impl Store {
 
     /// How far the log has come in the stream that was created then.
     pub(crate) async fn place(&self, created: i64) -> Result<Place, Error> {
+        let mut lent = Lent::from(&self.pool).await?;
         sqlx::query("INSERT INTO places VALUES ($1, 0, 0) ON CONFLICT DO NOTHING")
             .bind(created)
-            .execute(&self.pool)
+            .execute(lent.connection()?)
             .await?;
         let (sequence, before): (i64, i64) =
             sqlx::query_as("SELECT sequence, before FROM places WHERE stream_created = $1")
                 .bind(created)
-                .fetch_one(&self.pool)
+                .fetch_one(lent.connection()?)
                 .await?;
+        lent.give_back();
         Ok(Place { created, sequence: sequence.unsigned_abs(), before: before.unsigned_abs() })
     }
 
     /// Records the events behind the place, each once, and moves the place behind them: all of it or nothing. False where somebody else has moved the place.
     pub(crate) async fn record(&self, place: Place, records: &[Record]) -> Result<bool, Error> {
-        Ok(insert::insert(&self.pool, place, records).await?)
+        let mut lent = Lent::from(&self.pool).await?;
+        let recorded = insert::insert(lent.connection()?, place, records).await;
+        lent.give_back();
+        Ok(recorded?)
     }
 
     /// What the last statement recorded.
     pub(crate) async fn last_recorded(&self, place: Place) -> Result<Vec<Mark>, Error> {
+        let mut lent = Lent::from(&self.pool).await?;
         let rows: Vec<(String, i64, String)> = sqlx::query_as(
             "SELECT event_id, sequence, execution_id FROM events WHERE sequence > $1 AND sequence <= $2
              ORDER BY sequence, event_id",
         )
         .bind(integer(place.before))
         .bind(integer(place.sequence))
-        .fetch_all(&self.pool)
+        .fetch_all(lent.connection()?)
         .await?;
+        lent.give_back();
         let mark = |(event_id, sequence, execution_id): (_, i64, _)| {
             let sequence = sequence.unsigned_abs();
             Mark { event_id, sequence, execution_id }

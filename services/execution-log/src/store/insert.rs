@@ -1,7 +1,7 @@
 //! How records come into the tables.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use super::integer;
 use crate::domain::{Place, Record, standings};
@@ -48,12 +48,16 @@ const ALL: &str = statement!("");
 const MISSING: &str = statement!("ON CONFLICT (execution_id, event_id) DO NOTHING");
 
 /// Records what is not there yet and moves the place: all of it or nothing. False where the place is another.
-pub(super) async fn insert(pool: &PgPool, place: Place, records: &[Record]) -> sqlx::Result<bool> {
-    let inserted = insert_by(pool, place, records, ALL).await;
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    place: Place,
+    records: &[Record],
+) -> sqlx::Result<bool> {
+    let inserted = insert_by(connection, place, records, ALL).await;
     match inserted.as_ref().err().and_then(sqlx::Error::as_database_error) {
         // Some are there: published once more behind the broker's own window, or read again. That is rare, and to look for each one beforehand costs more than to begin again.
         Some(error) if error.code().as_deref() == Some(UNIQUE_VIOLATION) => {
-            insert_by(pool, place, records, MISSING).await
+            insert_by(connection, place, records, MISSING).await
         }
         _ => inserted,
     }
@@ -61,7 +65,7 @@ pub(super) async fn insert(pool: &PgPool, place: Place, records: &[Record]) -> s
 
 /// Everything by one statement, which nobody has to end: a process that hangs in the middle holds up no other.
 async fn insert_by(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     place: Place,
     records: &[Record],
     statement: &'static str,
@@ -96,7 +100,7 @@ async fn insert_by(
         .bind(stand.started_at)
         .bind(stand.updated_at)
         .bind(stand.tenant)
-        .fetch_one(pool)
+        .fetch_one(connection)
         .await
 }
 

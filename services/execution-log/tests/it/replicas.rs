@@ -1,10 +1,13 @@
 //! The place of the log: one replica records, any may end, and what Postgres or the stream lost comes again.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use muster_bus::{After, MessageId};
 use muster_contracts::log::v1::LogCreated;
 use muster_contracts::{Addressed as _, Code, Stream};
 use muster_testkit::eventually;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::{DEADLINE, Platform};
 
@@ -114,4 +117,41 @@ async fn a_stream_that_is_made_anew_is_read_from_its_beginning() {
         platform.started("e2", &format!("new-{n}")).await;
     }
     assert_eq!(platform.timeline("e2", 3).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_is_given_up_ends_although_it_waits_for_a_lock() {
+    let mut platform = Platform::start().await;
+    let mut other = PgConnection::connect(platform.database.url()).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    sqlx::query("LOCK TABLE execution_log.events").execute(&mut *lock).await.unwrap();
+    platform.started("e1", "waits").await;
+    let mut looking = PgConnection::connect(platform.database.url()).await.unwrap();
+    until_so_many_wait(&mut looking, 1).await;
+    platform.service.take().unwrap().crash();
+    until_so_many_wait(&mut looking, 0).await;
+    lock.rollback().await.unwrap();
+    let url = platform.database.url().to_owned();
+    platform.run(&url).await;
+    assert_eq!(platform.timeline("e1", 1).await.len(), 1);
+}
+
+/// Returns when so many statements of the service wait for a lock.
+async fn until_so_many_wait(connection: &mut PgConnection, wanted: i64) {
+    let counting = async {
+        loop {
+            let count: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                 AND application_name = 'execution-log' AND wait_event_type = 'Lock'",
+            )
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+            if count == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, counting).await.is_ok(), "never {wanted}");
 }
