@@ -42,7 +42,8 @@ pub(crate) async fn record(app: App) {
     let mut failures = 0_u32;
     loop {
         let bus = recorder.app.bus.clone();
-        let work = async { Ok(recorder.record().await) };
+        // On the heap: it is large, and made once.
+        let work = Box::pin(async { Ok(recorder.record().await) });
         let failed = match caught(bus.service(), "record", work).await {
             Ok(Ok(ended)) => {
                 failures = 0;
