@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS places (
     -- When the stream was created, in nanoseconds since 1970: one that was made anew has a place of its own.
     stream_created bigint PRIMARY KEY,
     sequence       bigint NOT NULL,
-    -- Where it was before: what lies between may not have been told yet.
+    -- What the last statement recorded is behind this: it may not have been told yet.
     before         bigint NOT NULL
 );
 

@@ -15,9 +15,11 @@ use self::together::{is_wanted, together};
 use crate::incoming::Incoming;
 use crate::ordered::Ordered;
 use crate::payload::{self, Seals};
-use crate::{Bus, headers};
+use crate::{Bus, End, headers};
 
-/// How often a reader tries to fetch a body from the object store, which may just be electing a leader.
+/// How long a reader tries to fetch a body from the object store.
+const OPEN_WITHIN: Duration = Duration::from_secs(20);
+/// How often, at most: it may just be electing a leader.
 const OPEN_TRIES: u32 = 3;
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -114,38 +116,42 @@ impl Bus {
         patterns: Vec<String>,
         after: After,
     ) -> impl Items<Item = Recorded> + Send + use<> {
-        self.read_on(stream, patterns, after, |_subject| true)
+        self.read_on((stream, None), patterns, after, |_subject| true)
     }
 
-    /// As [`Bus::follow`], many at a time, for those who write them down together: what came within a tenth of a second, or so many as `most` says.
+    /// As [`Bus::follow`], many at a time, for those who write them down together: what came within a tenth of a second, or so many as `most` says. It ends where the stream is another than the one that
+    /// had this end: what follows has other sequences.
     ///
     /// The whole stream is read, and what fits no pattern passed over: with many patterns the server would look for the next message among all subjects.
     pub fn follow_together(
         &self,
         stream: Stream,
         patterns: Vec<String>,
-        after: After,
+        behind: End,
         most: Most,
     ) -> impl Items<Item = Vec<Recorded>> + Send + use<> {
         let wanted = move |subject: &str| is_wanted(&patterns, subject);
-        together(self.read_on(stream, Vec::new(), after, wanted), most)
+        let after = After(behind.sequence);
+        let only = Some(behind.created);
+        together(self.read_on((stream, only), Vec::new(), after, wanted), most)
     }
 
-    /// The messages that fit one of the patterns, and that are wanted.
+    /// The messages that fit one of the patterns, and that are wanted; only as long as the stream is the one that was created then, where that is said.
     fn read_on<W: Fn(&str) -> bool + Send + 'static>(
         &self,
-        stream: Stream,
+        (stream, only): (Stream, Option<i64>),
         patterns: Vec<String>,
         after: After,
         is_wanted: W,
     ) -> impl Items<Item = Recorded> + Send + use<W> {
         let bus = self.clone();
         async_stream::stream! {
-            let After(mut last) = after;
+            let (After(mut last), mut known) = (after, only);
             loop {
                 let mut link = bus.link();
                 let generation = link.borrow_and_update().generation;
-                match bus.open_ordered(stream, &patterns, &mut last).await {
+                match bus.open_ordered(stream, &patterns, (&mut last, &mut known)).await {
+                    Ok(_anew) if only.is_some() && known != only => return,
                     Ok(mut messages) => {
                         loop {
                             let message = tokio::select! {
@@ -220,13 +226,24 @@ impl Bus {
             return Recorded::from(incoming);
         }
         let mut tries = 1;
-        let fault = loop {
-            match incoming.clone().open(self).await {
-                Ok(opened) => return Recorded::from(opened),
-                Err(fault) if fault.code == Code::Unavailable && tries < OPEN_TRIES => tries += 1,
-                Err(fault) => break fault,
+        let opening = async {
+            loop {
+                match incoming.clone().open(self).await {
+                    Err(fault) if fault.code == Code::Unavailable && tries < OPEN_TRIES => {
+                        tries += 1;
+                    }
+                    opened => return opened,
+                }
+                tokio::time::sleep(OPEN_PAUSE).await;
             }
-            tokio::time::sleep(OPEN_PAUSE).await;
+        };
+        let fault = match tokio::time::timeout(OPEN_WITHIN, opening).await {
+            Ok(Ok(opened)) => return Recorded::from(opened),
+            Ok(Err(fault)) => fault,
+            Err(_elapsed) => Fault::new(
+                Code::Unavailable,
+                format!("its body could not be fetched within {} s", OPEN_WITHIN.as_secs()),
+            ),
         };
         warn!(subject = incoming.subject, sequence = incoming.sequence, error = %fault, "message cannot be read");
         let mut recorded = Recorded::from(Incoming { body: Bytes::new(), ..incoming });
@@ -234,19 +251,23 @@ impl Bus {
         recorded
     }
 
+    /// `known` is when the stream was created: one that was made anew is read from its beginning.
     async fn open_ordered(
         &self,
         stream: Stream,
         patterns: &[String],
-        last: &mut u64,
+        (last, known): (&mut u64, &mut Option<i64>),
     ) -> Result<Ordered, async_nats::Error> {
-        let handle = self.jetstream().get_stream(stream.name()).await?;
-        let info = handle.cached_info();
-        if *last > info.state.last_sequence {
+        let end = self.end_of(stream).await?;
+        let is_anew = known.replace(end.created).is_some_and(|created| created != end.created);
+        if !is_anew && *last > end.sequence {
             // A stream in memory begins anew with its server. Of several replicas on disk, one that has less is behind, and its word would repeat everything.
-            if stream.settings().storage == Storage::File && info.config.num_replicas > 1 {
+            if stream.settings().storage == Storage::File && end.replicas > 1 {
                 return Err(format!("{} was read further than its leader is", stream.name()).into());
             }
+            *last = 0;
+        }
+        if is_anew {
             *last = 0;
         }
         Ordered::open(self, stream.name(), patterns, *last + 1).await

@@ -47,6 +47,8 @@ pub struct End {
     pub sequence: u64,
     /// When the stream was created, in nanoseconds since 1970: one that was made anew has other messages under the same sequences.
     pub created: i64,
+    /// How many servers have it.
+    pub replicas: usize,
 }
 
 impl Start {
@@ -151,7 +153,8 @@ impl Bus {
             let info = handle.cached_info();
             let created = info.created.unix_timestamp_nanos();
             let created = i64::try_from(created).unwrap_or_default();
-            Ok(End { sequence: info.state.last_sequence, created })
+            let replicas = info.config.num_replicas;
+            Ok(End { sequence: info.state.last_sequence, created, replicas })
         };
         self.unless_down(state).await
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use metrics::gauge;
-use muster_bus::{After, MessageId, Most, Recorded, caught};
+use muster_bus::{End, MessageId, Most, Recorded, caught};
 use muster_contracts::log::v1::LogCreated;
 use muster_contracts::{CATALOGUE, Code, Stream, subject};
 use tokio::time::{Instant, sleep, timeout};
@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A place that stood still for so long is moved by nobody.
 const STILL: Duration = Duration::from_secs(5);
 /// A stream of which nothing came for so long is opened anew, whatever the reason may be.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(600);
 /// How long a body that lies elsewhere is waited for; everything behind it waits, too.
 const MISSING: Duration = Duration::from_secs(60);
 /// How often it is told how far the log is behind.
@@ -96,7 +96,7 @@ struct Recorder {
 enum Ended {
     /// Another replica has moved the place here.
     Elsewhere(Place),
-    /// Nothing came for a while.
+    /// Nothing came for a while, or the stream was made anew.
     Idle,
 }
 
@@ -111,9 +111,9 @@ impl Recorder {
             self.tell(place, &recorded).await?;
         }
         // A stream that lost its end has other messages behind it soon.
-        let after = After(place.sequence.min(end.sequence));
+        let from = End { sequence: place.sequence.min(end.sequence), ..end };
         let stream = Stream::Executions;
-        let mut batches = Box::pin(self.app.bus.follow_together(stream, patterns(), after, MOST));
+        let mut batches = Box::pin(self.app.bus.follow_together(stream, patterns(), from, MOST));
         while let Ok(Some(events)) = timeout(IDLE, batches.next()).await {
             let (readable, gone) = self.missing.before(&events);
             let records: Vec<Record> = readable.iter().map(Record::of).collect();
@@ -132,7 +132,7 @@ impl Recorder {
         let Some(last) = records.last() else { return Ok(true) };
         match in_time(self.app.store.record(*place, records)).await {
             Ok(true) => {
-                *place = place.moved(last.sequence);
+                *place = place.moved(records);
                 let marks: Vec<Mark> = records.iter().map(Record::mark).collect();
                 self.tell(*place, &marks).await?;
                 Ok(true)
@@ -143,10 +143,11 @@ impl Recorder {
                 Ok(Box::pin(self.write(place, first)).await?
                     && Box::pin(self.write(place, second)).await?)
             }
-            Err(Error::Unstorable(error)) if !last.is_text() => {
-                let event = &last.event_id;
-                warn!(%error, event, "cannot be stored as it is, its body becomes a text");
-                Box::pin(self.write(place, &[last.as_text()])).await
+            Err(Error::Unstorable(error)) => {
+                let Some(plainer) = last.plainer() else { return Err(Error::Unstorable(error)) };
+                let (event, form) = (&last.event_id, plainer.form);
+                warn!(%error, event, ?form, "cannot be stored as it is, and is recorded plainer");
+                Box::pin(self.write(place, &[plainer])).await
             }
             other => other,
         }
@@ -157,7 +158,13 @@ impl Recorder {
         if let Some(created) = created(recorded) {
             let ids = recorded.iter().map(|mark| mark.event_id.as_str());
             let id = MessageId::derived(std::iter::once("execution-log").chain(ids));
-            self.app.bus.publish(&created, &id).await?;
+            match self.app.bus.publish(&created, &id).await {
+                // No second try would be better.
+                Err(fault) if fault.code == Code::Invalid => {
+                    warn!(%fault, "what is recorded cannot be told");
+                }
+                told => drop(told?),
+            }
         }
         self.told = Some(place);
         Ok(())
@@ -206,23 +213,30 @@ fn patterns() -> Vec<String> {
         .collect()
 }
 
-/// An event whose body lies elsewhere and cannot be fetched now, and since when.
+/// Bodies that lie elsewhere and cannot be fetched now.
 #[derive(Default)]
-struct Missing(Option<(u64, Instant)>);
+struct Missing {
+    /// The event that is waited for, and since when.
+    waited: Option<(u64, Instant)>,
+    /// When one was given up last: for a while nobody waits for the next ones.
+    given_up: Option<Instant>,
+}
 
 impl Missing {
     /// The events before the first whose body is worth waiting for, and that one.
     fn before<'a>(&mut self, events: &'a [Recorded]) -> (&'a [Recorded], Option<&'a Recorded>) {
         let now = Instant::now();
         for (index, event) in events.iter().enumerate() {
-            let is_away = event.fault().is_some_and(|fault| fault.code == Code::Unavailable);
-            if is_away {
-                let known = self.0.filter(|(sequence, _)| *sequence == event.sequence);
-                let (_, since) = *self.0.insert(known.unwrap_or((event.sequence, now)));
-                if now - since < MISSING {
-                    return (events.get(..index).unwrap_or_default(), Some(event));
-                }
+            if event.fault().is_none_or(|fault| fault.code != Code::Unavailable) {
+                continue;
             }
+            let known = self.waited.filter(|(sequence, _)| *sequence == event.sequence);
+            let (_, since) = *self.waited.insert(known.unwrap_or((event.sequence, now)));
+            let is_hopeless = self.given_up.is_some_and(|at| now - at < MISSING);
+            if now - since < MISSING && !is_hopeless {
+                return (events.get(..index).unwrap_or_default(), Some(event));
+            }
+            self.given_up = Some(now);
         }
         (events, None)
     }
@@ -313,5 +327,10 @@ mod tests {
         assert_eq!(seen(missing.before(&events[2..])), (0, Some(3)));
         tokio::time::advance(MISSING).await;
         assert_eq!(seen(missing.before(&events[2..])), (2, None));
+        let next = [event(5, Some(Code::Unavailable))];
+        assert_eq!(seen(missing.before(&next)), (1, None), "nor the next one behind it");
+        tokio::time::advance(MISSING).await;
+        let later = [event(6, Some(Code::Unavailable))];
+        assert_eq!(seen(missing.before(&later)), (0, Some(6)));
     }
 }

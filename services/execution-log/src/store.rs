@@ -14,6 +14,9 @@ use crate::domain::{Listing, MAX_PAGE_BYTES, Mark, Place, Record, Run, Summary};
 use crate::error::Error;
 use crate::store::lent::Lent;
 
+/// As many as one statement records: of an older stream there may be others.
+const MOST_TOLD: i64 = 1024;
+
 /// The service's table. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -45,7 +48,10 @@ impl Store {
     pub(crate) async fn record(&self, place: Place, records: &[Record]) -> Result<bool, Error> {
         let mut lent = Lent::from(&self.pool).await?;
         let recorded = insert::insert(lent.connection()?, place, records).await;
-        lent.give_back();
+        // One of a session that can do nothing, as behind a setting to read only, is not given back.
+        if recorded.is_ok() {
+            lent.give_back();
+        }
         Ok(recorded?)
     }
 
@@ -54,10 +60,11 @@ impl Store {
         let mut lent = Lent::from(&self.pool).await?;
         let rows: Vec<(String, i64, String)> = sqlx::query_as(
             "SELECT event_id, sequence, execution_id FROM events WHERE sequence > $1 AND sequence <= $2
-             ORDER BY sequence, event_id",
+             ORDER BY sequence DESC, event_id LIMIT $3",
         )
         .bind(integer(place.before))
         .bind(integer(place.sequence))
+        .bind(MOST_TOLD)
         .fetch_all(lent.connection()?)
         .await?;
         lent.give_back();
@@ -65,7 +72,7 @@ impl Store {
             let sequence = sequence.unsigned_abs();
             Mark { event_id, sequence, execution_id }
         };
-        Ok(rows.into_iter().map(mark).collect())
+        Ok(rows.into_iter().rev().map(mark).collect())
     }
 
     /// The next events of an execution behind a sequence: at most `limit`, and fewer where their bodies are large,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{Stream as Items, StreamExt};
-use muster_bus::{After, Bus, MessageId, Most, Recorded};
+use muster_bus::{Bus, End, MessageId, Most, Recorded};
 use muster_contracts::tool::v1::{ToolExecutionCompleted, ToolExecutionStarted};
 use muster_contracts::{Addressed, Json, Stream};
 use muster_testkit::NatsServer;
@@ -34,9 +34,14 @@ async fn publish(tool: &Bus, id: &str, result: Option<Json>) {
     tool.publish(&completed(result), &MessageId::from(id.to_owned())).await.unwrap();
 }
 
-fn follow(bus: &Bus, after: u64, most: Most) -> impl Items<Item = Vec<Recorded>> + Send + use<> {
+async fn follow(
+    bus: &Bus,
+    sequence: u64,
+    most: Most,
+) -> impl Items<Item = Vec<Recorded>> + Send + use<> {
     let patterns = vec![ToolExecutionCompleted::SUBJECT.to_owned()];
-    bus.follow_together(Stream::Executions, patterns, After(after), most)
+    let end = bus.end_of(Stream::Executions).await.unwrap();
+    bus.follow_together(Stream::Executions, patterns, End { sequence, ..end }, most)
 }
 
 /// What came together, until so many have come.
@@ -68,11 +73,11 @@ async fn what_is_there_comes_together_in_its_order_and_what_is_not_wanted_does_n
         publish(&tool, id, None).await;
     }
     let bus = connect(&nats, "execution-log").await;
-    let found = batches(follow(&bus, 0, MOST), 150).await;
+    let found = batches(follow(&bus, 0, MOST).await, 150).await;
     assert_eq!(ids(&found), wanted);
     assert_eq!(found.iter().map(Vec::len).max(), Some(MOST.messages));
     let behind = found.first().unwrap().last().unwrap().sequence;
-    let rest = batches(follow(&bus, behind, MOST), 150 - MOST.messages).await;
+    let rest = batches(follow(&bus, behind, MOST).await, 150 - MOST.messages).await;
     assert_eq!(ids(&rest), wanted[MOST.messages..]);
 }
 
@@ -88,7 +93,7 @@ async fn of_a_backlog_as_much_comes_together_as_is_wanted() {
     publishing.for_each(|stored| async move { assert!(stored.is_ok()) }).await;
     let bus = connect(&nats, "execution-log").await;
     let most = Most { messages: COUNT / 2, ..MOST };
-    let mut following = Box::pin(follow(&bus, 0, most));
+    let mut following = Box::pin(follow(&bus, 0, most).await);
     // Of the first ones only some may be there.
     let first = batches(&mut following, 1).await.concat();
     // Whoever writes them down takes a while.
@@ -115,7 +120,7 @@ async fn bodies_are_bounded_together_and_large_ones_keep_their_place() {
         publish(&tool, id, result).await;
     }
     let bus = connect(&nats, "execution-log").await;
-    let found = batches(follow(&bus, 0, Most { bytes: 1_000_000, ..MOST }), 6).await;
+    let found = batches(follow(&bus, 0, Most { bytes: 1_000_000, ..MOST }).await, 6).await;
     assert_eq!(ids(&found), ["a", "b", "c", "d", "e", "f"]);
     assert!(found.len() > 1, "more than a million bytes came together");
     for message in found.iter().flatten() {
@@ -129,7 +134,7 @@ async fn a_reader_that_stands_still_is_not_hung_up_on() {
     let nats = NatsServer::start().await;
     let tool = connect(&nats, "tool").await;
     let bus = connect(&nats, "execution-log").await;
-    let mut following = Box::pin(follow(&bus, 0, MOST));
+    let mut following = Box::pin(follow(&bus, 0, MOST).await);
     publish(&tool, "0", None).await;
     assert_eq!(batches(&mut following, 1).await.len(), 1);
     // Some 60 MB, which a server that pushes them all at once would not let wait.

@@ -1,5 +1,7 @@
 //! How far the log has come in its stream.
 
+use super::Record;
+
 /// How far the log has come in its stream. It is kept beside the events and moved by the statement that records them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -7,13 +9,15 @@ pub(crate) struct Place {
     pub(crate) created: i64,
     /// Everything up to here is recorded.
     pub(crate) sequence: u64,
-    /// Where it was before the last statement: what lies between may not have been told yet.
+    /// What the last statement recorded is behind this: it may not have been told yet.
     pub(crate) before: u64,
 }
 
 impl Place {
-    /// The place behind the next statement.
-    pub(crate) const fn moved(self, sequence: u64) -> Self {
-        Self { created: self.created, sequence, before: self.sequence }
+    /// The place behind a statement that records these.
+    pub(crate) fn moved(self, records: &[Record]) -> Self {
+        let first = records.first().map_or(self.sequence + 1, |record| record.sequence);
+        let last = records.last().map_or(self.sequence, |record| record.sequence);
+        Self { created: self.created, sequence: last, before: first.saturating_sub(1) }
     }
 }

@@ -38,6 +38,19 @@ pub(crate) struct Record {
     pub(crate) usage: Option<Usage>,
     /// Set where it is an entry of an execution's journal.
     pub(crate) standing: Option<Standing>,
+    pub(crate) form: Form,
+}
+
+/// How much of an event is recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Its body is a text, which nobody looks into.
+    Text,
+    /// Where it was, and nothing of what it said.
+    Stub,
 }
 
 /// What is told of an event that is recorded.
@@ -80,6 +93,7 @@ impl Record {
             body,
             usage: usage(&event.message_type, &seen),
             standing: Standing::of(&event.message_type, &seen),
+            form: Form::Whole,
         }
     }
 
@@ -88,14 +102,25 @@ impl Record {
         Mark { event_id, sequence: self.sequence, execution_id }
     }
 
-    /// Whether its body is a text.
-    pub(crate) fn is_text(&self) -> bool {
-        self.body.starts_with('"')
-    }
-
-    /// The same with its body as a text, which nobody looks into.
-    pub(crate) fn as_text(&self) -> Self {
-        Self { body: text_of(&self.body), ..self.clone() }
+    /// The same in a form that asks less of a database; nothing where there is none.
+    pub(crate) fn plainer(&self) -> Option<Self> {
+        match self.form {
+            Form::Whole => {
+                let body = text_of(&self.body);
+                Some(Self { body, usage: None, form: Form::Text, ..self.clone() })
+            }
+            Form::Text => Some(Self {
+                event_id: key(&self.event_id),
+                sequence: self.sequence,
+                execution_id: key(&self.execution_id),
+                subject: key(&self.subject),
+                at: self.at,
+                body: "null".to_owned(),
+                form: Form::Stub,
+                ..Self::default()
+            }),
+            Form::Stub => None,
+        }
     }
 }
 
@@ -108,7 +133,7 @@ fn text_of(body: &str) -> String {
 /// a new stream.
 fn event_id(event: &Recorded) -> String {
     if event.id.is_empty() {
-        format!("{}@{}@{}", event.subject, event.sequence, event.time.timestamp_millis())
+        key(&format!("{}@{}@{}", event.subject, event.sequence, event.time.timestamp_millis()))
     } else {
         key(&event.id)
     }
@@ -253,10 +278,25 @@ mod tests {
     }
 
     #[test]
-    fn a_body_becomes_a_text_once() {
-        let record = record("x", &json!({"a": 1}));
-        assert!(!record.is_text() && record.as_text().is_text());
-        assert_eq!(record.as_text().body, r#""{\"a\":1}""#);
+    fn an_event_becomes_plainer_until_only_its_place_is_left() {
+        let record = record("x", &json!("a\u{0}b"));
+        let text = record.plainer().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text.body).unwrap(), json!(record.body));
+        let stub = text.plainer().unwrap();
+        assert_eq!((stub.event_id.as_str(), stub.sequence), ("id", 7));
+        assert_eq!((stub.message_type.as_str(), stub.body.as_str()), ("", "null"));
+        assert_eq!(stub.plainer(), None);
+    }
+
+    #[test]
+    fn an_id_that_is_made_fits_an_index() {
+        let mut event = event("", b"{}");
+        event.id = String::new();
+        for subject in ["journal.a\0b".to_owned(), format!("journal.{}", "x".repeat(3500))] {
+            event.subject = subject;
+            let id = Record::of(&event).event_id;
+            assert!(id.len() < 200 && !id.contains('\0'), "{id}");
+        }
     }
 
     #[test]

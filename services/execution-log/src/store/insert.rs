@@ -14,13 +14,13 @@ macro_rules! statement {
     ($there:literal) => {
         concat!(
             "WITH moved AS (
-                UPDATE places SET sequence = $3, before = sequence WHERE stream_created = $1 AND sequence = $2
+                UPDATE places SET sequence = $3, before = $4 WHERE stream_created = $1 AND sequence = $2
                 RETURNING true
             ), recorded AS (
                 INSERT INTO events (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
                 SELECT event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body::json, usage::jsonb
-                FROM unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-                            $12::timestamptz[], $13::integer[], $14::text[], $15::text[])
+                FROM unnest($5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+                            $13::timestamptz[], $14::integer[], $15::text[], $16::text[])
                      AS given (event_id, sequence, execution_id, subject, type, source, task, agent, at, bytes, body, usage)
                 WHERE EXISTS (SELECT FROM moved)
                 ",
@@ -28,7 +28,7 @@ macro_rules! statement {
             "
             ), stand AS (
                 INSERT INTO executions AS known (execution_id, workflow, version, status, sequence, started_at, updated_at, tenant)
-                SELECT * FROM unnest($16::text[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::timestamptz[], $22::timestamptz[], $23::text[])
+                SELECT * FROM unnest($17::text[], $18::text[], $19::text[], $20::text[], $21::bigint[], $22::timestamptz[], $23::timestamptz[], $24::text[])
                 WHERE EXISTS (SELECT FROM moved)
                 -- A stream that lost its end is read again from its beginning: the entry that stands last counts.
                 ON CONFLICT (execution_id) DO UPDATE SET
@@ -75,11 +75,12 @@ async fn insert_by(
         columns.push(record);
     }
     let stand = Stand::of(records);
-    let last = records.last().map_or(place.sequence, |record| record.sequence);
+    let moved = place.moved(records);
     sqlx::query_scalar(statement)
         .bind(place.created)
         .bind(integer(place.sequence))
-        .bind(integer(last))
+        .bind(integer(moved.sequence))
+        .bind(integer(moved.before))
         .bind(columns.event_id)
         .bind(columns.sequence)
         .bind(columns.execution_id)

@@ -14,6 +14,7 @@ use muster_contracts::workflow::v1::ExecutionStarted;
 use muster_contracts::{Code, Fault};
 use muster_runtime::testing::{Running, start};
 use muster_testkit::{Database, NatsServer, eventually};
+use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -121,6 +122,13 @@ impl Platform {
             answer.clear();
             assert!(stream.read_line(&mut answer).await.unwrap() > 0, "the server hung up");
         }
+    }
+
+    /// What the server says to a question of its own API.
+    async fn api(&self, question: &'static str, body: &str) -> Value {
+        let client = self.nats.client("operator").await;
+        let answer = client.request(question, body.to_owned().into()).await.unwrap();
+        serde_json::from_slice(&answer.payload).unwrap()
     }
 
     async fn assert_no_dead_letter(&self) {

@@ -120,11 +120,20 @@ async fn an_event_that_no_index_takes_is_recorded_all_the_same_and_holds_up_no_o
         ..ExecutionStarted::default()
     };
     platform.bus.publish(&started, &MessageId::derived(["long name"])).await.unwrap();
+    // A text that cannot be looked into, in the place of a body; and an id that is made of what is no id.
+    let body = r#""a\u0000b""#;
+    let headers =
+        "NATS/1.0\r\nce-type: muster.workflow.v1.ExecutionStarted\r\nMuster-Execution: e3\r\n\r\n";
+    let sizes = format!("{} {}", headers.len(), headers.len() + body.len());
+    platform.raw(&format!("HPUB workflow.execution.started {sizes}\r\n{headers}{body}\r\n")).await;
+    let shorter = long.get(..3500).unwrap();
+    platform.raw(&format!("PUB journal.{shorter} 2\r\n{{}}\r\n")).await;
     for n in 0..20 {
         platform.started("e2", &format!("event-{n}")).await;
     }
     assert_eq!(platform.timeline("e2", 20).await.len(), 20);
     assert_eq!(platform.timeline(&long, 1).await.len(), 1);
+    assert_eq!(platform.timeline("e3", 1).await.len(), 1);
     let found = platform.timeline("e1", 1).await;
     let body = found.first().unwrap().body.as_ref().unwrap();
     assert!(body.as_str().is_some_and(|text| text.contains(&long)), "as a text: {body:?}");

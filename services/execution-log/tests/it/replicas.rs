@@ -120,6 +120,48 @@ async fn a_stream_that_is_made_anew_is_read_from_its_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_made_anew_while_it_is_read_loses_nothing_of_its_beginning() {
+    let platform = Platform::start().await;
+    for n in 0..20 {
+        platform.started("e1", &format!("old-{n}")).await;
+    }
+    platform.timeline("e1", 20).await;
+    let settings = platform.api("$JS.API.STREAM.INFO.EXECUTIONS", "").await;
+    platform.raw("PUB $JS.API.STREAM.DELETE.EXECUTIONS 0\r\n\r\n").await;
+    eventually(DEADLINE, "the stream is gone", || async {
+        platform.bus.end_of(Stream::Executions).await.err().ok_or("it is there")
+    })
+    .await;
+    let config = settings.get("config").unwrap().to_string();
+    platform.api("$JS.API.STREAM.CREATE.EXECUTIONS", &config).await;
+    // Sooner than the reader notices, and more than the old stream had.
+    for n in 0..60 {
+        platform.started("e2", &format!("new-{n}")).await;
+    }
+    assert_eq!(platform.timeline("e2", 60).await.len(), 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn much_that_was_recorded_long_ago_is_not_told_again() {
+    let mut platform = Platform::start().await;
+    platform.started("e1", "first").await;
+    platform.timeline("e1", 1).await;
+    platform.service.take().unwrap().crash();
+    // Of an older stream, whose sequences were the same; told all at once they would be more than a message.
+    platform
+        .sql(
+            "INSERT INTO events SELECT 'old' || n, 1, repeat('x', 500) || n, '', '', '', '', '', now(), 0, '{}', NULL
+             FROM generate_series(1, 30000) AS n",
+        )
+        .await;
+    platform.sql("UPDATE places SET before = 0").await;
+    let url = platform.database.url().to_owned();
+    platform.run(&url).await;
+    platform.started("e1", "second").await;
+    assert_eq!(platform.timeline("e1", 2).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_is_given_up_ends_although_it_waits_for_a_lock() {
     let mut platform = Platform::start().await;
     let mut other = PgConnection::connect(platform.database.url()).await.unwrap();
