@@ -1,6 +1,7 @@
 //! Reading a stream in its order, from a sequence, for ever.
 
 mod together;
+mod unparsable;
 
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{Stream as Items, StreamExt};
 use muster_contracts::{Addressed, Code, Fault, Message, Storage, Stream, subject};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 pub use self::together::Most;
 use self::together::{is_wanted, together};
+use self::unparsable::BROKEN;
 use crate::incoming::Incoming;
 use crate::ordered::Ordered;
 use crate::payload::{self, Seals};
@@ -146,7 +148,7 @@ impl Bus {
     ) -> impl Items<Item = Recorded> + Send + use<W> {
         let bus = self.clone();
         async_stream::stream! {
-            let (After(mut last), mut known) = (after, only);
+            let (After(mut last), mut known, mut broken) = (after, only, 0);
             loop {
                 let mut link = bus.link();
                 let generation = link.borrow_and_update().generation;
@@ -168,7 +170,7 @@ impl Bus {
                                 }
                             };
                             let Ok(incoming) = Incoming::take(&mut message) else { continue };
-                            last = incoming.sequence;
+                            (last, broken) = (incoming.sequence, 0);
                             if is_wanted(&incoming.subject) {
                                 yield bus.recorded(incoming).await;
                             }
@@ -177,6 +179,18 @@ impl Bus {
                     Err(error) => debug!(%error, stream = stream.name(), "stream could not be opened, will try again"),
                 }
                 tokio::time::sleep(Duration::from_millis(100 + rand::random::<u64>() % 100)).await;
+                if link.borrow().generation != generation {
+                    broken += 1;
+                }
+                if broken >= BROKEN
+                    && let Ok(Some(passed)) = bus.unparsable_behind(stream, last).await
+                {
+                    error!(stream = stream.name(), sequence = passed.sequence, "a message that no connection survives is passed over");
+                    (last, broken) = (passed.sequence, 0);
+                    if is_wanted(&passed.subject) {
+                        yield passed;
+                    }
+                }
             }
         }
     }

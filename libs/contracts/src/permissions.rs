@@ -305,6 +305,8 @@ impl Permissions {
         }
         let name = stream.name();
         if stream.settings().followers.contains(&service) {
+            // One message, where it breaks the connection of whoever receives it.
+            self.publish(format!("$JS.API.STREAM.MSG.GET.{name}"));
             return self.follow(name);
         }
         if is_pulled(entry) {

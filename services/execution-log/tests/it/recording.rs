@@ -140,6 +140,19 @@ async fn an_event_that_no_index_takes_is_recorded_all_the_same_and_holds_up_no_o
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_breaks_connections_is_recorded_by_its_place() {
+    let platform = Platform::start().await;
+    let (headers, body) = ("NATS/1.0\r\nthis is no header\r\n\r\n", r#"{"execution_id": "e1"}"#);
+    let sizes = format!("{} {}", headers.len(), headers.len() + body.len());
+    platform.raw(&format!("HPUB workflow.execution.started {sizes}\r\n{headers}{body}\r\n")).await;
+    platform.started("e2", "behind it").await;
+    assert_eq!(platform.timeline("e2", 1).await.len(), 1);
+    let found = platform.timeline("e1", 1).await;
+    let body = found.first().unwrap().body.as_ref().unwrap();
+    assert!(body.get("unreadable").is_some(), "{body:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_recorded_is_told() {
     let platform = Platform::start().await;
     platform.started("e1", "started").await;
