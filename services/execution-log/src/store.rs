@@ -48,11 +48,12 @@ impl Store {
     pub(crate) async fn record(&self, place: Place, records: &[Record]) -> Result<bool, Error> {
         let mut lent = Lent::from(&self.pool).await?;
         let recorded = insert::insert(lent.connection()?, place, records).await;
+        let recorded = recorded.map_err(Error::from);
         // One of a session that can do nothing, as behind a setting to read only, is not given back.
-        if recorded.is_ok() {
+        if matches!(recorded, Ok(_) | Err(Error::Unstorable(_))) {
             lent.give_back();
         }
-        Ok(recorded?)
+        recorded
     }
 
     /// What the last statement recorded.
